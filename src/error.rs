@@ -1,0 +1,297 @@
+//! Every way in which an exchange can fail, in one table: status, word, RFC 9209 type, side, and whether another
+//! attempt may help. The word is the same in the log (`failure`), the metric (`reason`) and `Proxy-Status`.
+//!
+//! Used by every layer that can refuse something.
+
+use std::{error, fmt};
+
+/// Who is at fault; decides whether a backend is charged with the failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client sent something that we refuse, or has left.
+    Client,
+    /// A backend failed us.
+    Backend,
+    /// evenkeel itself: a limit, a policy, or a defect.
+    Proxy,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    kind: Kind,
+    status: u16,
+    word: &'static str,
+    rfc9209: &'static str,
+    side: Side,
+    title: &'static str,
+}
+
+/// What went wrong, as one word of PRODUCT.md section 7. Small and `Copy`: the hot path passes it around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// The request is malformed or ambiguous (RFC 9112 section 11).
+    BadRequest,
+    /// CONNECT where no route asks for it.
+    ConnectDenied,
+    /// The head or the body came too slowly.
+    RequestTimeout,
+    /// The body is larger than `max_body_size`.
+    BodyTooLarge,
+    /// The request target is longer than `max_target_size`.
+    TargetTooLong,
+    /// The head is larger than `max_header_size` or has more fields than `max_headers`.
+    HeadTooLarge,
+    /// The client left before its answer was complete (logged only).
+    ClientGone,
+    /// The backend refused the connection.
+    ConnectRefused,
+    /// The backend cannot be reached.
+    ConnectFailed,
+    /// The connection ended before a whole response head.
+    Reset,
+    /// The response is malformed or ambiguous.
+    BadResponse,
+    /// The response head is larger than we accept.
+    ResponseHeadTooLarge,
+    /// TLS to the backend failed.
+    BackendTls,
+    /// An upgrade was answered by something that is not one.
+    UpgradeFailed,
+    /// The request has passed through us ten times.
+    Loop,
+    /// No local port is left for the backend's address.
+    PortsExhausted,
+    /// No backend is usable.
+    NoBackend,
+    /// Every backend is at its limit.
+    QueueFull,
+    /// The backend did not accept the connection in time.
+    ConnectTimeout,
+    /// The backend did not answer in time.
+    ResponseTimeout,
+    /// The backend's body ended early, after the head had gone out (logged only).
+    Truncated,
+    /// The backend's body stalled, after the head had gone out (logged only).
+    BodyTimeout,
+    /// The client took nothing of what we held for it (logged only).
+    WriteTimeout,
+    /// A defect of ours.
+    Internal,
+}
+
+/// In the order of [`Kind`]; a test holds the two together.
+const TABLE: &[Row] = &[
+    row(Kind::BadRequest, 400, "bad_request", "http_request_error", Side::Client, "The request is malformed"),
+    row(Kind::ConnectDenied, 405, "connect_denied", "http_request_denied", Side::Client, "CONNECT is not allowed here"),
+    row(
+        Kind::RequestTimeout,
+        408,
+        "request_timeout",
+        "http_request_error",
+        Side::Client,
+        "The request took too long to arrive",
+    ),
+    row(Kind::BodyTooLarge, 413, "body_too_large", "http_request_error", Side::Client, "The request body is too large"),
+    row(
+        Kind::TargetTooLong,
+        414,
+        "target_too_long",
+        "http_request_error",
+        Side::Client,
+        "The request target is too long",
+    ),
+    row(Kind::HeadTooLarge, 431, "head_too_large", "http_request_error", Side::Client, "The request head is too large"),
+    row(Kind::ClientGone, 499, "client_gone", "-", Side::Client, "The client has left"),
+    row(
+        Kind::ConnectRefused,
+        502,
+        "connect_refused",
+        "connection_refused",
+        Side::Backend,
+        "The backend refused the connection",
+    ),
+    row(
+        Kind::ConnectFailed,
+        502,
+        "connect_failed",
+        "destination_ip_unroutable",
+        Side::Backend,
+        "The backend cannot be reached",
+    ),
+    row(Kind::Reset, 502, "reset", "connection_terminated", Side::Backend, "The backend closed the connection"),
+    row(
+        Kind::BadResponse,
+        502,
+        "bad_response",
+        "http_protocol_error",
+        Side::Backend,
+        "The backend's response is malformed",
+    ),
+    row(
+        Kind::ResponseHeadTooLarge,
+        502,
+        "response_head_too_large",
+        "http_response_header_section_size",
+        Side::Backend,
+        "The backend's response head is too large",
+    ),
+    row(Kind::BackendTls, 502, "backend_tls", "tls_protocol_error", Side::Backend, "TLS to the backend failed"),
+    row(
+        Kind::UpgradeFailed,
+        502,
+        "upgrade_failed",
+        "http_upgrade_failed",
+        Side::Backend,
+        "The backend's upgrade failed",
+    ),
+    row(Kind::Loop, 502, "loop", "proxy_loop_detected", Side::Proxy, "The request goes round in a loop"),
+    row(Kind::PortsExhausted, 503, "ports_exhausted", "connection_limit_reached", Side::Proxy, "No local port is left"),
+    row(Kind::NoBackend, 503, "no_backend", "destination_unavailable", Side::Backend, "No backend is available"),
+    row(Kind::QueueFull, 503, "queue_full", "connection_limit_reached", Side::Proxy, "Every backend is at its limit"),
+    row(
+        Kind::ConnectTimeout,
+        504,
+        "connect_timeout",
+        "connection_timeout",
+        Side::Backend,
+        "The backend did not accept the connection in time",
+    ),
+    row(
+        Kind::ResponseTimeout,
+        504,
+        "response_timeout",
+        "http_response_timeout",
+        Side::Backend,
+        "The backend did not answer in time",
+    ),
+    row(
+        Kind::Truncated,
+        502,
+        "truncated",
+        "http_response_incomplete",
+        Side::Backend,
+        "The backend's response ended early",
+    ),
+    row(
+        Kind::BodyTimeout,
+        504,
+        "body_timeout",
+        "connection_read_timeout",
+        Side::Backend,
+        "The backend's response stalled",
+    ),
+    row(Kind::WriteTimeout, 408, "write_timeout", "connection_write_timeout", Side::Client, "The client does not read"),
+    row(Kind::Internal, 500, "internal", "proxy_internal_error", Side::Proxy, "An internal error occurred"),
+];
+
+const fn row(
+    kind: Kind,
+    status: u16,
+    word: &'static str,
+    rfc9209: &'static str,
+    side: Side,
+    title: &'static str,
+) -> Row {
+    Row { kind, status, word, rfc9209, side, title }
+}
+
+impl Kind {
+    /// How many kinds there are: the size of a table by kind.
+    pub const COUNT: usize = TABLE.len();
+
+    /// Every kind, in the order of its number.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+
+    /// The status that the client gets, or that the log shows when no answer could be sent.
+    pub fn status(self) -> u16 {
+        self.row().status
+    }
+
+    /// The one word for log, metric and `Proxy-Status`.
+    pub fn word(self) -> &'static str {
+        self.row().word
+    }
+
+    /// The error type of RFC 9209 section 2.3, or `-` where there is none.
+    pub fn rfc9209(self) -> &'static str {
+        self.row().rfc9209
+    }
+
+    /// Who is at fault.
+    pub fn side(self) -> Side {
+        self.row().side
+    }
+
+    /// A sentence for people, without detail that could help an attacker.
+    pub fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// The client's connection cannot go on after this answer (PRODUCT.md section 12).
+    pub fn closes(self) -> bool {
+        matches!(self.status(), 400 | 408 | 413 | 414 | 431)
+    }
+
+    /// A later request may fare better: the answer carries `Retry-After`.
+    pub fn retry_later(self) -> bool {
+        self.status() == 503
+    }
+}
+
+/// A failure with what caused it. `Display` prints this level alone; the chain is `source()`.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    source: Option<Box<dyn error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// The failure `kind`, caused by `source`.
+    pub fn new(kind: Kind, source: impl Into<Box<dyn error::Error + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.word())
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_kinds_and_no_word_stands_twice() {
+        for (number, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.kind as usize, number);
+            assert_eq!(TABLE.iter().filter(|other| other.word == row.word).count(), 1, "{}", row.word);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! evenkeel: a standalone L7 reverse-proxy load balancer.
+//!
+//! # The map
+//! A module imports only what stands to its left; `tests/architecture.rs` fails on an import that points right.
+//! ```text
+//! error telemetry < config < net < tls < http < balance < pool < policy < route < plan < dial < proxy
+//!       < health provider < admin ha < runtime < cli main
+//! ```
+//! A request walks it in a straight line: `runtime::worker` accepts, [`http`] reads the head and guards it,
+//! `proxy::handle` leases a backend from its `pool`, `dial` brings a connection, the bodies are relayed, and the
+//! connection goes back. A configuration walks it too: [`config`] (what was written) becomes a `plan` (what it means).
+//!
+//! # Words (one meaning each)
+//! **client** who calls us · **listener** an address that we accept on · **pool** a named set of backends with one
+//! algorithm · **backend** one address that we call · **exchange** one request and its response · **attempt** one try at
+//! one backend · **plan** what a configuration means · **worker** a thread that serves · **control** the thread that does
+//! all the rest · **replayable** a request whose method is idempotent (RFC 9110 section 9.2.2) and whose body we still
+//! hold whole, or of which no byte was written to a backend.
+
+pub mod error;
