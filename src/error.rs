@@ -201,6 +201,17 @@ impl Kind {
     /// How many kinds there are: the size of a table by kind.
     pub const COUNT: usize = TABLE.len();
 
+    /// The words of all kinds, in the order of their numbers.
+    pub const WORDS: [&str; Self::COUNT] = {
+        let mut words = [""; Self::COUNT];
+        let mut number = 0;
+        while number < Self::COUNT {
+            words[number] = TABLE[number].word;
+            number += 1;
+        }
+        words
+    };
+
     /// Every kind, in the order of its number.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.kind)

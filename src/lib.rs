@@ -18,3 +18,13 @@
 //! hold whole, or of which no byte was written to a backend.
 
 pub mod error;
+pub mod balance;
+pub mod config;
+pub mod dial;
+pub mod http;
+pub mod net;
+pub mod plan;
+pub mod pool;
+pub mod proxy;
+pub mod runtime;
+pub mod telemetry;

@@ -1,0 +1,94 @@
+//! Chooses one of n, and knows no backend, no clock, no I/O and no lock. Hot path.
+//!
+//! To add an algorithm: one file, one variant of [`Algorithm`], one arm of [`build`], and the shared suite runs on it.
+
+mod load;
+mod round_robin;
+#[cfg(test)]
+mod testing;
+
+pub use load::Load;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+/// Attempts that one exchange can remember; it makes fewer.
+const MAX_TRIED: usize = 16;
+
+/// One that can be chosen.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The backend's number: stable while the table changes.
+    pub id: u32,
+    /// Its share beside the others'; at least 1.
+    pub weight: u32,
+    /// What it carries now.
+    pub load: Arc<Load>,
+}
+
+/// What a choice is made from.
+#[derive(Debug)]
+pub struct Pick<'a> {
+    /// A hash of what the pool keys on; 0 where it has no key.
+    pub key: u64,
+    /// The worker that asks.
+    pub worker: usize,
+    /// Random bits, new for each pick.
+    pub random: u64,
+    /// Who has failed this exchange already.
+    pub tried: &'a Tried,
+}
+
+/// The ids that an exchange has tried, inline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried {
+    ids: [u32; MAX_TRIED],
+    len: usize,
+}
+
+impl Tried {
+    /// Remembers `id`; beyond 16 the oldest is forgotten.
+    pub fn add(&mut self, id: u32) {
+        self.ids[self.len % MAX_TRIED] = id;
+        self.len += 1;
+    }
+
+    /// `id` has been tried.
+    pub fn has(&self, id: u32) -> bool {
+        self.ids[..self.len.min(MAX_TRIED)].contains(&id)
+    }
+}
+
+/// The outcome of a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picked {
+    /// The member at this place of the list.
+    Member(usize),
+    /// There is nobody who was not tried.
+    Exhausted,
+}
+
+/// An algorithm over one immutable list of members; dropped with its table.
+pub trait Balancer: fmt::Debug + Send + Sync {
+    /// Chooses a member that was not tried.
+    fn pick(&self, pick: &Pick<'_>) -> Picked;
+}
+
+/// The algorithms of a pool.
+#[derive(Clone, Copy, Debug)]
+pub enum Algorithm {
+    /// In turn, by weight, smoothly.
+    RoundRobin,
+    /// One from outside the crate, given to the builder that `examples/embed` shows.
+    Custom(fn(&[Member]) -> Box<dyn Balancer>),
+}
+
+/// Builds `algorithm` over `members`. `cursor` is the pool's place in its order, carried over rebuilds.
+pub fn build(algorithm: Algorithm, members: &[Member], cursor: &Arc<AtomicUsize>) -> Box<dyn Balancer> {
+    match algorithm {
+        Algorithm::RoundRobin => Box::new(round_robin::RoundRobin::new(members, Arc::clone(cursor))),
+        Algorithm::Custom(build) => build(members),
+    }
+}

@@ -1,0 +1,71 @@
+//! A new connection to a backend: time-out, source addresses, TLS.
+
+use super::{Connection, Dialer};
+use crate::{
+    error::{Error, Kind},
+    http::{Spares, h1::Wire},
+    net::{self, Stream},
+    plan::{Settings, Tls},
+    pool::{Backend, Counted},
+};
+use std::{io, rc::Rc};
+use tokio_rustls::TlsConnector;
+
+/// Connects to `backend` within the pool's `connect_timeout`, handshake included.
+///
+/// # Errors
+/// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`.
+pub async fn connect(
+    dialer: &Dialer,
+    backend: &Backend,
+    settings: &Settings,
+    counted: Counted,
+    spares: &Rc<Spares>,
+) -> Result<Connection, Error> {
+    let dial = async {
+        let stream = plain(dialer, backend, settings).await?;
+        match &settings.tls {
+            Some(tls) => secure(stream, tls).await,
+            None => Ok(stream),
+        }
+    };
+    let stream = match settings.connect_timeout {
+        Some(time) => tokio::time::timeout(time, dial).await.map_err(|_| Error::from(Kind::ConnectTimeout))??,
+        None => dial.await?,
+    };
+    Ok(Connection::new(Wire::new(stream, Rc::clone(spares)), counted))
+}
+
+/// From each source address in turn until one has a port left.
+async fn plain(dialer: &Dialer, backend: &Backend, settings: &Settings) -> Result<Stream, Error> {
+    let sources = &settings.sources;
+    let first = if sources.is_empty() { 0 } else { dialer.turn() };
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for turn in 0..sources.len().max(1) {
+        let source = (!sources.is_empty()).then(|| sources[(first + turn) % sources.len()]);
+        match net::connect(&backend.address, source).await {
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => last = error,
+            Err(error) => return Err(refused(error)),
+            Ok(stream) => return Ok(stream),
+        }
+    }
+    Err(Error::new(Kind::PortsExhausted, last))
+}
+
+fn refused(error: io::Error) -> Error {
+    let kind = match error.kind() {
+        // A unix socket whose file is gone has nobody behind it either.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Kind::ConnectRefused,
+        io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+        _ => Kind::ConnectFailed,
+    };
+    Error::new(kind, error)
+}
+
+async fn secure(stream: Stream, tls: &Tls) -> Result<Stream, Error> {
+    let stream = stream.into_tcp().map_err(|error| Error::new(Kind::ConnectFailed, error))?;
+    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+    let session = connector.connect(tls.server_name.clone(), stream).await;
+    let session = session.map_err(|error| Error::new(Kind::BackendTls, error))?;
+    Ok(Stream::tls(session.into()))
+}

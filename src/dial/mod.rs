@@ -1,0 +1,8 @@
+//! From a lease to a connection: kept ones first, new ones where none is left. One dialer a worker, shared with nobody.
+//! Hot path.
+
+mod connect;
+mod idle;
+
+pub use connect::connect;
+pub use idle::{Checkout, Connection, Dialer};

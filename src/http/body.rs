@@ -1,0 +1,212 @@
+//! Bodies, whatever version carries them: pulled from a [`Source`], pushed into an [`Outlet`]. Hot path.
+
+use super::{Spares, guard::Reject, h1, h2, head::Head};
+use crate::net::Buf;
+use bytes::{Buf as _, Bytes};
+use std::{
+    io,
+    task::{Context, Poll},
+};
+
+/// A piece of a body.
+#[derive(Debug, Default)]
+pub enum Chunk {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// In one of the worker's buffers.
+    Buf(Buf),
+    /// Shared bytes: HTTP/2 frames, stored bodies.
+    Bytes(Bytes),
+}
+
+impl Chunk {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Empty => &[],
+            Self::Buf(buf) => buf.bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops the first `n` bytes.
+    pub fn consume(&mut self, n: usize) {
+        match self {
+            Self::Empty => {}
+            Self::Buf(buf) => buf.consume(n),
+            Self::Bytes(bytes) => bytes.advance(n),
+        }
+    }
+}
+
+impl Spares {
+    /// Takes the memory of a chunk back.
+    pub fn recycle(&self, chunk: Chunk) {
+        if let Chunk::Buf(buf) = chunk {
+            self.buffers.give(buf);
+        }
+    }
+}
+
+/// What a [`Source`] gave.
+#[derive(Debug)]
+pub struct Pulled {
+    /// Data; empty only if `last`.
+    pub chunk: Chunk,
+    /// The body ends with it. Trailers may be there.
+    pub last: bool,
+}
+
+/// Why a body did not come whole.
+#[derive(Debug)]
+pub enum Broken {
+    /// The connection broke.
+    Io(io::Error),
+    /// The connection ended inside the body.
+    Ended,
+    /// The body is malformed, or larger than allowed.
+    Malformed(Reject),
+    /// The peer reset this message alone (HTTP/2).
+    Reset,
+}
+
+/// A body that comes in, pulled piece by piece.
+#[derive(Debug)]
+pub enum Source<'c> {
+    /// There is none.
+    Empty,
+    /// It is here already.
+    Bytes(Bytes),
+    /// From an HTTP/1.1 connection.
+    H1(&'c h1::Wire),
+    /// From an HTTP/2 stream.
+    H2(Box<h2::Receiver>),
+}
+
+impl Source<'_> {
+    /// The next piece; `None` once the body has ended.
+    pub fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
+        match self {
+            Self::Empty => Poll::Ready(Ok(None)),
+            Self::Bytes(bytes) => {
+                let chunk = Chunk::Bytes(std::mem::take(bytes));
+                *self = Self::Empty;
+                Poll::Ready(Ok(Some(Pulled { chunk, last: true })))
+            }
+            Self::H1(wire) => wire.poll_body(cx),
+            Self::H2(receiver) => receiver.poll_pull(cx),
+        }
+    }
+
+    /// Everything has been pulled.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(_) => false,
+            Self::H1(wire) => !wire.body_pending(),
+            Self::H2(receiver) => receiver.has_ended(),
+        }
+    }
+
+    /// The trailer section, after the last piece.
+    pub fn take_trailers(&mut self) -> Option<Head> {
+        match self {
+            Self::Empty | Self::Bytes(_) => None,
+            Self::H1(wire) => wire.take_trailers(),
+            Self::H2(receiver) => receiver.take_trailers(),
+        }
+    }
+
+    /// Bytes that have come in.
+    pub fn received(&self) -> u64 {
+        match self {
+            Self::Empty | Self::Bytes(_) => 0,
+            Self::H1(wire) => wire.received(),
+            Self::H2(receiver) => receiver.received(),
+        }
+    }
+}
+
+/// A body that goes out, pushed piece by piece: the next is taken when the one before has gone.
+#[derive(Debug)]
+pub enum Outlet<'c> {
+    /// Over an HTTP/1.1 connection.
+    H1(h1::Writer<'c>),
+    /// Over an HTTP/2 stream.
+    H2(h2::Sender),
+}
+
+impl Outlet<'_> {
+    /// Stages a piece; what was staged before must have gone.
+    ///
+    /// # Errors
+    /// `InvalidData`: the body is longer or shorter than its head said.
+    pub fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
+        match self {
+            Self::H1(writer) => writer.push(chunk, last),
+            Self::H2(sender) => sender.push(chunk, last),
+        }
+    }
+
+    /// Ends the body, with trailers where the framing can carry them.
+    ///
+    /// # Errors
+    /// `InvalidData`: the body is shorter than its head said.
+    pub fn end(&mut self, trailers: Option<&Head>) -> io::Result<()> {
+        match self {
+            Self::H1(writer) => writer.end(trailers),
+            Self::H2(sender) => sender.end(trailers),
+        }
+    }
+
+    /// Ready when all that was staged has gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::H1(writer) => writer.poll_flush(cx),
+            Self::H2(sender) => sender.poll_flush(cx),
+        }
+    }
+
+    /// The whole message has been staged.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::H1(writer) => writer.has_ended(),
+            Self::H2(sender) => sender.has_ended(),
+        }
+    }
+
+    /// Some byte of the message may have reached the peer.
+    pub fn has_begun(&self) -> bool {
+        match self {
+            Self::H1(writer) => writer.has_begun(),
+            Self::H2(sender) => sender.has_begun(),
+        }
+    }
+
+    /// Bytes of body that have been staged.
+    pub fn sent(&self) -> u64 {
+        match self {
+            Self::H1(writer) => writer.sent(),
+            Self::H2(sender) => sender.sent(),
+        }
+    }
+
+    /// Grows with every byte that the peer takes.
+    pub fn progress(&self) -> u64 {
+        match self {
+            Self::H1(writer) => writer.progress(),
+            Self::H2(sender) => sender.progress(),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! One request and its response, whatever version carries them. Hot path.
+
+use super::{
+    body::{Outlet, Source},
+    guard::{Framing, Guarded, Reject, Upgrade},
+    h1::{
+        Wire,
+        write::{Connection, Hop},
+    },
+    h2,
+    head::{Head, Version},
+};
+use crate::{
+    config::Underscores,
+    net::{Peer, Timer},
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What a listener allows its clients. `None` = no bound.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bounds of a request head.
+    pub head: super::h1::HeadLimits,
+    /// A whole request head.
+    pub header_timeout: Option<Duration>,
+    /// The longest silence inside a request body.
+    pub body_timeout: Option<Duration>,
+    /// The least mean rate of a request body, in bytes a second.
+    pub min_body_rate: Option<u64>,
+    /// The longest time in which a client takes nothing.
+    pub write_timeout: Option<Duration>,
+    /// A kept connection without a request.
+    pub idle_timeout: Option<Duration>,
+    /// The largest request body, in bytes.
+    pub max_body: Option<u64>,
+    /// A client that has finished sending still gets its answer.
+    pub half_close: bool,
+    /// What to do with names that have `_` in them.
+    pub underscores: Underscores,
+}
+
+/// The connection that exchanges come from.
+#[derive(Debug)]
+pub struct Client {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The address that was connected to.
+    pub local: Option<SocketAddr>,
+    /// The listener's number in the plan.
+    pub listener: usize,
+    /// It came over TLS.
+    pub secure: bool,
+    /// The peer may tell us who its client is.
+    pub trusted: bool,
+    /// The listener's bounds.
+    pub limits: std::sync::Arc<Limits>,
+    /// The connection should end at the next safe point.
+    closing: Cell<bool>,
+    /// Wakes it while it waits for a request.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Client {
+    /// A connection that may go on.
+    pub fn new(
+        peer: Peer,
+        local: Option<SocketAddr>,
+        listener: usize,
+        secure: bool,
+        trusted: bool,
+        limits: std::sync::Arc<Limits>,
+    ) -> Self {
+        let (closing, waker) = (Cell::new(false), RefCell::new(None));
+        Self { peer, local, listener, secure, trusted, limits, closing, waker }
+    }
+
+    /// Ends the connection at the next safe point: now, if it is idle.
+    pub fn close(&self) {
+        self.closing.set(true);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// [`Client::close`] has been called.
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Where [`Client::close`] finds the connection's task.
+    pub(super) fn wake_with(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if known.is_none() {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+/// One request and the way to answer it.
+#[derive(Debug)]
+pub struct Exchange<'c> {
+    /// The request's head: end-to-end fields alone.
+    pub request: Head,
+    /// What the guard lifted out of it.
+    pub guarded: Guarded,
+    /// Why it must not be forwarded.
+    pub refused: Option<Reject>,
+    /// Where it came from.
+    pub client: &'c Client,
+    /// The connection's or the stream's one timer.
+    pub timer: &'c Timer,
+    /// Its body.
+    pub source: Source<'c>,
+    /// Its answer.
+    pub sink: Sink<'c>,
+    /// When its first byte was read.
+    pub started: Instant,
+}
+
+/// The way to answer one request.
+#[derive(Debug)]
+pub struct Sink<'c> {
+    /// The answer's body.
+    pub outlet: Outlet<'c>,
+    version: Version,
+    /// The connection may go on after this answer.
+    keep: bool,
+    /// The final head has been staged.
+    headed: bool,
+}
+
+/// What a final answer's head says of its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    /// How the body is delimited.
+    pub framing: Framing,
+    /// `Content-Length` where no body follows.
+    pub length: Option<u64>,
+    /// The connection becomes something else.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// Proof that an exchange was answered, or cut: only [`Sink::finish`], [`Sink::abort`] and [`Sink::switched`] make one.
+#[derive(Debug)]
+pub struct Done {
+    /// The client's connection may carry another exchange.
+    pub(super) keep: bool,
+    /// Bytes that the client still sends must be read, or they turn our answer into a reset.
+    pub(super) linger: bool,
+}
+
+impl<'c> Sink<'c> {
+    /// Over an HTTP/1 connection.
+    pub(super) fn h1(wire: &'c Wire, version: Version, keep: bool) -> Self {
+        Self { outlet: Outlet::H1(super::h1::Writer::new(wire)), version, keep, headed: false }
+    }
+
+    /// Over an HTTP/2 stream.
+    pub(super) fn h2(sender: h2::Sender) -> Self {
+        Self { outlet: Outlet::H2(sender), version: Version::Http2, keep: true, headed: false }
+    }
+
+    /// Stages an interim response (1xx). HTTP/1.0 knows none: nothing happens.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn interim(&mut self, head: &Head) -> io::Result<()> {
+        match &mut self.outlet {
+            Outlet::H1(_) if self.version == Version::Http10 => Ok(()),
+            Outlet::H1(writer) => {
+                let hop = hop(Framing::None, None, Connection::Keep);
+                writer.head(head, &hop);
+                Ok(())
+            }
+            Outlet::H2(sender) => sender.interim(head),
+        }
+    }
+
+    /// Stages the final head, once.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn head(&mut self, head: &Head, announced: &Announced) -> io::Result<()> {
+        debug_assert!(!self.headed, "a request has one answer");
+        self.headed = true;
+        let Outlet::H1(writer) = &mut self.outlet else {
+            let Outlet::H2(sender) = &mut self.outlet else { return Ok(()) };
+            return sender.respond(head, announced.framing == Framing::None, announced.length);
+        };
+        let framing = match announced.framing {
+            Framing::Streamed | Framing::UntilClose if self.version == Version::Http10 => Framing::UntilClose,
+            Framing::UntilClose => Framing::Streamed,
+            framing => framing,
+        };
+        self.keep &= framing != Framing::UntilClose;
+        let connection = match announced.upgrade {
+            Some(upgrade) => Connection::Upgrade(upgrade),
+            None if !self.keep => Connection::Close,
+            None if self.version == Version::Http10 => Connection::KeepAloud,
+            None => Connection::Keep,
+        };
+        let length = match framing {
+            Framing::Length(length) => Some(length),
+            _ => announced.length,
+        };
+        writer.head(head, &hop(framing, length, connection));
+        Ok(())
+    }
+
+    /// This answer is the connection's last; said in its head if that is still to come.
+    pub fn close_after(&mut self) {
+        self.keep = false;
+    }
+
+    /// The final head has been staged.
+    pub fn is_headed(&self) -> bool {
+        self.headed
+    }
+
+    /// The answer is whole, staged or sent: sends what is left.
+    pub async fn finish(mut self, timer: &Timer) -> Done {
+        let flushed = std::future::poll_fn(|cx| {
+            if let Poll::Ready(flushed) = self.outlet.poll_flush(cx) {
+                return Poll::Ready(flushed.is_ok());
+            }
+            timer.poll(cx).map(|()| false)
+        });
+        let flushed = flushed.await;
+        Done { keep: self.keep && flushed && self.outlet.has_ended(), linger: flushed }
+    }
+
+    /// Like [`Sink::finish`], where nothing is left to be sent.
+    pub fn finished(self) -> Done {
+        Done { keep: self.keep && self.outlet.has_ended(), linger: true }
+    }
+
+    /// The answer cannot be completed: the client must notice.
+    pub fn abort(self) -> Done {
+        match self.outlet {
+            Outlet::H1(writer) => writer.abort(),
+            Outlet::H2(sender) => sender.abort(),
+        }
+        Done { keep: false, linger: false }
+    }
+
+    /// Ready when the client has left. Not watched: a client that has sent its next request already, and one whose
+    /// socket is not registered (see [`Sink::is_unwatched`]).
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
+        match &mut self.outlet {
+            Outlet::H2(sender) => sender.poll_gone(cx),
+            Outlet::H1(writer) => {
+                let wire = writer.wire();
+                if wire.body_pending() || !wire.is_drained() {
+                    return Poll::Pending;
+                }
+                match wire.poll_more(cx) {
+                    Poll::Ready(Ok(0)) if half_close => Poll::Pending,
+                    Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
+                    Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// The client's socket is not known to the reactor yet: watching it would make it so.
+    pub fn is_unwatched(&self) -> bool {
+        match &self.outlet {
+            Outlet::H1(writer) => writer.wire().io.is_fresh(),
+            Outlet::H2(_) => false,
+        }
+    }
+
+    /// The connection itself, for a tunnel. HTTP/2 has no such thing.
+    pub fn wire(&self) -> Option<&'c Wire> {
+        match &self.outlet {
+            Outlet::H1(writer) => Some(writer.wire()),
+            Outlet::H2(_) => None,
+        }
+    }
+
+    /// The connection has been a tunnel, and is over.
+    pub fn switched(self) -> Done {
+        Done { keep: false, linger: false }
+    }
+
+    /// Ready when all that was staged has gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outlet.poll_flush(cx)
+    }
+}
+
+fn hop(framing: Framing, length: Option<u64>, connection: Connection) -> Hop<'static> {
+    Hop { authority: b"", framing, length, connection, trailers: false, expect: false }
+}

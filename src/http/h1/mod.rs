@@ -1,0 +1,26 @@
+//! HTTP/1.1 (RFC 9112), both sides.
+
+mod chunked;
+pub(crate) mod parse;
+mod serve;
+mod splice;
+mod wire;
+pub mod write;
+mod writer;
+
+pub(super) use chunked::Chunked;
+pub use serve::serve;
+pub use splice::{SpliceError, Splicer};
+pub use wire::{HeadLimits, NoHead, Wire};
+pub(crate) use wire::strip_trailers;
+pub use writer::Writer;
+
+use super::{Head, Reject};
+
+/// Checks the trailers of a request, whatever version they came in.
+///
+/// # Errors
+/// One of them frames or routes (RFC 9110 section 6.5.1).
+pub fn check_trailers(trailers: &Head) -> Result<(), Reject> {
+    wire::check_trailers(trailers)
+}

@@ -1,0 +1,170 @@
+//! Finds the end of a head, and makes a [`Head`] of its bytes. Hot path.
+//!
+//! httparse is the tokenizer, not the guard: it takes bare line feeds, leading blank lines and other things that two
+//! readers may understand in two ways. Those are refused here, on the raw bytes.
+
+use crate::{
+    error::Kind,
+    http::{
+        guard::Reject,
+        head::{Head, Method, Span, Start, Version},
+        name::Name,
+    },
+};
+use memchr::memchr;
+use std::mem::MaybeUninit;
+
+/// Field lines that are parsed without an allocation.
+const USUAL: usize = 128;
+
+const fn reject(kind: Kind, why: &'static str) -> Reject {
+    Reject { kind, why }
+}
+
+/// Looks for the empty line that ends a head, from `scanned` on, which it moves.
+///
+/// # Errors
+/// A line feed that does not follow a carriage return (RFC 9112 section 2.2).
+pub(crate) fn head_end(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Reject> {
+    while let Some(found) = memchr(b'\n', &bytes[*scanned..]) {
+        let at = *scanned + found;
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Err(reject(Kind::BadRequest, "a line feed without a carriage return"));
+        }
+        *scanned = at + 1;
+        if at >= 2 && bytes[at - 2] == b'\n' || at == 1 {
+            return Ok(Some(at + 1));
+        }
+    }
+    *scanned = bytes.len();
+    Ok(None)
+}
+
+/// Reads a whole request head. Returns where its target is.
+///
+/// # Errors
+/// It is malformed (RFC 9112 sections 3 and 5), or has more than `max_fields` field lines.
+pub(crate) fn request(bytes: &[u8], head: &mut Head, max_fields: usize) -> Result<Span, Reject> {
+    head.clear();
+    head.buf_mut().extend_from_slice(bytes);
+    with_fields(max_fields, |fields| {
+        let mut parsed = httparse::Request::new(&mut []);
+        match parsed.parse_with_uninit_headers(bytes, fields) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(httparse::Error::NewLine),
+            Err(error) => return Err(error),
+        }
+        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(httparse::Error::Token);
+        };
+        let version = if version == 0 { Version::Http10 } else { Version::Http11 };
+        head.set_start(Start::Request(method_of(method, bytes)), version);
+        push_fields(head, bytes, parsed.headers);
+        Ok(span_in(bytes, target.as_bytes()))
+    })
+    .map_err(|error| match error {
+        httparse::Error::TooManyHeaders => reject(Kind::HeadTooLarge, "there are too many fields"),
+        _ => reject(Kind::BadRequest, "the request head is malformed"),
+    })
+}
+
+/// Reads a whole response head.
+///
+/// # Errors
+/// It is malformed (RFC 9112 sections 4 and 5), or has more than `max_fields` field lines.
+pub(crate) fn response(bytes: &[u8], head: &mut Head, max_fields: usize) -> Result<(), Reject> {
+    head.clear();
+    head.buf_mut().extend_from_slice(bytes);
+    with_fields(max_fields, |fields| {
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut parsed, bytes, fields) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(httparse::Error::NewLine),
+            Err(error) => return Err(error),
+        }
+        let (Some(version), Some(status), Some(reason)) = (parsed.version, parsed.code, parsed.reason) else {
+            return Err(httparse::Error::Status);
+        };
+        if !(100..600).contains(&status) {
+            return Err(httparse::Error::Status);
+        }
+        let version = if version == 0 { Version::Http10 } else { Version::Http11 };
+        let reason = if reason.is_empty() { Span::default() } else { span_in(bytes, reason.as_bytes()) };
+        head.set_start(Start::Response(status, reason), version);
+        push_fields(head, bytes, parsed.headers);
+        Ok(())
+    })
+    .map_err(|error| match error {
+        httparse::Error::TooManyHeaders => reject(Kind::ResponseHeadTooLarge, "there are too many fields"),
+        _ => reject(Kind::BadResponse, "the response head is malformed"),
+    })
+}
+
+/// Reads a trailer section that ends with an empty line (RFC 9112 section 7.1.2).
+///
+/// # Errors
+/// It is malformed, or has more than `max_fields` field lines.
+pub(crate) fn trailers(bytes: &[u8], head: &mut Head, max_fields: usize) -> Result<(), Reject> {
+    head.clear();
+    head.buf_mut().extend_from_slice(bytes);
+    let mut fields = vec![httparse::EMPTY_HEADER; max_fields];
+    match httparse::parse_headers(bytes, &mut fields) {
+        Ok(httparse::Status::Complete((_, fields))) => {
+            push_fields(head, bytes, fields);
+            Ok(())
+        }
+        _ => Err(reject(Kind::BadRequest, "the trailer section is malformed")),
+    }
+}
+
+/// Lends room for as many field lines as are allowed: on the stack for usual heads, then again for larger ones.
+fn with_fields<'b, T>(
+    max_fields: usize,
+    mut parse: impl FnMut(&mut [MaybeUninit<httparse::Header<'b>>]) -> Result<T, httparse::Error>,
+) -> Result<T, httparse::Error> {
+    let mut fields = [const { MaybeUninit::uninit() }; USUAL];
+    match parse(&mut fields[..max_fields.min(USUAL)]) {
+        Err(httparse::Error::TooManyHeaders) if max_fields > USUAL => {}
+        answer => return answer,
+    }
+    let mut fields = Vec::new();
+    fields.resize_with(max_fields, MaybeUninit::uninit);
+    parse(&mut fields)
+}
+
+fn push_fields(head: &mut Head, bytes: &[u8], fields: &[httparse::Header<'_>]) {
+    for field in fields {
+        let name = span_in(bytes, field.name.as_bytes());
+        let id = Name::of(field.name.as_bytes());
+        // httparse gives no place for an empty value.
+        if field.value.is_empty() {
+            head.push(name, Span::new(name.end(), name.end()), id, false);
+            continue;
+        }
+        let value = span_in(bytes, field.value);
+        let verbatim = bytes[value.end()..].starts_with(b"\r\n");
+        head.push(name, value, id, verbatim);
+    }
+}
+
+/// Where `part`, a slice of `whole`, is.
+fn span_in(whole: &[u8], part: &[u8]) -> Span {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    Span::new(start, start + part.len())
+}
+
+fn method_of(method: &str, bytes: &[u8]) -> Method {
+    match method {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        "PATCH" => Method::Patch,
+        "CONNECT" => Method::Connect,
+        "TRACE" => Method::Trace,
+        other => Method::Other(span_in(bytes, other.as_bytes())),
+    }
+}

@@ -1,0 +1,182 @@
+//! Serves one client's HTTP/1.1 connection: reads heads, guards them, hands exchanges over. Hot path.
+//!
+//! While a connection waits for a request it holds no buffer and no box: its future is small, and a test says how small.
+
+use super::{NoHead, Wire};
+use crate::{
+    error::Kind,
+    http::{
+        Client, Done, Exchange, Sink,
+        body::Source,
+        guard::{self, Framing, Guarded, Reject},
+        head::{Head, Version},
+    },
+    net::Timer,
+};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What is read of a client that we have answered early, before the connection is closed: bytes and time.
+const LINGER_BYTES: u64 = 64 * 1024;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves `wire` until either side ends it. `handle` answers each exchange.
+pub async fn serve<H>(wire: &Wire, client: &Client, timer: &Timer, handle: &H)
+where
+    H: AsyncFn(Exchange<'_>) -> Done,
+{
+    // The first head's time runs from here: from accept.
+    timer.set_after(Instant::now(), client.limits.header_timeout);
+    let mut first = true;
+    while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
+        match active(wire, client, timer, first, handle).await {
+            After::Idle(now) => timer.set_after(now, client.limits.idle_timeout),
+            After::Close => return,
+            After::Linger => return linger(wire).await,
+        }
+        first = false;
+    }
+}
+
+/// What becomes of the connection.
+enum After {
+    Idle(Instant),
+    Close,
+    Linger,
+}
+
+/// Ready with true when something has come, with false when the connection is over.
+fn poll_idle(wire: &Wire, client: &Client, timer: &Timer, cx: &mut Context<'_>) -> Poll<bool> {
+    client.wake_with(cx.waker());
+    if client.is_closing() {
+        return Poll::Ready(false);
+    }
+    match wire.poll_more(cx) {
+        Poll::Ready(read) => Poll::Ready(read.is_ok_and(|n| n > 0)),
+        Poll::Pending => timer.poll(cx).map(|()| false),
+    }
+}
+
+/// The part of a connection that has something to do. In a box of its own, through a plain function, so that its size
+/// is not the idle connection's.
+fn active<'c, H>(
+    wire: &'c Wire,
+    client: &'c Client,
+    timer: &'c Timer,
+    first: bool,
+    handle: &'c H,
+) -> Pin<Box<dyn Future<Output = After> + 'c>>
+where
+    H: AsyncFn(Exchange<'_>) -> Done,
+{
+    Box::pin(async move {
+        let mut first = first;
+        loop {
+            let started = Instant::now();
+            if !std::mem::take(&mut first) {
+                timer.set_after(started, client.limits.header_timeout);
+            }
+            let mut head = wire.spares.heads.take();
+            let read = poll_fn(|cx| poll_head(wire, client, timer, &mut head, cx)).await;
+            let (guarded, refused) = match read {
+                Ok(guarded) => (guarded, None),
+                Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
+                Err(NoHead::Closed | NoHead::Broken(_)) => return After::Close,
+            };
+            timer.set(None);
+            let done = handle(exchange(wire, client, timer, head, guarded, refused, started)).await;
+            if !done.keep || !drained(wire).await {
+                let unread = done.linger && (refused.is_some() || wire.body_pending() || !wire.is_drained());
+                return if unread { After::Linger } else { After::Close };
+            }
+            if wire.is_drained() {
+                return After::Idle(Instant::now());
+            }
+        }
+    })
+}
+
+fn poll_head(
+    wire: &Wire,
+    client: &Client,
+    timer: &Timer,
+    head: &mut Head,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Guarded, NoHead>> {
+    let limits = &client.limits;
+    let Poll::Ready(read) = wire.poll_request(cx, head, &limits.head) else {
+        ready!(timer.poll(cx));
+        let slow = Reject { kind: Kind::RequestTimeout, why: "the request head took too long" };
+        return Poll::Ready(Err(slow.into()));
+    };
+    let guarded = guard::h1_request(head, read?, limits.underscores)?;
+    if let (Framing::Length(length), Some(max)) = (guarded.framing, limits.max_body)
+        && length > max
+    {
+        let large = Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" };
+        return Poll::Ready(Err(large.into()));
+    }
+    Poll::Ready(Ok(guarded))
+}
+
+fn exchange<'c>(
+    wire: &'c Wire,
+    client: &'c Client,
+    timer: &'c Timer,
+    request: Head,
+    guarded: Guarded,
+    refused: Option<Reject>,
+    started: Instant,
+) -> Exchange<'c> {
+    let limits = &client.limits;
+    wire.expect_body(guarded.framing, &limits.head, limits.max_body);
+    let source = if guarded.framing == Framing::None { Source::Empty } else { Source::H1(wire) };
+    let version = if refused.is_some() { Version::Http11 } else { request.version() };
+    let sink = Sink::h1(wire, version, guarded.keep_alive && !client.is_closing());
+    Exchange { request, guarded, refused, client, timer, source, sink, started }
+}
+
+/// Reads what is left of a body that nobody wanted; false if it is more than we care to read.
+async fn drained(wire: &Wire) -> bool {
+    if !wire.body_pending() {
+        return true;
+    }
+    let before = wire.received();
+    let drain = poll_fn(|cx| {
+        loop {
+            match ready!(wire.poll_body(cx)) {
+                Ok(Some(pulled)) => wire.spares.recycle(pulled.chunk),
+                Ok(None) => return Poll::Ready(true),
+                Err(_) => return Poll::Ready(false),
+            }
+            if wire.received() - before > LINGER_BYTES {
+                return Poll::Ready(false);
+            }
+        }
+    });
+    tokio::time::timeout(LINGER, drain).await.unwrap_or(false)
+}
+
+/// Ends our side, then reads on for a while: a reset would take our answer from the client (RFC 9112 section 9.6).
+async fn linger(wire: &Wire) {
+    let drain = poll_fn(|cx| {
+        let mut seen = 0;
+        let _ = ready!(wire.io.poll_shutdown(cx));
+        drop(wire.take_carry());
+        loop {
+            match ready!(wire.poll_more(cx)) {
+                Ok(n) if n > 0 && seen < LINGER_BYTES => {
+                    seen += n as u64;
+                    wire.spares.buffers.give(wire.take_carry());
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+    });
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}

@@ -1,0 +1,405 @@
+//! One HTTP/1.1 connection, either side: its socket, what was read ahead, and where its incoming body stands.
+//! Hot path.
+//!
+//! Both sides are read alike: a request's body from the client, a response's from the backend.
+
+use super::{chunked::Chunked, parse};
+use crate::{
+    error::Kind,
+    http::{
+        Spares,
+        body::{Broken, Chunk, Pulled},
+        guard::{Framing, Reject, forbidden_in_trailers},
+        head::{Head, Span},
+    },
+    net::{Buf, SMALL, Stream},
+};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+/// Bounds of a message head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes of a whole head, its empty line included.
+    pub max_size: usize,
+    /// Field lines.
+    pub max_fields: usize,
+    /// Bytes of a request's target.
+    pub max_target: usize,
+}
+
+/// A method longer than this is none.
+const MAX_METHOD: usize = 32;
+
+/// Why no head came.
+#[derive(Debug)]
+pub enum NoHead {
+    /// The peer closed before its first byte.
+    Closed,
+    /// The connection broke, or ended inside the head.
+    Broken(io::Error),
+    /// What came is not acceptable.
+    Reject(Reject),
+}
+
+impl From<Reject> for NoHead {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(reject)
+    }
+}
+
+/// One HTTP/1.1 connection.
+#[derive(Debug)]
+pub struct Wire {
+    /// The socket.
+    pub io: Stream,
+    pub(super) spares: Rc<Spares>,
+    inbound: RefCell<Inbound>,
+}
+
+#[derive(Debug, Default)]
+struct Inbound {
+    /// Read, and not yet used: the rest of a head, a body's beginning, the next request.
+    carry: Buf,
+    /// How far `carry` has been searched for the end of a head.
+    scanned: usize,
+    body: Body,
+    trailers: Option<Head>,
+    max_fields: usize,
+    max_body: Option<u64>,
+    received: u64,
+    /// The last read filled its buffer: the next one gets a larger one.
+    filled: bool,
+}
+
+#[derive(Debug, Default)]
+enum Body {
+    #[default]
+    Done,
+    Length(u64),
+    Chunked(Box<Chunked>),
+    UntilClose,
+}
+
+impl Wire {
+    /// A connection that nothing has been read from.
+    pub fn new(io: Stream, spares: Rc<Spares>) -> Self {
+        Self { io, spares, inbound: RefCell::default() }
+    }
+
+    /// Nothing was read ahead.
+    pub fn is_drained(&self) -> bool {
+        self.inbound.borrow().carry.is_empty()
+    }
+
+    /// The incoming body has not been read to its end.
+    pub fn body_pending(&self) -> bool {
+        !matches!(self.inbound.borrow().body, Body::Done)
+    }
+
+    /// Bytes of body that have come in.
+    pub fn received(&self) -> u64 {
+        self.inbound.borrow().received
+    }
+
+    /// Bytes of known length that are still to come, if nothing of them was read ahead and they are plain.
+    pub(super) fn splice_left(&self) -> Option<u64> {
+        let inbound = self.inbound.borrow();
+        match inbound.body {
+            Body::Length(left) if inbound.carry.is_empty() && self.io.can_splice() => Some(left),
+            _ => None,
+        }
+    }
+
+    /// `n` bytes of the body have gone by without passing through here.
+    pub(super) fn spliced(&self, n: u64) {
+        let mut inbound = self.inbound.borrow_mut();
+        inbound.received += n;
+        if let Body::Length(left) = inbound.body {
+            inbound.body = if left == n { Body::Done } else { Body::Length(left - n) };
+        }
+    }
+
+    /// Reads more behind what was read ahead. 0 = the peer has finished sending.
+    pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let carry = &mut self.inbound.borrow_mut().carry;
+        if carry.is_empty() {
+            self.spares.buffers.give(std::mem::replace(carry, self.spares.buffers.small()));
+        } else if carry.room().is_empty() {
+            carry.reserve(SMALL);
+        }
+        let read = self.io.poll_read(cx, carry.room());
+        if let Poll::Ready(Ok(n)) = read {
+            carry.filled(n);
+        }
+        if carry.is_empty() {
+            self.spares.buffers.give(std::mem::take(carry));
+        }
+        read
+    }
+
+    /// Reads a request head. Returns where its raw target is.
+    pub fn poll_request(
+        &self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        limits: &HeadLimits,
+    ) -> Poll<Result<Span, NoHead>> {
+        loop {
+            if let Some(target) = self.inbound.borrow_mut().request(head, limits, &self.spares)? {
+                return Poll::Ready(Ok(target));
+            }
+            ready!(self.poll_head_bytes(cx))?;
+        }
+    }
+
+    /// Reads a response head.
+    pub fn poll_response(
+        &self,
+        cx: &mut Context<'_>,
+        head: &mut Head,
+        limits: &HeadLimits,
+    ) -> Poll<Result<(), NoHead>> {
+        loop {
+            if self.inbound.borrow_mut().response(head, limits, &self.spares)? {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_head_bytes(cx))?;
+        }
+    }
+
+    fn poll_head_bytes(&self, cx: &mut Context<'_>) -> Poll<Result<(), NoHead>> {
+        match ready!(self.poll_more(cx)) {
+            Ok(0) if self.is_drained() => Poll::Ready(Err(NoHead::Closed)),
+            Ok(0) => Poll::Ready(Err(NoHead::Broken(io::ErrorKind::UnexpectedEof.into()))),
+            Ok(_) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(NoHead::Broken(error))),
+        }
+    }
+
+    /// A body follows the head that was just read.
+    pub fn expect_body(&self, framing: Framing, limits: &HeadLimits, max_body: Option<u64>) {
+        let mut inbound = self.inbound.borrow_mut();
+        inbound.body = match framing {
+            Framing::None => Body::Done,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Streamed => Body::Chunked(Box::new(Chunked::new(limits.max_size))),
+            Framing::UntilClose => Body::UntilClose,
+        };
+        inbound.received = 0;
+        inbound.filled = false;
+        inbound.max_fields = limits.max_fields;
+        inbound.max_body = max_body;
+        if let Some(trailers) = inbound.trailers.take() {
+            self.spares.heads.give(trailers);
+        }
+    }
+
+    /// The next piece of the body.
+    pub fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
+        loop {
+            if !self.body_pending() {
+                return Poll::Ready(Ok(None));
+            }
+            let buf = ready!(self.poll_piece(cx)).map_err(Broken::Io)?;
+            if let Some(pulled) = self.inbound.borrow_mut().body_piece(buf, &self.spares)? {
+                return Poll::Ready(Ok(Some(pulled)));
+            }
+        }
+    }
+
+    /// Bytes of the body as they came, in a buffer that fits. Empty = the peer has finished sending.
+    fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<io::Result<Buf>> {
+        let mut inbound = self.inbound.borrow_mut();
+        if !inbound.carry.is_empty() {
+            inbound.scanned = 0;
+            return Poll::Ready(Ok(std::mem::take(&mut inbound.carry)));
+        }
+        let large = match inbound.body {
+            Body::Length(left) => left >= SMALL as u64,
+            _ => inbound.filled,
+        };
+        // More room than the body needs: the last read is then a short one, which tells the reactor that there is no
+        // more, without another system call.
+        let mut buf = if large { self.spares.buffers.large() } else { self.spares.buffers.small() };
+        match self.io.poll_read(cx, buf.room()) {
+            Poll::Ready(Ok(n)) => {
+                buf.filled(n);
+                inbound.filled = buf.room().is_empty();
+                Poll::Ready(Ok(buf))
+            }
+            other => {
+                self.spares.buffers.give(buf);
+                other.map_ok(|_| Buf::default())
+            }
+        }
+    }
+
+    /// The trailer section, if the body ended with one.
+    pub fn take_trailers(&self) -> Option<Head> {
+        self.inbound.borrow_mut().trailers.take()
+    }
+
+    /// Takes a buffer back.
+    pub(crate) fn recycle(&self, buf: Buf) {
+        self.spares.buffers.give(buf);
+    }
+
+    /// What was read ahead of a tunnel.
+    pub(crate) fn take_carry(&self) -> Buf {
+        std::mem::take(&mut self.inbound.borrow_mut().carry)
+    }
+}
+
+impl Inbound {
+    fn request(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<Option<Span>, Reject> {
+        if self.scanned == 0 && self.carry.bytes().starts_with(b"\r\n") {
+            // RFC 9112 section 2.2: one empty line in front of a request line is ignored, more are not.
+            self.carry.consume(2);
+            self.scanned = 0;
+            if matches!(self.carry.bytes(), [b'\r' | b'\n', ..]) {
+                return Err(Reject { kind: Kind::BadRequest, why: "empty lines in front of a request" });
+            }
+        }
+        let end = parse::head_end(self.carry.bytes(), &mut self.scanned)?;
+        let Some(end) = end else { return self.unfinished(limits) };
+        if end > limits.max_size {
+            return Err(self.too_large(limits));
+        }
+        let target = parse::request(&self.carry.bytes()[..end], head, limits.max_fields)?;
+        if target.len() > limits.max_target {
+            return Err(Reject { kind: Kind::TargetTooLong, why: "the request target is too long" });
+        }
+        self.used(end, spares);
+        Ok(Some(target))
+    }
+
+    fn response(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<bool, Reject> {
+        let as_response = |reject: Reject| Reject { kind: Kind::BadResponse, ..reject };
+        let end = parse::head_end(self.carry.bytes(), &mut self.scanned).map_err(as_response)?;
+        if end.unwrap_or(self.carry.len()) > limits.max_size {
+            return Err(Reject { kind: Kind::ResponseHeadTooLarge, why: "the response head is too large" });
+        }
+        let Some(end) = end else {
+            let begins = self.carry.len().min(5);
+            let fine = self.carry.bytes()[..begins] == b"HTTP/"[..begins];
+            return if fine { Ok(false) } else { Err(Reject { kind: Kind::BadResponse, why: "this is not HTTP/1" }) };
+        };
+        parse::response(&self.carry.bytes()[..end], head, limits.max_fields)?;
+        self.used(end, spares);
+        Ok(true)
+    }
+
+    /// The head has been read: `n` bytes of `carry` are done with.
+    fn used(&mut self, n: usize, spares: &Spares) {
+        self.carry.consume(n);
+        self.scanned = 0;
+        if self.carry.is_empty() {
+            spares.buffers.give(std::mem::take(&mut self.carry));
+        }
+    }
+
+    /// Half a request head: refused early where it cannot become a good one.
+    fn unfinished(&self, limits: &HeadLimits) -> Result<Option<Span>, Reject> {
+        let bytes = self.carry.bytes();
+        if bytes.len() > limits.max_size {
+            return Err(self.too_large(limits));
+        }
+        let method = bytes.iter().position(|&byte| byte == b' ').unwrap_or(bytes.len());
+        let text = &bytes[..method.min(MAX_METHOD)];
+        if method > MAX_METHOD || !text.iter().all(|&byte| crate::http::guard::is_token(byte)) {
+            // A carriage return alone may be the first half of an empty line.
+            if bytes != b"\r" {
+                return Err(Reject { kind: Kind::BadRequest, why: "this is not a request line" });
+            }
+        }
+        // Room for the method, two blanks and the version.
+        if memchr::memchr(b'\n', bytes).is_none() && bytes.len() > method + limits.max_target + 12 {
+            return Err(Reject { kind: Kind::TargetTooLong, why: "the request target is too long" });
+        }
+        Ok(None)
+    }
+
+    fn too_large(&self, limits: &HeadLimits) -> Reject {
+        let line = memchr::memchr(b'\n', self.carry.bytes()).unwrap_or(self.carry.len());
+        if line > limits.max_target + MAX_METHOD {
+            return Reject { kind: Kind::TargetTooLong, why: "the request target is too long" };
+        }
+        Reject { kind: Kind::HeadTooLarge, why: "the request head is too large" }
+    }
+
+    /// Makes data of what was read; `None` = it was framing alone.
+    fn body_piece(&mut self, mut buf: Buf, spares: &Spares) -> Result<Option<Pulled>, Broken> {
+        if buf.is_empty() {
+            spares.buffers.give(buf);
+            if matches!(self.body, Body::UntilClose) {
+                self.body = Body::Done;
+                return Ok(Some(Pulled { chunk: Chunk::Empty, last: true }));
+            }
+            return Err(Broken::Ended);
+        }
+        let (data, used, last) = match &mut self.body {
+            Body::Length(left) => {
+                let data = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
+                *left -= data as u64;
+                (data, data, *left == 0)
+            }
+            Body::Chunked(decoder) => {
+                let decoded = decoder.decode(buf.bytes_mut()).map_err(Broken::Malformed)?;
+                (decoded.data, decoded.used, decoded.end)
+            }
+            Body::UntilClose | Body::Done => (buf.len(), buf.len(), false),
+        };
+        if used < buf.len() {
+            // Only at the end of a body: what follows belongs to the next message.
+            let mut carry = spares.buffers.small();
+            carry.extend(&buf.bytes()[used..]);
+            self.carry = carry;
+        }
+        self.received += data as u64;
+        if self.max_body.is_some_and(|max| self.received > max) {
+            return Err(Broken::Malformed(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" }));
+        }
+        if last {
+            self.ended(spares).map_err(Broken::Malformed)?;
+        }
+        if data == 0 && !last {
+            spares.buffers.give(buf);
+            return Ok(None);
+        }
+        buf.truncate(data);
+        Ok(Some(Pulled { chunk: Chunk::Buf(buf), last }))
+    }
+
+    fn ended(&mut self, spares: &Spares) -> Result<(), Reject> {
+        if let Body::Chunked(decoder) = std::mem::take(&mut self.body)
+            && !decoder.trailers().is_empty()
+        {
+            let mut head = spares.heads.take();
+            parse::trailers(decoder.trailers(), &mut head, self.max_fields)?;
+            self.trailers = Some(head);
+        }
+        Ok(())
+    }
+}
+
+/// Checks the trailers of a request.
+///
+/// # Errors
+/// One of them frames or routes.
+pub(super) fn check_trailers(trailers: &Head) -> Result<(), Reject> {
+    if trailers.names().any(forbidden_in_trailers) {
+        return Err(Reject { kind: Kind::BadRequest, why: "a trailer frames or routes" });
+    }
+    Ok(())
+}
+
+/// Drops the trailers of a response that frame or route.
+pub(crate) fn strip_trailers(trailers: &mut Head) {
+    let forbidden: Vec<_> = trailers.names().filter(|&name| forbidden_in_trailers(name)).collect();
+    forbidden.into_iter().for_each(|name| trailers.remove(name));
+}

@@ -1,0 +1,238 @@
+//! Sends one message over HTTP/1.1: its head, then its body in the framing that the head announced. Hot path.
+//!
+//! A piece is taken only when the one before has gone: that is the back-pressure. Small heads and small bodies go out in
+//! one write, larger ones in one `writev` with their head.
+
+use super::{wire::Wire, write};
+use crate::http::{
+    body::Chunk,
+    guard::Framing,
+    head::Head,
+};
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll, ready},
+};
+
+/// Bodies up to this many bytes are copied behind the head, which costs less than a second piece.
+const COPY: usize = 4096;
+
+/// What is said behind the last piece.
+const NOTHING: &[u8] = b"";
+const AFTER_CHUNK: &[u8] = b"\r\n";
+const AFTER_LAST: &[u8] = b"\r\n0\r\n\r\n";
+
+/// The sending half of one message.
+#[derive(Debug)]
+pub struct Writer<'c> {
+    pub(super) wire: &'c Wire,
+    framing: Framing,
+    /// Bytes in front of `chunk`: heads, chunk sizes.
+    prefix: Vec<u8>,
+    sent_prefix: usize,
+    chunk: Chunk,
+    suffix: &'static [u8],
+    /// The end of the body has been staged.
+    ended: bool,
+    /// Some byte has reached the socket.
+    begun: bool,
+    sent: u64,
+    /// Bytes that the socket has taken.
+    written: u64,
+}
+
+impl<'c> Writer<'c> {
+    /// Nothing has been said yet.
+    pub fn new(wire: &'c Wire) -> Self {
+        Self {
+            wire,
+            framing: Framing::None,
+            prefix: Vec::new(),
+            sent_prefix: 0,
+            chunk: Chunk::Empty,
+            suffix: NOTHING,
+            ended: false,
+            begun: false,
+            sent: 0,
+            written: 0,
+        }
+    }
+
+    /// Stages a head, and with it how the body is framed. An interim one may come before.
+    pub fn head(&mut self, head: &Head, hop: &write::Hop<'_>) {
+        self.framing = hop.framing;
+        self.ended = hop.framing == Framing::None;
+        write::head(head, hop, self.staged());
+    }
+
+    /// The connection that it writes to.
+    pub(in crate::http) fn wire(&self) -> &'c Wire {
+        self.wire
+    }
+
+    fn staged(&mut self) -> &mut Vec<u8> {
+        if self.prefix.capacity() == 0 {
+            self.prefix = self.wire.spares.buffers.scratch();
+        }
+        &mut self.prefix
+    }
+
+    /// Some byte of the message may have reached the peer.
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// The whole message has been staged.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Bytes of body that have been staged.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes of all kinds that the socket has taken.
+    pub fn progress(&self) -> u64 {
+        self.written
+    }
+
+    /// Stages a piece of the body; what was staged before must have gone (heads excepted).
+    ///
+    /// # Errors
+    /// `InvalidData`: the body is longer or shorter than its head said.
+    pub fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
+        let length = chunk.len();
+        self.sent += length as u64;
+        match &mut self.framing {
+            Framing::Length(left) => {
+                *left = left.checked_sub(length as u64).ok_or(io::ErrorKind::InvalidData)?;
+                if last && *left > 0 {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+            }
+            Framing::Streamed if length > 0 => {
+                write::chunk_size(length, self.staged());
+                self.suffix = if last { AFTER_LAST } else { AFTER_CHUNK };
+            }
+            Framing::Streamed if last => self.staged().extend_from_slice(b"0\r\n\r\n"),
+            Framing::Streamed | Framing::UntilClose => {}
+            Framing::None if length > 0 => return Err(io::ErrorKind::InvalidData.into()),
+            Framing::None => {}
+        }
+        self.ended |= last;
+        if length > COPY {
+            self.chunk = chunk;
+            return Ok(());
+        }
+        let suffix = std::mem::replace(&mut self.suffix, NOTHING);
+        let staged = self.staged();
+        staged.extend_from_slice(chunk.bytes());
+        staged.extend_from_slice(suffix);
+        self.wire.spares.recycle(chunk);
+        Ok(())
+    }
+
+    /// `n` bytes of the body have gone by without passing through here.
+    pub(super) fn spliced(&mut self, n: u64) {
+        self.sent += n;
+        self.begun = true;
+        if let Framing::Length(left) = &mut self.framing {
+            *left -= n;
+            self.ended = *left == 0;
+        }
+    }
+
+    /// The body goes out as it is, in a known length, and nothing is staged.
+    pub(super) fn can_splice(&self) -> bool {
+        matches!(self.framing, Framing::Length(_)) && self.is_empty() && self.wire.io.can_splice()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.prefix.is_empty() && self.chunk.is_empty() && self.suffix.is_empty()
+    }
+
+    /// Ends the body, with trailers where the framing can carry them.
+    ///
+    /// # Errors
+    /// `InvalidData`: the body is shorter than its head said.
+    pub fn end(&mut self, trailers: Option<&Head>) -> io::Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        match (self.framing, trailers) {
+            (Framing::Streamed, Some(trailers)) => {
+                let staged = self.staged();
+                staged.extend_from_slice(b"0\r\n");
+                trailers.write_fields(staged);
+                staged.extend_from_slice(b"\r\n");
+                self.ended = true;
+                Ok(())
+            }
+            _ => self.push(Chunk::Empty, true),
+        }
+    }
+
+    /// Ready when all that was staged has gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_empty() {
+            ready!(self.poll_write(cx))?;
+        }
+        self.wire.io.poll_flush(cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let prefix = &self.prefix[self.sent_prefix..];
+            let written = if self.chunk.is_empty() && self.suffix.is_empty() {
+                ready!(self.wire.io.poll_write(cx, &[IoSlice::new(prefix)]))?
+            } else {
+                let pieces = [prefix, self.chunk.bytes(), self.suffix].map(IoSlice::new);
+                let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);
+                ready!(self.wire.io.poll_write(cx, &pieces[first..]))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.begun = true;
+            self.written += written as u64;
+            if self.advance(written) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// `written` more bytes have gone; true = all.
+    fn advance(&mut self, written: usize) -> bool {
+        let of_prefix = written.min(self.prefix.len() - self.sent_prefix);
+        let of_chunk = (written - of_prefix).min(self.chunk.len());
+        self.sent_prefix += of_prefix;
+        self.chunk.consume(of_chunk);
+        self.suffix = &self.suffix[written - of_prefix - of_chunk..];
+        if self.sent_prefix < self.prefix.len() || !self.chunk.is_empty() || !self.suffix.is_empty() {
+            return false;
+        }
+        self.sent_prefix = 0;
+        self.wire.spares.buffers.give_scratch(std::mem::take(&mut self.prefix));
+        self.wire.spares.recycle(std::mem::replace(&mut self.chunk, Chunk::Empty));
+        true
+    }
+}
+
+impl Writer<'_> {
+    /// The message cannot be completed. Where only the connection's end delimits it, that end must be a reset.
+    pub(in crate::http) fn abort(self) {
+        if self.framing == Framing::UntilClose {
+            self.wire.io.reset();
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.wire.spares.recycle(std::mem::take(&mut self.chunk));
+        if self.prefix.capacity() > 0 {
+            self.wire.spares.buffers.give_scratch(std::mem::take(&mut self.prefix));
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
+
+use crate::http::{
+    body::{Broken, Chunk, Pulled},
+    guard::Reject,
+    head::Head,
+};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+/// An incoming body.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: RecvStream,
+    /// Handed out, and not yet given back to flow control: it is when the next piece is asked for.
+    held: usize,
+    received: u64,
+    max_body: Option<u64>,
+    ended: bool,
+    trailers: Option<Head>,
+}
+
+impl Receiver {
+    /// The body of `stream`, of at most `max_body` bytes.
+    pub(super) fn new(stream: RecvStream, max_body: Option<u64>) -> Self {
+        let ended = stream.is_end_stream();
+        Self { stream, held: 0, received: 0, max_body, ended, trailers: None }
+    }
+
+    pub(in crate::http) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
+        if self.ended {
+            return Poll::Ready(Ok(None));
+        }
+        let held = std::mem::take(&mut self.held);
+        if held > 0 {
+            self.stream.flow_control().release_capacity(held).map_err(broken)?;
+        }
+        let Some(data) = ready!(self.stream.poll_data(cx)) else {
+            let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken)?;
+            self.ended = true;
+            self.trailers = trailers.map(|map| head_of(&map));
+            return Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Empty, last: true })));
+        };
+        let data = data.map_err(broken)?;
+        self.held = data.len();
+        self.received += data.len() as u64;
+        if self.max_body.is_some_and(|max| self.received > max) {
+            let large = Reject { kind: crate::error::Kind::BodyTooLarge, why: "the request body is too large" };
+            return Poll::Ready(Err(Broken::Malformed(large)));
+        }
+        self.ended = self.stream.is_end_stream();
+        Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Bytes(data), last: self.ended })))
+    }
+
+    pub(in crate::http) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(in crate::http) fn take_trailers(&mut self) -> Option<Head> {
+        self.trailers.take()
+    }
+
+    pub(in crate::http) fn received(&self) -> u64 {
+        self.received
+    }
+}
+
+fn broken(error: h2::Error) -> Broken {
+    match error.is_io() {
+        true => error.into_io().map_or(Broken::Ended, Broken::Io),
+        false => Broken::Reset,
+    }
+}
+
+fn head_of(map: &HeaderMap) -> Head {
+    let mut head = Head::default();
+    for (name, value) in map {
+        let name = name.as_str().as_bytes();
+        head.add_pieces(name, crate::http::name::Name::of(name), &[value.as_bytes()]);
+    }
+    head
+}
+
+fn map_of(head: &Head) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(head.len() + 1);
+    for (name, value) in head.iter() {
+        // Both have passed a guard that is stricter than the http crate.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// An answer: its heads, then its body.
+#[derive(Debug)]
+pub struct Sender {
+    respond: SendResponse<Bytes>,
+    stream: Option<SendStream<Bytes>>,
+    /// Staged, and waiting for the peer's window.
+    pending: Bytes,
+    last: bool,
+    ended: bool,
+    /// Bytes that the head announced and that are still to come.
+    left: Option<u64>,
+    sent: u64,
+}
+
+impl Sender {
+    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+        Self { respond, stream: None, pending: Bytes::new(), last: false, ended: false, left: None, sent: 0 }
+    }
+
+    pub(in crate::http) fn interim(&mut self, head: &Head) -> io::Result<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = status(head)?;
+        *response.headers_mut() = map_of(head);
+        self.respond.send_informational(response).map_err(io::Error::other)
+    }
+
+    /// Sends the final head; `end` = no body follows.
+    pub(in crate::http) fn respond(&mut self, head: &Head, end: bool, length: Option<u64>) -> io::Result<()> {
+        let mut response = Response::new(());
+        *response.status_mut() = status(head)?;
+        *response.headers_mut() = map_of(head);
+        if let Some(length) = length {
+            response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        self.left = length.filter(|_| !end);
+        self.stream = Some(self.respond.send_response(response, end).map_err(io::Error::other)?);
+        self.ended = end;
+        Ok(())
+    }
+
+    pub(in crate::http) fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
+        let bytes = match chunk {
+            Chunk::Empty => Bytes::new(),
+            Chunk::Buf(buf) => Bytes::copy_from_slice(buf.bytes()),
+            Chunk::Bytes(bytes) => bytes,
+        };
+        self.sent += bytes.len() as u64;
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+            if last && *left > 0 {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        self.last = last;
+        self.ended |= last;
+        if bytes.is_empty() && last {
+            return self.stream()?.send_data(bytes, true).map_err(io::Error::other);
+        }
+        self.stream()?.reserve_capacity(bytes.len());
+        self.pending = bytes;
+        Ok(())
+    }
+
+    pub(in crate::http) fn end(&mut self, trailers: Option<&Head>) -> io::Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let Some(trailers) = trailers else { return self.push(Chunk::Empty, true) };
+        self.ended = true;
+        self.stream()?.send_trailers(map_of(trailers)).map_err(io::Error::other)
+    }
+
+    fn stream(&mut self) -> io::Result<&mut SendStream<Bytes>> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    pub(in crate::http) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pending.is_empty() {
+            let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            let room = match stream.capacity() {
+                0 => match ready!(stream.poll_capacity(cx)) {
+                    Some(room) => room.map_err(io::Error::other)?,
+                    None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                },
+                room => room,
+            };
+            let piece = self.pending.split_to(room.min(self.pending.len()));
+            let end = self.last && self.pending.is_empty();
+            stream.send_data(piece, end).map_err(io::Error::other)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(in crate::http) fn has_ended(&self) -> bool {
+        self.ended && self.pending.is_empty()
+    }
+
+    pub(in crate::http) fn has_begun(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    pub(in crate::http) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(in crate::http) fn progress(&self) -> u64 {
+        self.sent - self.pending.len() as u64
+    }
+
+    /// Ready when the client has reset the stream, or has gone.
+    pub(in crate::http) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.stream {
+            Some(stream) => stream.poll_reset(cx).map(|_| ()),
+            None => self.respond.poll_reset(cx).map(|_| ()),
+        }
+    }
+
+    pub(in crate::http) fn abort(mut self) {
+        match &mut self.stream {
+            Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+fn status(head: &Head) -> io::Result<StatusCode> {
+    StatusCode::from_u16(head.status()).map_err(io::Error::other)
+}

@@ -1,0 +1,451 @@
+//! The one message form: a request's or response's head, whatever version it came in. Hot path.
+//!
+//! A `Head` owns its bytes and crosses `.await`. Versions are translated at the edges alone; guard, router, policies,
+//! log and encoders see this. Fields are spans into one buffer in wire order and case; edits are appended behind, and
+//! what was replaced or removed is only marked. Workers reuse heads, so that no exchange allocates one.
+
+use super::name::Name;
+use memchr::memchr;
+
+/// A place in a head's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// `start..end`.
+    pub fn new(start: usize, end: usize) -> Self {
+        debug_assert!(start <= end && end <= u32::MAX as usize, "heads are bounded far below 4 GiB");
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    /// Nothing is there.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// How many bytes there are.
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    pub(super) fn start(self) -> usize {
+        self.start as usize
+    }
+
+    pub(super) fn end(self) -> usize {
+        self.end as usize
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: Span,
+    value: Span,
+    id: Name,
+    live: bool,
+    /// The value is followed by CRLF, so that the line can be copied as it stands.
+    verbatim: bool,
+}
+
+/// A request method (RFC 9110 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is the method itself")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Patch,
+    Connect,
+    Trace,
+    /// Any other token; methods are case-sensitive.
+    Other(Span),
+}
+
+impl Method {
+    /// Repeating it does no further harm (RFC 9110 section 9.2.2). Methods that we do not know are not.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace)
+    }
+}
+
+/// What a head begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A request line, or the pseudo-fields of later versions.
+    Request(Method),
+    /// A status, 100 to 599, and the reason phrase as it came (HTTP/1 alone; may be empty).
+    Response(u16, Span),
+}
+
+/// The version that a message came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is the version itself")]
+pub enum Version {
+    Http10,
+    Http11,
+    Http2,
+}
+
+/// Where a request goes: normalised once, by the guard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// `http` or `https` was written (absolute form) or is known (HTTP/2); empty otherwise.
+    pub scheme: Span,
+    /// Host and port as the client wrote them; empty if an HTTP/1.0 client named none.
+    pub authority: Span,
+    /// Begins with `/`, or is `*`.
+    pub path: Span,
+    /// With its `?`; empty if there is none.
+    pub query: Span,
+}
+
+/// A field that may stand once stands twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+/// A message head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    buf: Vec<u8>,
+    fields: Vec<Field>,
+    /// Number of the first live field of each well-known name, plus one; 0 = none.
+    known: [u16; Name::COUNT],
+    start: Start,
+    version: Version,
+    /// The target to forward.
+    pub target: Target,
+    /// The target as it came, before rewrites: for log, tests and `X-Forwarded-Host`.
+    pub received: Target,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            buf: Vec::new(),
+            fields: Vec::new(),
+            known: [0; Name::COUNT],
+            start: Start::Response(200, Span::default()),
+            version: Version::Http11,
+            target: Target::default(),
+            received: Target::default(),
+        }
+    }
+}
+
+impl Head {
+    /// Empties the head and keeps its memory.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.fields.clear();
+        self.known = [0; Name::COUNT];
+        self.start = Start::Response(200, Span::default());
+        self.version = Version::Http11;
+        self.target = Target::default();
+        self.received = Target::default();
+    }
+
+    /// Begins anew as a head of ours.
+    pub fn begin(&mut self, start: Start, version: Version) {
+        self.clear();
+        self.start = start;
+        self.version = version;
+    }
+
+    /// What the head begins with.
+    pub fn start(&self) -> Start {
+        self.start
+    }
+
+    pub(super) fn set_start(&mut self, start: Start, version: Version) {
+        self.start = start;
+        self.version = version;
+    }
+
+    /// The version that it came in.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// A request's method. A response has none: it counts as `GET`.
+    pub fn method(&self) -> Method {
+        match self.start {
+            Start::Request(method) => method,
+            Start::Response(..) => Method::Get,
+        }
+    }
+
+    /// The method as it is written.
+    pub fn method_text(&self) -> &[u8] {
+        match self.method() {
+            Method::Get => b"GET",
+            Method::Head => b"HEAD",
+            Method::Post => b"POST",
+            Method::Put => b"PUT",
+            Method::Delete => b"DELETE",
+            Method::Options => b"OPTIONS",
+            Method::Patch => b"PATCH",
+            Method::Connect => b"CONNECT",
+            Method::Trace => b"TRACE",
+            Method::Other(span) => self.text(span),
+        }
+    }
+
+    /// A response's status; 0 for a request.
+    pub fn status(&self) -> u16 {
+        match self.start {
+            Start::Response(status, _) => status,
+            Start::Request(_) => 0,
+        }
+    }
+
+    /// The bytes at `span`.
+    pub fn text(&self, span: Span) -> &[u8] {
+        &self.buf[span.range()]
+    }
+
+    /// All bytes, edits included: spans point into them.
+    pub(super) fn buf(&self) -> &[u8] {
+        &self.buf
+    }
+
+    pub(super) fn buf_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.buf
+    }
+
+    /// Appends `bytes` behind and says where they are.
+    pub fn note(&mut self, bytes: &[u8]) -> Span {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(bytes);
+        Span::new(start, self.buf.len())
+    }
+
+    /// The value of the first live field `id`.
+    pub fn get(&self, id: Name) -> Option<&[u8]> {
+        let number = usize::from(self.known[id as usize]);
+        (number > 0).then(|| self.text(self.fields[number - 1].value))
+    }
+
+    /// Where the value of the one field `id` is; an error if there are several.
+    ///
+    /// # Errors
+    /// There is more than one.
+    pub fn single(&self, id: Name) -> Result<Option<Span>, Repeated> {
+        let first = usize::from(self.known[id as usize]);
+        if first == 0 {
+            return Ok(None);
+        }
+        let repeated = self.fields[first..].iter().any(|field| field.live && field.id == id);
+        if repeated { Err(Repeated) } else { Ok(Some(self.fields[first - 1].value)) }
+    }
+
+    /// There is a live field `id`.
+    pub fn has(&self, id: Name) -> bool {
+        self.known[id as usize] != 0
+    }
+
+    /// The values of all live fields `id`, in wire order.
+    pub fn all(&self, id: Name) -> impl Iterator<Item = &[u8]> {
+        let first = usize::from(self.known[id as usize]);
+        let rest = if first == 0 { &[] } else { &self.fields[first - 1..] };
+        rest.iter().filter(move |field| field.live && field.id == id).map(|field| self.text(field.value))
+    }
+
+    /// The well-known names of all live fields.
+    pub(super) fn names(&self) -> impl Iterator<Item = Name> {
+        self.fields.iter().filter(|field| field.live).map(|field| field.id)
+    }
+
+    /// All live fields as name and value, in wire order and case.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().filter(|field| field.live).map(|field| (self.text(field.name), self.text(field.value)))
+    }
+
+    /// The value of the first live field of that name, in any case. For names that are not well known.
+    pub fn find(&self, name: &[u8]) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// How many field lines there are, removed ones included.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// No field line has ever been here.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Appends a field of ours; `id`'s spelling is sent. Returns where its value is.
+    pub fn add(&mut self, id: Name, value: &[u8]) -> Span {
+        self.add_pieces(id.spelling().as_bytes(), id, &[value])
+    }
+
+    /// Appends a field whose value is already somewhere in this head.
+    pub fn add_copy(&mut self, id: Name, value: Span) {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(id.spelling().as_bytes());
+        let name = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b": ");
+        let start = self.buf.len();
+        self.buf.extend_from_within(value.range());
+        let value = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b"\r\n");
+        self.push(name, value, id, true);
+    }
+
+    /// Appends a field whose value is made of `pieces`.
+    pub fn add_pieces(&mut self, name: &[u8], id: Name, pieces: &[&[u8]]) -> Span {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(name);
+        let name = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b": ");
+        let start = self.buf.len();
+        for piece in pieces {
+            self.buf.extend_from_slice(piece);
+        }
+        let value = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b"\r\n");
+        self.push(name, value, id, true);
+        value
+    }
+
+    /// A field that is already in the bytes.
+    pub(super) fn push(&mut self, name: Span, value: Span, id: Name, verbatim: bool) {
+        self.fields.push(Field { name, value, id, live: true, verbatim });
+        let known = &mut self.known[id as usize];
+        if *known == 0 {
+            // Heads have far fewer fields than 65,535: `max_headers` and the encoders of later versions bound them.
+            *known = u16::try_from(self.fields.len()).unwrap_or(u16::MAX);
+        }
+    }
+
+    /// Removes every field `id`.
+    pub fn remove(&mut self, id: Name) {
+        let first = usize::from(self.known[id as usize]);
+        if first == 0 {
+            return;
+        }
+        for field in &mut self.fields[first - 1..] {
+            field.live &= field.id != id;
+        }
+        self.known[id as usize] = 0;
+    }
+
+    /// Removes every field of that name, in any case.
+    pub fn remove_named(&mut self, name: &[u8]) {
+        match Name::of(name) {
+            Name::Other => self.remove_where(|other| other.eq_ignore_ascii_case(name)),
+            id => self.remove(id),
+        }
+    }
+
+    /// Removes the fields that have no well-known name and whose name satisfies `unwanted`.
+    pub fn remove_where(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
+        for field in self.fields.iter_mut().filter(|field| field.id == Name::Other) {
+            if field.live && unwanted(&self.buf[field.name.range()]) {
+                field.live = false;
+            }
+        }
+    }
+
+    /// Some live field that has no well-known name has `_` in it.
+    pub(super) fn has_underscore(&self) -> bool {
+        let mut others = self.fields.iter().filter(|field| field.live && field.id == Name::Other);
+        others.any(|field| memchr(b'_', self.text(field.name)).is_some())
+    }
+
+    /// Writes all live fields as HTTP/1.1 lines. Runs of untouched neighbours are one copy.
+    pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
+        let mut run: Option<(usize, usize)> = None;
+        for field in self.fields.iter().filter(|field| field.live) {
+            let start = field.name.start as usize;
+            if field.verbatim {
+                let end = field.value.end as usize + 2;
+                run = match run {
+                    Some((first, last)) if last == start => Some((first, end)),
+                    Some((first, last)) => {
+                        out.extend_from_slice(&self.buf[first..last]);
+                        Some((start, end))
+                    }
+                    None => Some((start, end)),
+                };
+                continue;
+            }
+            if let Some((first, last)) = run.take() {
+                out.extend_from_slice(&self.buf[first..last]);
+            }
+            out.extend_from_slice(self.text(field.name));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(self.text(field.value));
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some((first, last)) = run {
+            out.extend_from_slice(&self.buf[first..last]);
+        }
+    }
+}
+
+/// A worker's spare heads.
+#[derive(Debug, Default)]
+pub struct Heads {
+    spare: std::cell::RefCell<Vec<Head>>,
+}
+
+impl Heads {
+    /// How many are kept, and up to which size.
+    const KEEP: usize = 64;
+    const ROOM: usize = 16 * 1024;
+
+    /// An empty head.
+    pub fn take(&self) -> Head {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a head back, unless it has grown large.
+    pub fn give(&self, mut head: Head) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < Self::KEEP && (1..=Self::ROOM).contains(&head.buf.capacity()) {
+            head.clear();
+            spare.push(head);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(head: &Head) -> String {
+        let mut out = Vec::new();
+        head.write_fields(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn edits_keep_order_and_case() {
+        let mut head = Head::default();
+        head.add_pieces(b"x-A", Name::Other, &[b"1"]);
+        head.add(Name::Via, b"1.1 a");
+        head.add_pieces(b"x-b", Name::Other, &[b"2", b"3"]);
+        head.add(Name::Via, b"1.1 b");
+        assert_eq!(head.all(Name::Via).collect::<Vec<_>>(), [b"1.1 a", b"1.1 b"]);
+        assert_eq!(lines(&head), "x-A: 1\r\nVia: 1.1 a\r\nx-b: 23\r\nVia: 1.1 b\r\n");
+        head.remove(Name::Via);
+        assert!(head.get(Name::Via).is_none());
+        head.remove_named(b"X-a");
+        head.add(Name::Via, b"1.1 c");
+        assert_eq!(lines(&head), "x-b: 23\r\nVia: 1.1 c\r\n");
+        assert_eq!(head.get(Name::Via), Some(&b"1.1 c"[..]));
+    }
+}

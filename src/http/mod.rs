@@ -1,0 +1,34 @@
+//! HTTP, and nothing of plans: one message form, one guard, and one codec a version, both sides.
+//!
+//! The servers take an async closure over [`Exchange`]; `runtime` supplies `proxy::handle`.
+
+pub mod body;
+pub mod exchange;
+pub mod guard;
+pub mod h1;
+pub mod h2;
+pub mod head;
+pub mod name;
+pub mod reply;
+mod target;
+
+#[doc(hidden)]
+pub mod fuzz;
+
+pub use exchange::{Client, Done, Exchange, Limits, Sink};
+pub use guard::{Framing, Guarded, Reject};
+pub use head::{Head, Heads, Method, Span, Start, Target, Version};
+pub use name::Name;
+
+use crate::net::{Buffers, Splice};
+
+/// What a worker lends to its connections, and takes back.
+#[derive(Debug, Default)]
+pub struct Spares {
+    /// Read buffers.
+    pub buffers: Buffers,
+    /// Pipes for `splice(2)`.
+    pub pipes: Splice,
+    /// Message heads.
+    pub heads: Heads,
+}

@@ -1,0 +1,79 @@
+//! A bound on connections: of a listener, or of the process.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+use tokio::sync::Notify;
+
+/// So many may be open at a time.
+#[derive(Debug)]
+pub struct Budget {
+    most: usize,
+    open: AtomicUsize,
+    freed: Notify,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Permit {
+    budget: Arc<Budget>,
+}
+
+impl Budget {
+    /// A budget of `most`; `None` = no bound.
+    pub fn new(most: Option<usize>) -> Arc<Self> {
+        Arc::new(Self { most: most.unwrap_or(usize::MAX), open: AtomicUsize::new(0), freed: Notify::new() })
+    }
+
+    /// The bound.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// One more, if `spare` places are left free beside it.
+    pub fn take(self: &Arc<Self>, spare: usize) -> Option<Permit> {
+        let most = self.most.saturating_sub(spare);
+        let more = self.open.fetch_update(SeqCst, SeqCst, |open| (open < most).then_some(open + 1));
+        more.ok().map(|_| Permit { budget: Arc::clone(self) })
+    }
+
+    /// One more, as soon as there is room.
+    pub async fn wait(self: &Arc<Self>, spare: usize) -> Permit {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // Listens before it looks, so that no release goes by in between.
+            freed.as_mut().enable();
+            if let Some(permit) = self.take(spare) {
+                return permit;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.open.fetch_sub(1, SeqCst);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_release_lets_the_next_one_in() {
+        let budget = Budget::new(Some(2));
+        let first = budget.take(0).unwrap();
+        assert!(budget.take(1).is_none());
+        let second = budget.take(0).unwrap();
+        let waiting = { let budget = Arc::clone(&budget); tokio::spawn(async move { budget.wait(0).await }) };
+        tokio::task::yield_now().await;
+        drop(second);
+        let _third = waiting.await.unwrap();
+        assert!(budget.take(0).is_none());
+        drop(first);
+    }
+}

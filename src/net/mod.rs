@@ -1,0 +1,20 @@
+//! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, pipes.
+
+mod accept;
+mod budget;
+mod buf;
+mod connect;
+mod listen;
+mod pipe;
+mod sockopt;
+mod stream;
+mod timer;
+
+pub use accept::{Accepted, accept_ready};
+pub use budget::{Budget, Permit};
+pub use buf::{Buf, Buffers, LARGE, SMALL};
+pub use connect::connect;
+pub use listen::{Listening, bind, bind_unix};
+pub use pipe::{Pipe, Splice};
+pub use stream::{Peer, Stream};
+pub use timer::Timer;

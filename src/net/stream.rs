@@ -1,0 +1,335 @@
+//! A connected socket that is read and written through `&self`, so that one task moves both directions. Hot path.
+//!
+//! The `RefCell` is borrowed inside a poll alone. A fresh connection is not known to the reactor before it has to wait:
+//! short exchanges never pay for it.
+
+use super::{pipe::Pipe, sockopt};
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice, Read, Write},
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+    /// A process of this machine.
+    Unix,
+}
+
+/// TCP, a unix socket, or TLS over TCP.
+#[derive(Debug)]
+pub struct Stream {
+    inner: RefCell<Inner>,
+    /// Written since the last read: a second write must not wait for Nagle (RFC 896).
+    wrote: Cell<bool>,
+    nodelay: Cell<bool>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    /// Accepted, and not yet known to the reactor.
+    Fresh(std::net::TcpStream),
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// Only between two states of a registration that failed.
+    Closed,
+}
+
+impl Stream {
+    fn new(inner: Inner, nodelay: bool) -> Self {
+        Self { inner: RefCell::new(inner), wrote: Cell::new(false), nodelay: Cell::new(nodelay) }
+    }
+
+    /// A connection as it was accepted: non-blocking, and not registered.
+    pub fn fresh(stream: std::net::TcpStream) -> Self {
+        Self::new(Inner::Fresh(stream), false)
+    }
+
+    /// A connected unix socket.
+    pub fn unix(stream: UnixStream) -> Self {
+        Self::new(Inner::Unix(stream), true)
+    }
+
+    /// A connected TCP socket.
+    pub fn tcp(stream: TcpStream) -> Self {
+        Self::new(Inner::Tcp(stream), false)
+    }
+
+    /// A TLS session, either side, after its handshake.
+    pub fn tls(stream: tokio_rustls::TlsStream<TcpStream>) -> Self {
+        let _ = stream.get_ref().0.set_nodelay(true);
+        Self::new(Inner::Tls(Box::new(stream)), true)
+    }
+
+    /// The TCP socket below, for a handshake.
+    ///
+    /// # Errors
+    /// This is no TCP socket, or the reactor refuses it.
+    pub fn into_tcp(self) -> io::Result<TcpStream> {
+        let mut inner = self.inner.into_inner();
+        inner.register()?;
+        match inner {
+            Inner::Tcp(stream) => Ok(stream),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// The bytes on the wire are encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(*self.inner.borrow(), Inner::Tls(_))
+    }
+
+    /// Not yet registered: its end cannot wake anybody.
+    pub fn is_fresh(&self) -> bool {
+        matches!(*self.inner.borrow(), Inner::Fresh(_))
+    }
+
+    /// Bytes may go from here to another plain TCP socket without passing through user space.
+    pub fn can_splice(&self) -> bool {
+        matches!(*self.inner.borrow(), Inner::Fresh(_) | Inner::Tcp(_))
+    }
+
+    /// Reads into `room`. 0 = the peer has finished sending.
+    pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.wrote.set(false);
+        let mut inner = self.inner.borrow_mut();
+        if let Inner::Fresh(stream) = &mut *inner {
+            match stream.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.register()?,
+                answer => return Poll::Ready(answer),
+            }
+        }
+        let mut buf = ReadBuf::new(room);
+        ready!(match &mut *inner {
+            Inner::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Inner::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        })?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Ready when a read would give something: bytes, the end, or an error. Holds no buffer, and costs no system call
+    /// until there is an event. For TLS: bytes on the wire, which may turn out to be no plaintext.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.inner.borrow_mut();
+        inner.register()?;
+        match &mut *inner {
+            Inner::Tcp(stream) => stream.poll_read_ready(cx),
+            Inner::Unix(stream) => stream.poll_read_ready(cx),
+            Inner::Tls(stream) => {
+                if holds_plaintext(stream) {
+                    return Poll::Ready(Ok(()));
+                }
+                stream.get_ref().0.poll_read_ready(cx)
+            }
+            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// An idle connection is still open and silent, as far as is known here: the reactor's cached readiness, and a look
+    /// at the socket when that is not clean. `certain` looks in any case.
+    pub fn is_quiet(&self, certain: bool) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.poll_read_ready(&mut cx) {
+            Poll::Pending if !certain => true,
+            Poll::Ready(Err(_)) => false,
+            Poll::Pending | Poll::Ready(Ok(())) => self.peek_is_empty(),
+        }
+    }
+
+    /// No byte and no end is waiting. Clears a stale readiness on the way.
+    fn peek_is_empty(&self) -> bool {
+        let look = |fd: BorrowedFd<'_>| {
+            let mut byte = [0; 1];
+            let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+            rustix::net::recv(fd, &mut byte[..], flags).map(|_| ()).map_err(io::Error::from)
+        };
+        let answer = match &*self.inner.borrow() {
+            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
+            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
+            Inner::Tls(stream) => stream.get_ref().0.try_io(Interest::READABLE, || look(stream.get_ref().0.as_fd())),
+            Inner::Fresh(stream) => look(stream.as_fd()),
+            Inner::Closed => return false,
+        };
+        answer.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes what it can of `pieces`.
+    pub fn poll_write(&self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if self.wrote.replace(true) && !self.nodelay.get() {
+            self.set_nodelay();
+        }
+        let mut inner = self.inner.borrow_mut();
+        if let Inner::Fresh(stream) = &mut *inner {
+            match stream.write_vectored(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.register()?,
+                answer => return Poll::Ready(answer),
+            }
+        }
+        match &mut *inner {
+            Inner::Tcp(stream) => write_pieces(Pin::new(stream), cx, pieces),
+            Inner::Unix(stream) => write_pieces(Pin::new(stream), cx, pieces),
+            Inner::Tls(stream) => write_pieces(Pin::new(&mut **stream), cx, pieces),
+            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Sends what a session layer still holds (TLS); nothing to do on plain sockets.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.inner.borrow_mut() {
+            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ends our sending side; the peer may go on.
+    pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.inner.borrow_mut() {
+            Inner::Fresh(stream) => Poll::Ready(stream.shutdown(std::net::Shutdown::Write)),
+            Inner::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Closed => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Closing will reset the connection, so that the peer does not take what it got for the whole.
+    pub fn reset(&self) {
+        use socket2::SockRef;
+        let zero = Some(std::time::Duration::ZERO);
+        // A socket that refuses it is closed in the ordinary way.
+        let _ = match &*self.inner.borrow() {
+            Inner::Fresh(stream) => SockRef::from(stream).set_linger(zero),
+            Inner::Tcp(stream) => SockRef::from(stream).set_linger(zero),
+            Inner::Tls(stream) => SockRef::from(stream.get_ref().0).set_linger(zero),
+            Inner::Unix(_) | Inner::Closed => Ok(()),
+        };
+    }
+
+    /// No more waiting for acknowledgements before small packets (TCP_NODELAY). Set once, when it first matters.
+    fn set_nodelay(&self) {
+        self.nodelay.set(true);
+        // A socket that refuses it is about to fail anyway, and says so at the write.
+        let _ = match &*self.inner.borrow() {
+            Inner::Fresh(stream) => stream.set_nodelay(true),
+            Inner::Tcp(stream) => stream.set_nodelay(true),
+            _ => Ok(()),
+        };
+    }
+
+    /// Wakes readers only from `bytes` on; 1 is the default, and must be restored before the next head is awaited.
+    pub fn receive_low_water(&self, bytes: i32) -> io::Result<()> {
+        match &*self.inner.borrow() {
+            Inner::Tcp(stream) => sockopt::receive_low_water(stream, bytes),
+            Inner::Fresh(stream) => sockopt::receive_low_water(stream, bytes),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves up to `most` bytes from this socket into an empty `pipe`. 0 = the peer has finished sending.
+    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
+        self.wrote.set(false);
+        self.inner.borrow_mut().register()?;
+        let inner = self.inner.borrow();
+        let Inner::Tcp(stream) = &*inner else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_io(Interest::READABLE, || pipe.fill(stream.as_fd(), most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                answer => return Poll::Ready(answer),
+            }
+        }
+    }
+
+    /// Moves what is in `pipe` to this socket; `more` = another piece will follow at once.
+    pub fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &mut Pipe, more: bool) -> Poll<io::Result<usize>> {
+        if self.wrote.replace(true) && !self.nodelay.get() {
+            self.set_nodelay();
+        }
+        self.inner.borrow_mut().register()?;
+        let inner = self.inner.borrow();
+        let Inner::Tcp(stream) = &*inner else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_io(Interest::WRITABLE, || pipe.drain(stream.as_fd(), more)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                answer => return Poll::Ready(answer),
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Makes a fresh connection known to the reactor.
+    fn register(&mut self) -> io::Result<()> {
+        if !matches!(self, Self::Fresh(_)) {
+            return Ok(());
+        }
+        if let Self::Fresh(stream) = std::mem::replace(self, Self::Closed) {
+            *self = Self::Tcp(TcpStream::from_std(stream)?);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes have been decrypted and not yet read.
+fn holds_plaintext(stream: &mut tokio_rustls::TlsStream<TcpStream>) -> bool {
+    let chunk = match stream {
+        tokio_rustls::TlsStream::Client(session) => session.get_mut().1.reader().into_first_chunk().map(<[u8]>::len),
+        tokio_rustls::TlsStream::Server(session) => session.get_mut().1.reader().into_first_chunk().map(<[u8]>::len),
+    };
+    chunk.is_ok_and(|length| length > 0)
+}
+
+fn write_pieces(io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    match pieces {
+        [piece] => io.poll_write(cx, piece),
+        pieces => io.poll_write_vectored(cx, pieces),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let n = ready!(Stream::poll_read(&self, cx, buf.initialize_unfilled()))?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Stream::poll_write(&self, cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Stream::poll_write(&self, cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(&self, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_shutdown(&self, cx)
+    }
+}

@@ -1,0 +1,408 @@
+//! One try at one backend: the request goes out, the response comes back, both bodies move at once. Hot path.
+
+use super::{
+    Local, Record, is_backends,
+    pump::{Awaits, Pump, Stop},
+    replay::{Replay, Response},
+    timing::{self, Deadline, Rate, Silence},
+    tunnel,
+};
+use crate::{
+    dial::Connection,
+    error::Kind,
+    http::{
+        Exchange, Framing, Guarded, Head,
+        body::{Broken, Chunk, Outlet, Source},
+        exchange::Announced,
+        guard::{self, Asked},
+        h1::{
+            HeadLimits, NoHead, Wire, Writer,
+            write::{Connection as Said, Hop},
+        },
+    },
+    plan::Pool,
+    pool::Lease,
+};
+use bytes::Bytes;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What we take of a backend's response head.
+const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
+/// Interim responses (1xx) to one request.
+const MAX_INTERIM: usize = 32;
+/// A client whose socket is not registered yet is not watched for so long: short exchanges never pay for it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The answer has gone to the client, whole.
+    Answered,
+    /// A tunnel has ended.
+    Switched,
+    /// A kept connection died before a byte of the response, and the request may go out again.
+    Stale,
+    /// No good answer. If its head has gone out already, the client's connection must be cut.
+    Failed(Kind),
+}
+
+/// One try.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) local: &'a Local,
+    pub(super) pool: &'a Pool,
+    pub(super) lease: &'a Lease<'a>,
+    /// The connection has been used before; and whether the request's method is idempotent.
+    pub(super) replayable: Option<bool>,
+}
+
+/// The request's way out, which may go on while the response comes in.
+struct Upload<'w> {
+    outlet: Outlet<'w>,
+    pump: Pump,
+    silence: Silence,
+    rate: Rate,
+    /// Not everything has gone.
+    open: bool,
+    /// It cannot be completed: the backend does not take it.
+    broken: bool,
+    /// When it was all sent.
+    sent: Instant,
+    /// The client is watched for its leaving.
+    watch: bool,
+}
+
+/// What a response head is, once guarded.
+struct Answer {
+    head: Head,
+    guarded: Guarded,
+}
+
+impl Attempt<'_> {
+    /// Makes the attempt on `connection`. `again` = what `replay` holds goes out first.
+    pub(super) async fn run(
+        &self,
+        exchange: &mut Exchange<'_>,
+        connection: Connection,
+        replay: &mut Replay,
+        again: bool,
+        record: &mut Record,
+    ) -> Outcome {
+        let wire = &connection.wire;
+        let mut upload = self.begin(exchange, wire, replay, again);
+        let answer = match self.answer(exchange, wire, &mut upload, replay).await {
+            Ok(answer) => answer,
+            Err(outcome) => {
+                if let Outcome::Failed(kind) = outcome {
+                    self.local.shard.attempt_finished(self.number(), kind.status(), None);
+                    tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
+                }
+                return outcome;
+            }
+        };
+        let now = Instant::now();
+        record.status = answer.head.status();
+        self.local.shard.attempt_finished(self.number(), record.status, Some(now - upload.sent));
+        replay.give_up();
+        let Answer { head, guarded } = answer;
+        let announced =
+            Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
+        let staged = exchange.sink.head(&head, &announced);
+        self.local.spares.heads.give(head);
+        if staged.is_err() {
+            return self.failed(Kind::ClientGone, record);
+        }
+        if guarded.upgrade.is_some() {
+            return tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, record).await;
+        }
+        wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
+        if let Err(kind) = self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {
+            return self.failed(kind, record);
+        }
+        let whole = !upload.open && !upload.broken;
+        drop(upload);
+        if whole && guarded.keep_alive && wire.is_drained() {
+            let settings = &self.pool.settings;
+            self.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
+        }
+        Outcome::Answered
+    }
+
+    fn number(&self) -> usize {
+        self.lease.backend().id as usize
+    }
+
+    /// After the head: for log and metric alone.
+    fn failed(&self, kind: Kind, record: &mut Record) -> Outcome {
+        if is_backends(kind) {
+            tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "response cut");
+        }
+        record.failure = Some(kind);
+        Outcome::Failed(kind)
+    }
+
+    /// Stages the request's head, and what an earlier try has pulled of its body.
+    fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &Replay, again: bool) -> Upload<'w> {
+        let Exchange { request, guarded, source, started, sink, .. } = exchange;
+        let mut writer = Writer::new(wire);
+        let authority = request.text(request.target.authority);
+        let pass_host = self.pool.settings.pass_host && !authority.is_empty();
+        let authority = if pass_host { authority } else { self.lease.backend().host.as_bytes() };
+        let connection = guarded.upgrade.map_or(Said::Keep, Said::Upgrade);
+        let (trailers, expect) = (guarded.trailers, guarded.expect && !again);
+        let hop =
+            Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
+        writer.head(request, &hop);
+        let mut pump = Pump::new();
+        if let Some(held) = replay.held().filter(|held| again && !held.is_empty()) {
+            let whole = source.has_ended();
+            // It has been pushed before: it fits.
+            let _ = writer.push(Chunk::Bytes(Bytes::copy_from_slice(held)), whole);
+            pump = Pump::resumed(whole);
+        }
+        let watch = !sink.is_unwatched();
+        Upload {
+            outlet: Outlet::H1(writer),
+            pump,
+            silence: Silence::new(*started),
+            rate: Rate::new(*started),
+            open: true,
+            broken: false,
+            sent: *started,
+            watch,
+        }
+    }
+
+    /// Sends the request and waits for the final response's head. Interim ones are passed on.
+    async fn answer(
+        &self,
+        exchange: &mut Exchange<'_>,
+        wire: &Wire,
+        upload: &mut Upload<'_>,
+        replay: &mut Replay,
+    ) -> Result<Answer, Outcome> {
+        let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
+        let mut head = self.local.spares.heads.take();
+        for interim in 0..=MAX_INTERIM {
+            let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, &mut head)).await;
+            if let Err(no_head) = read {
+                return Err(self.no_head(no_head, interim > 0, wire, upload, replay));
+            }
+            let guarded = guard::h1_response(&mut head, asked).map_err(|reject| {
+                tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
+                let switch = head.status() == 101 && asked.upgrade.is_some();
+                Outcome::Failed(if switch { Kind::UpgradeFailed } else { reject.kind })
+            })?;
+            if head.status() >= 200 || head.status() == 101 {
+                return Ok(Answer { head, guarded });
+            }
+            let flushed = exchange.sink.interim(&head);
+            let sink = &mut exchange.sink;
+            exchange.timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
+            let flushed = poll_fn(|cx| match sink.poll_flush(cx) {
+                Poll::Pending => exchange.timer.poll(cx).map(|()| false),
+                Poll::Ready(result) => Poll::Ready(result.is_ok()),
+            })
+            .await
+                && flushed.is_ok();
+            if !flushed {
+                return Err(Outcome::Failed(Kind::ClientGone));
+            }
+        }
+        Err(Outcome::Failed(Kind::BadResponse))
+    }
+
+    fn poll_head(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+        wire: &Wire,
+        upload: &mut Upload<'_>,
+        replay: &mut Replay,
+        head: &mut Head,
+    ) -> Poll<Result<(), Missing>> {
+        if let Err(kind) = self.poll_upload(cx, exchange, upload, replay) {
+            return Poll::Ready(Err(Missing::Failed(kind)));
+        }
+        if let Poll::Ready(read) = wire.poll_response(cx, head, &RESPONSE_HEAD) {
+            return Poll::Ready(read.map_err(Missing::NoHead));
+        }
+        if self.poll_gone(cx, exchange, upload).is_ready() {
+            return Poll::Ready(Err(Missing::Failed(Kind::ClientGone)));
+        }
+        loop {
+            let deadline = if upload.open {
+                self.upload_deadline(exchange, upload)
+            } else {
+                timing::response(upload.sent, &self.pool.settings)
+            };
+            match self.poll_timer(cx, exchange, upload, deadline) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(kind)) => return Poll::Ready(Err(Missing::Failed(kind))),
+                Poll::Ready(None) if self.poll_gone(cx, exchange, upload).is_ready() => {
+                    return Poll::Ready(Err(Missing::Failed(Kind::ClientGone)));
+                }
+                Poll::Ready(None) => {}
+            }
+        }
+    }
+
+    /// Moves the request's body on.
+    fn poll_upload(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &mut Exchange<'_>,
+        upload: &mut Upload<'_>,
+        replay: &mut Replay,
+    ) -> Result<(), Kind> {
+        if !upload.open {
+            return Ok(());
+        }
+        match upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.local.spares, replay) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(Stop::Source(broken))) => return Err(clients_fault(&broken)),
+            // It may have answered early: what it says counts, and if it says nothing, that counts.
+            Poll::Ready(Err(Stop::Outlet(_))) => upload.broken = true,
+        }
+        upload.open = false;
+        // Without a body it has gone at once, and the clock need not be read.
+        if exchange.guarded.framing != Framing::None {
+            upload.sent = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn poll_gone(&self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>, upload: &Upload<'_>) -> Poll<()> {
+        if upload.open || !upload.watch {
+            return Poll::Pending;
+        }
+        exchange.sink.poll_gone(cx, exchange.client.limits.half_close)
+    }
+
+    fn upload_deadline(&self, exchange: &Exchange<'_>, upload: &mut Upload<'_>) -> Deadline {
+        let limits = &exchange.client.limits;
+        let Upload { outlet, pump, silence, rate, .. } = upload;
+        rate.hold(pump.awaits() == Awaits::Outlet);
+        timing::upload(pump, outlet, silence, limits, &self.pool.settings)
+    }
+
+    /// Waits for `deadline`, or for something that must be looked at before. `Ready(None)`: it was only that.
+    fn poll_timer(
+        &self,
+        cx: &mut Context<'_>,
+        exchange: &Exchange<'_>,
+        upload: &mut Upload<'_>,
+        deadline: Deadline,
+    ) -> Poll<Option<Kind>> {
+        let least = exchange.client.limits.min_body_rate.filter(|_| upload.open && upload.pump.awaits() == Awaits::Source);
+        let rate = least.map(|_| (upload.rate.next(), Kind::RequestTimeout));
+        let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
+        let first = timing::earlier(timing::earlier(deadline, rate), patience);
+        exchange.timer.set(first.map(|(at, _)| at));
+        if exchange.timer.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let now = Instant::now();
+        if let Some((at, kind)) = deadline
+            && at <= now
+        {
+            return Poll::Ready(Some(kind));
+        }
+        if patience.is_some_and(|(at, _)| at <= now) {
+            upload.watch = true;
+        }
+        let received = exchange.source.received();
+        let slow = least.is_some_and(|least| upload.rate.next() <= now && upload.rate.is_below(least, received, now));
+        Poll::Ready(slow.then_some(Kind::RequestTimeout))
+    }
+
+    fn no_head(&self, missing: Missing, interim: bool, wire: &Wire, upload: &Upload<'_>, replay: &Replay) -> Outcome {
+        let no_head = match missing {
+            Missing::Failed(kind) => return Outcome::Failed(kind),
+            Missing::NoHead(no_head) => no_head,
+        };
+        if let NoHead::Reject(reject) = no_head {
+            tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
+            return Outcome::Failed(reject.kind);
+        }
+        let before_a_byte = wire.is_drained() && !interim;
+        let may_go_again = match self.replayable {
+            Some(true) => replay.held().is_some() || upload.outlet.sent() == 0,
+            // Not idempotent: only if nothing of it has been written.
+            Some(false) => !upload.outlet.has_begun(),
+            None => false,
+        };
+        if before_a_byte && may_go_again { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
+    }
+
+    /// Moves the response's body, and what is left of the request's.
+    async fn relay(
+        &self,
+        exchange: &mut Exchange<'_>,
+        wire: &Wire,
+        upload: &mut Upload<'_>,
+        replay: &mut Replay,
+        framing: Framing,
+        now: Instant,
+    ) -> Result<(), Kind> {
+        let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
+        let (mut pump, mut silence) = (Pump::new(), Silence::new(now));
+        poll_fn(|cx| {
+            self.poll_upload(cx, exchange, upload, replay)?;
+            let outlet = &mut exchange.sink.outlet;
+            match pump.poll(cx, &mut source, outlet, &self.local.spares, &mut Response) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(Stop::Outlet(_))) => return Poll::Ready(Err(Kind::ClientGone)),
+                Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
+                Poll::Pending => {}
+            }
+            let awaits_backend = pump.awaits() == Awaits::Source;
+            if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() {
+                return Poll::Ready(Err(Kind::ClientGone));
+            }
+            loop {
+                let limits = &exchange.client.limits;
+                let outlet = &exchange.sink.outlet;
+                let mut deadline = timing::download(&pump, outlet, &mut silence, limits, &self.pool.settings);
+                if upload.open {
+                    deadline = timing::earlier(deadline, self.upload_deadline(exchange, upload));
+                }
+                match self.poll_timer(cx, exchange, upload, deadline) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(kind)) => return Poll::Ready(Err(kind)),
+                    Poll::Ready(None) if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() => {
+                        return Poll::Ready(Err(Kind::ClientGone));
+                    }
+                    Poll::Ready(None) => {}
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Why there is no response head.
+enum Missing {
+    NoHead(NoHead),
+    Failed(Kind),
+}
+
+fn clients_fault(broken: &Broken) -> Kind {
+    match broken {
+        Broken::Malformed(reject) => reject.kind,
+        Broken::Io(_) | Broken::Ended | Broken::Reset => Kind::ClientGone,
+    }
+}
+
+fn backends_fault(broken: &Broken) -> Kind {
+    match broken {
+        Broken::Malformed(_) => Kind::BadResponse,
+        Broken::Io(_) | Broken::Ended | Broken::Reset => Kind::Truncated,
+    }
+}

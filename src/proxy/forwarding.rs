@@ -1,0 +1,136 @@
+//! Tells the backend who its client is, and believes nobody who is not trusted. Hot path.
+//!
+//! `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `Via`, `X-Request-Id`, and RFC 7239 `Forwarded` where asked for.
+
+use super::Local;
+use crate::{
+    error::Kind,
+    http::{Client, Head, Name, Version, head::Span},
+    net::Peer,
+};
+use std::{io::Write, net::IpAddr};
+
+/// A request that has passed through us this often goes round in a loop.
+const MAX_PASSES: usize = 10;
+/// The longest request id that is taken over, in bytes.
+const MAX_ID: usize = 128;
+
+/// Makes the forwarding fields of `request`, whose request id is there already.
+///
+/// # Errors
+/// `loop`: it has passed through us ten times.
+pub(super) fn apply(local: &Local, client: &Client, request: &mut Head) -> Result<(), Kind> {
+    let plan = &local.plan;
+    if request.all(Name::Via).map(|via| ours(via, &plan.via)).sum::<usize>() >= MAX_PASSES {
+        return Err(Kind::Loop);
+    }
+    if plan.forwarded || request.has(Name::Forwarded) {
+        forwarded(local, client, request);
+    }
+    addresses(client, request);
+    let version: &[u8] = match request.version() {
+        Version::Http10 => b"1.0 ",
+        Version::Http11 => b"1.1 ",
+        Version::Http2 => b"2 ",
+    };
+    request.add_pieces(b"Via", Name::Via, &[version, plan.via.as_bytes()]);
+    Ok(())
+}
+
+/// How often `name` stands in a `Via` value (RFC 9110 section 7.6.3).
+fn ours(via: &[u8], name: &str) -> usize {
+    let by = |hop: &[u8]| {
+        let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.next();
+        words.next().is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    via.split(|&byte| byte == b',').filter(|hop| by(hop)).count()
+}
+
+/// Takes a trusted peer's id over, or makes a new one: 32 hexadecimal digits.
+pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> Span {
+    if client.trusted
+        && let Ok(Some(id)) = request.single(Name::XRequestId)
+        && is_id(request.text(id))
+    {
+        return id;
+    }
+    request.remove(Name::XRequestId);
+    let mut digits = [0; 32];
+    let number = u128::from(local.random()) << 64 | u128::from(local.random());
+    for (at, digit) in digits.iter_mut().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 15];
+    }
+    request.add(Name::XRequestId, &digits)
+}
+
+/// Safe in a log, a field, JSON and HTML.
+fn is_id(text: &[u8]) -> bool {
+    let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:=+/@".contains(byte);
+    (1..=MAX_ID).contains(&text.len()) && text.iter().all(fine)
+}
+
+/// `X-Forwarded-*` and `X-Real-IP`.
+fn addresses(client: &Client, request: &mut Head) {
+    let mut text = [0; 64];
+    let peer = peer_text(client, &mut text);
+    if !client.trusted {
+        for name in [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp] {
+            request.remove(name);
+        }
+        request.add(Name::XForwardedFor, peer);
+    } else if request.has(Name::XForwardedFor) {
+        let mut chain: Vec<u8> = request.all(Name::XForwardedFor).collect::<Vec<_>>().join(&b", "[..]);
+        request.remove(Name::XForwardedFor);
+        chain.extend_from_slice(b", ");
+        chain.extend_from_slice(peer);
+        request.add(Name::XForwardedFor, &chain);
+    } else {
+        request.add(Name::XForwardedFor, peer);
+    }
+    if !request.has(Name::XForwardedProto) {
+        request.add(Name::XForwardedProto, if client.secure { b"https" } else { b"http" });
+    }
+    if !request.has(Name::XForwardedHost) && !request.received.authority.is_empty() {
+        request.add_copy(Name::XForwardedHost, request.received.authority);
+    }
+    if !request.has(Name::XForwardedPort)
+        && let Some(local) = client.local
+    {
+        let mut port = [0; 8];
+        let mut out = &mut port[..];
+        let _ = write!(out, "{}", local.port());
+        let left = out.len();
+        request.add(Name::XForwardedPort, &port[..8 - left]);
+    }
+}
+
+fn peer_text<'t>(client: &Client, text: &'t mut [u8; 64]) -> &'t [u8] {
+    let Peer::Tcp(peer) = client.peer else { return b"unix" };
+    let mut out = &mut text[..];
+    // 64 bytes hold any address.
+    let _ = write!(out, "{}", peer.ip().to_canonical());
+    let left = out.len();
+    &text[..64 - left]
+}
+
+/// RFC 7239 section 4: an untrusted peer's is removed; ours is appended where it is asked for.
+fn forwarded(local: &Local, client: &Client, request: &mut Head) {
+    if !client.trusted {
+        request.remove(Name::Forwarded);
+    }
+    if !local.plan.forwarded {
+        return;
+    }
+    let by_proto = if client.secure { "https" } else { "http" };
+    let node = match client.peer {
+        Peer::Unix => "unknown".to_string(),
+        Peer::Tcp(peer) => match peer.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        },
+    };
+    let host = String::from_utf8_lossy(request.text(request.received.authority)).into_owned();
+    let host = if host.is_empty() { String::new() } else { format!(";host=\"{host}\"") };
+    request.add(Name::Forwarded, format!("for={node}{host};proto={by_proto}").as_bytes());
+}

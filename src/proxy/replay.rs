@@ -1,0 +1,68 @@
+//! What has been sent of a request's body, kept for one more try while it is small. Hot path.
+
+use super::pump::Watch;
+use crate::http::{
+    Head,
+    body::Broken,
+    h1::{check_trailers, strip_trailers},
+};
+
+/// The most that is kept, in bytes.
+const MOST: usize = 64 * 1024;
+
+/// A copy of a body that streams by; given up when it grows too large, or is no longer wanted.
+#[derive(Debug)]
+pub(super) struct Replay {
+    held: Vec<u8>,
+    whole: bool,
+}
+
+impl Replay {
+    /// Keeps what passes, if that may be of use.
+    pub(super) fn new(wanted: bool) -> Self {
+        Self { held: Vec::new(), whole: wanted }
+    }
+
+    /// Everything that has passed, unless it was given up.
+    pub(super) fn held(&self) -> Option<&[u8]> {
+        self.whole.then_some(&self.held)
+    }
+
+    /// It is no longer wanted.
+    pub(super) fn give_up(&mut self) {
+        self.whole = false;
+        self.held = Vec::new();
+    }
+}
+
+impl Watch for Replay {
+    fn piece(&mut self, bytes: &[u8]) {
+        if !self.whole {
+            return;
+        }
+        if self.held.len() + bytes.len() > MOST {
+            self.give_up();
+        } else {
+            self.held.extend_from_slice(bytes);
+        }
+    }
+
+    fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
+        // Trailers are not kept.
+        self.give_up();
+        check_trailers(trailers).map_err(Broken::Malformed)
+    }
+}
+
+/// Watches a response's body.
+#[derive(Debug)]
+pub(super) struct Response;
+
+impl Watch for Response {
+    fn piece(&mut self, _bytes: &[u8]) {}
+
+    fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
+        strip_trailers(trailers);
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! Accepts on one worker, and hands a fresh connection to another that has clearly fewer. Hot path for connections.
+
+use super::{Message, Phase, Shared, worker::Worker};
+use crate::net::{Accepted, Budget, Listening, Permit, accept_ready};
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::net::UnixListener,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// A rest after the descriptors have run out.
+const REST: Duration = Duration::from_millis(50);
+/// Handing over pays only on a clear gap: at least so many connections more, and half as many again.
+const GAP: usize = 16;
+/// Connections that are accepted in a row before others have their turn.
+const BATCH: usize = 64;
+
+/// TCP sockets by worker, and unix sockets for control, each with its listener's number.
+pub(super) type Dealt = (Vec<Vec<(usize, TcpListener)>>, Vec<(usize, UnixListener)>);
+
+/// Deals the sockets out.
+pub(super) fn deal(bound: Vec<Listening>, workers: usize) -> Dealt {
+    let mut tcp: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut unix = Vec::new();
+    for (number, listening) in bound.into_iter().enumerate() {
+        match listening {
+            Listening::Tcp(sockets) => {
+                sockets.into_iter().zip(&mut tcp).for_each(|(socket, worker)| worker.push((number, socket)));
+            }
+            Listening::Unix(socket) => unix.push((number, socket)),
+        }
+    }
+    (tcp, unix)
+}
+
+/// Accepts on `socket` until the process drains.
+pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener) {
+    let address = socket.local_addr().ok();
+    let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(listener = worker.listener_name(listener), %error, "cannot wait for connections");
+            return;
+        }
+    };
+    let mut rest = Rest::default();
+    let mut permits = None;
+    loop {
+        let (of_listener, of_process) = match permits.take() {
+            Some(permits) => permits,
+            None => room(&worker.shared, listener).await,
+        };
+        let Ok(mut ready) = socket.readable().await else { return };
+        match accept_ready(socket.get_ref()) {
+            Ok(Accepted::Connection(stream, peer)) => {
+                rest.over(&worker, listener);
+                worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
+                more(&worker, &socket, listener, address, &mut rest).await;
+            }
+            Ok(Accepted::Empty) => {
+                ready.clear_ready();
+                permits = Some((of_listener, of_process));
+            }
+            Ok(Accepted::Exhausted(error)) => {
+                drop((of_listener, of_process));
+                rest.begin(&worker, listener, &error).await;
+            }
+            Err(error) => {
+                drop((of_listener, of_process));
+                rest.begin(&worker, listener, &error).await;
+            }
+        }
+    }
+}
+
+/// Takes what else is waiting: one accept a turn is measurably slower.
+async fn more(
+    worker: &Rc<Worker>,
+    socket: &AsyncFd<TcpListener>,
+    listener: usize,
+    address: Option<std::net::SocketAddr>,
+    rest: &mut Rest,
+) {
+    for _ in 1..BATCH {
+        let Some((of_listener, of_process)) = room_now(&worker.shared, listener) else { return };
+        match accept_ready(socket.get_ref()) {
+            Ok(Accepted::Connection(stream, peer)) => {
+                worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
+            }
+            Ok(Accepted::Exhausted(error)) => {
+                drop((of_listener, of_process));
+                return rest.begin(worker, listener, &error).await;
+            }
+            Ok(Accepted::Empty) | Err(_) => return,
+        }
+    }
+    tokio::task::yield_now().await;
+}
+
+/// The right to one more connection, of the listener and of the process, as soon as there is one.
+pub(super) async fn room(shared: &Shared, listener: usize) -> (Permit, Permit) {
+    if let Some(permits) = room_now(shared, listener) {
+        return permits;
+    }
+    let of_listener = Budget::wait(&shared.listeners[listener], 0).await;
+    (of_listener, shared.process.wait(shared.spare()).await)
+}
+
+fn room_now(shared: &Shared, listener: usize) -> Option<(Permit, Permit)> {
+    Some((shared.listeners[listener].take(0)?, shared.process.take(shared.spare())?))
+}
+
+/// The worker that a fresh connection goes to, if it is not this one.
+pub(super) fn lighter(shared: &Shared, own: usize) -> Option<usize> {
+    let open = |worker: &usize| shared.open[*worker].load(Relaxed);
+    let mine = open(&own);
+    if mine < GAP {
+        return None;
+    }
+    let best = (0..shared.open.len()).min_by_key(open)?;
+    let least = open(&best);
+    (best != own && mine >= least + GAP && 2 * mine > 3 * least).then_some(best)
+}
+
+/// Rests after a failure to accept, and says so once.
+#[derive(Default)]
+struct Rest {
+    since: Option<tokio::time::Instant>,
+}
+
+impl Rest {
+    async fn begin(&mut self, worker: &Worker, listener: usize, error: &io::Error) {
+        if self.since.is_none() {
+            self.since = Some(tokio::time::Instant::now());
+            tracing::warn!(listener = worker.listener_name(listener), %error, "cannot accept, resting");
+        }
+        tokio::time::sleep(REST).await;
+    }
+
+    fn over(&mut self, worker: &Worker, listener: usize) {
+        if let Some(since) = self.since.take() {
+            let seconds = since.elapsed().as_secs_f32();
+            tracing::info!(listener = worker.listener_name(listener), seconds, "accepting again");
+        }
+    }
+}
+
+/// Accepts on a unix socket, for all workers in turn. Runs on control.
+pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListener) {
+    let Ok(socket) = tokio::net::UnixListener::from_std(socket) else { return };
+    loop {
+        let (of_listener, of_process) = room(&shared, listener).await;
+        let accepted = socket.accept().await.and_then(|(stream, _)| stream.into_std());
+        match accepted {
+            Ok(stream) => {
+                let worker = (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
+                let _ = shared.workers[worker].send(Message::Unix(stream, listener, of_listener, of_process));
+            }
+            Err(error) => {
+                tracing::warn!(listener = %shared.plan.listeners[listener].name, %error, "cannot accept, resting");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// Resolves when the process no longer runs.
+pub(super) async fn draining(shared: &Shared) -> Phase {
+    let mut phase = shared.phase.clone();
+    let changed = phase.wait_for(|phase| *phase != Phase::Running).await;
+    changed.map_or(Phase::Stopped, |phase| *phase)
+}

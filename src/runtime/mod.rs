@@ -1,0 +1,301 @@
+//! Threads: N workers that serve, and control, which does all the rest. Only this module starts threads.
+
+mod accept;
+mod control;
+mod worker;
+
+use crate::{
+    balance::Algorithm,
+    config::{Address, Config},
+    error::Kind,
+    net::{self, Budget, Listening},
+    plan::Plan,
+    telemetry::metrics::{self, BackendGauges, Layout, Telemetry},
+};
+use std::{
+    fmt,
+    io,
+    net::SocketAddr,
+    os::unix::net::UnixListener,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long exchanges may go on after the process was told to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+/// The share of the process's connections that is left to the backends' side: one in so many.
+const BACKENDS_SHARE: usize = 8;
+
+/// Why the process cannot start.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    source: Option<io::Error>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+fn cannot(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
+    let what = what.into();
+    move |source| StartError { what: format!("{what}: {source}"), source: Some(source) }
+}
+
+/// What one worker tells another, or control tells it.
+pub(crate) enum Message {
+    /// A fresh connection of that listener.
+    Connection(std::net::TcpStream, SocketAddr, usize, net::Permit, net::Permit),
+    /// One over a unix socket.
+    Unix(std::os::unix::net::UnixStream, usize, net::Permit, net::Permit),
+    /// Another worker needs a connection to that backend.
+    CloseIdle(u32, oneshot::Sender<()>),
+}
+
+/// What all threads share.
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Connections of each worker, for handing fresh ones over.
+    pub(crate) open: Vec<AtomicUsize>,
+    /// How to reach each worker.
+    pub(crate) workers: Vec<mpsc::UnboundedSender<Message>>,
+    /// Connections of the process.
+    pub(crate) process: Arc<Budget>,
+    /// Connections of each listener.
+    pub(crate) listeners: Vec<Arc<Budget>>,
+    /// Where each listener is reached.
+    pub(crate) addresses: Vec<Option<SocketAddr>>,
+    /// Running, draining or stopped.
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl Shared {
+    /// Places that clients leave free for the backends' side.
+    pub(crate) fn spare(&self) -> usize {
+        self.process.most() / BACKENDS_SHARE
+    }
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Running,
+    /// Accepts nothing, finishes what has begun.
+    Draining,
+    Stopped,
+}
+
+/// Settings of a start that no file has.
+#[derive(Debug, Default)]
+pub struct Builder {
+    algorithm: Option<Algorithm>,
+}
+
+impl Builder {
+    /// Every pool uses this algorithm, in place of its own.
+    #[must_use]
+    pub fn algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
+        self
+    }
+
+    /// Starts serving `config` on threads of its own.
+    ///
+    /// # Errors
+    /// A socket cannot be bound, or a thread cannot be started. Nothing is left behind.
+    pub fn start(self, config: &Config) -> Result<Server, StartError> {
+        Server::launch(config, self.algorithm)
+    }
+}
+
+/// A running load balancer. Dropped, it stops at once.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<(String, Option<SocketAddr>)>,
+    admin: Option<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<JoinHandle<()>>,
+    control: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Settings beside the configuration.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts serving `config` on threads of its own.
+    ///
+    /// # Errors
+    /// A socket cannot be bound, or a thread cannot be started. Nothing is left behind.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::launch(&config, None)
+    }
+
+    /// Where the listener of that name is reached.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(name, _)| name == listener).and_then(|(_, address)| *address)
+    }
+
+    /// Where the admin listener is reached.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Accepts nothing more, finishes what has begun, then stops.
+    pub fn drain(&mut self) {
+        self.end(Phase::Draining);
+    }
+
+    /// Stops at once.
+    pub fn stop(&mut self) {
+        self.end(Phase::Stopped);
+    }
+
+    fn end(&mut self, phase: Phase) {
+        let _ = self.phase.send(phase);
+        self.workers.drain(..).for_each(|worker| drop(worker.join()));
+        let _ = self.phase.send(Phase::Stopped);
+        self.control.take().into_iter().for_each(|control| drop(control.join()));
+    }
+
+    fn launch(config: &Config, algorithm: Option<Algorithm>) -> Result<Self, StartError> {
+        let count = config.server.workers.or_else(cores).unwrap_or(1);
+        let plan = Arc::new(Plan::build(config, count, algorithm));
+        let most = config.server.max_connections.unwrap_or_else(descriptors);
+        let bound = bind(config, count)?;
+        let admin = config.admin.address.as_ref().map(bind_admin).transpose()?;
+        let telemetry = telemetry(config, &plan, count);
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let (phase, watched) = watch::channel(Phase::Running);
+        let shared = Arc::new(Shared {
+            plan,
+            telemetry,
+            open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            workers: senders,
+            process: Budget::new(Some(most)),
+            listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
+            addresses: bound.iter().map(Listening::local_addr).collect(),
+            phase: watched,
+        });
+        let names = config.listeners.iter().map(|listener| listener.name.clone());
+        let addresses: Vec<_> = names.zip(bound.iter().map(Listening::local_addr)).collect();
+        for (name, address) in &addresses {
+            tracing::info!(listener = %name, address = address.map(tracing::field::display), "listening");
+        }
+        let admin_address = admin.as_ref().and_then(Admin::address);
+        if let Some(address) = admin_address {
+            tracing::info!(%address, "admin listening");
+        }
+        let (tcp, unix) = accept::deal(bound, count);
+        let mut server =
+            Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };
+        for (number, (listeners, receiver)) in tcp.into_iter().zip(receivers).enumerate() {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+            let run = move || worker::run(number, &shared, listeners, receiver);
+            server.workers.push(thread.spawn(run).map_err(cannot("a worker cannot be started"))?);
+        }
+        let name = config.server.name.clone();
+        let control = std::thread::Builder::new().name("control".into());
+        let run = move || control::run(&shared, unix, admin, &name);
+        server.control = Some(control.spawn(run).map_err(cannot("control cannot be started"))?);
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The cores that this process may use: affinity and the cgroup's quota are respected.
+fn cores() -> Option<usize> {
+    std::thread::available_parallelism().ok().map(usize::from)
+}
+
+/// 90 % of the descriptors that this process may open, after raising the soft limit to the hard one.
+fn descriptors() -> usize {
+    let most = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    usize::try_from(most / 10 * 9).unwrap_or(usize::MAX).max(16)
+}
+
+fn bind(config: &Config, workers: usize) -> Result<Vec<Listening>, StartError> {
+    let bind = |listener| {
+        let what = format!("listener {}: cannot listen on {}", listener_name(listener), listener.address);
+        net::bind(listener, workers).map_err(cannot(what))
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+fn listener_name(listener: &crate::config::Listener) -> &str {
+    &listener.name
+}
+
+/// The admin listener's socket.
+pub(crate) enum Admin {
+    Tcp(std::net::TcpListener),
+    Unix(UnixListener),
+}
+
+impl Admin {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+fn bind_admin(address: &Address) -> Result<Admin, StartError> {
+    let bound = match address {
+        Address::Tcp(address) => std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(Admin::Tcp(listener))
+        }),
+        Address::Unix(path) => net::bind_unix(path).map(Admin::Unix),
+    };
+    bound.map_err(cannot(format!("admin: cannot listen on {address}")))
+}
+
+fn telemetry(config: &Config, plan: &Arc<Plan>, workers: usize) -> Arc<Telemetry> {
+    let mut layout = Layout::new(&Kind::WORDS);
+    layout.listeners = config
+        .listeners
+        .iter()
+        .map(|listener| metrics::Listener {
+            name: listener.name.clone(),
+            connections_limit: listener.max_connections.map(|most| most as u64),
+        })
+        .collect();
+    layout.routes = vec!["default".into()];
+    let named = |(pool, backend): (&crate::plan::Pool, &Arc<crate::pool::Backend>)| metrics::Backend {
+        pool: pool.name.clone(),
+        name: backend.name.clone(),
+    };
+    layout.backends = plan.backends().map(named).collect();
+    let telemetry = Telemetry::new(layout, workers);
+    for (number, (_, backend)) in plan.backends().enumerate() {
+        let backend = Arc::clone(backend);
+        let read = move || BackendGauges {
+            in_flight: i64::from(backend.load.in_flight()),
+            connections: backend.connections() as i64,
+            weight: f64::from(backend.weight),
+        };
+        telemetry.read_backend(number, Box::new(read));
+    }
+    telemetry.config_accepted(1, SystemTime::now());
+    Arc::new(telemetry)
+}
