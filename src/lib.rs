@@ -18,3 +18,4 @@
 //! hold whole, or of which no byte was written to a backend.
 
 pub mod error;
+pub mod telemetry;
