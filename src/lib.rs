@@ -17,10 +17,11 @@
 //! all the rest · **replayable** a request whose method is idempotent (RFC 9110 section 9.2.2) and whose body we still
 //! hold whole, or of which no byte was written to a backend.
 
-pub mod error;
+pub mod admin;
 pub mod balance;
 pub mod config;
 pub mod dial;
+pub mod error;
 pub mod http;
 pub mod net;
 pub mod plan;

@@ -1,0 +1,3 @@
+//! What the process says about itself. Imports nothing of ours: control registers what it reads.
+
+pub mod metrics;
