@@ -1,0 +1,123 @@
+"""The proxies that are compared, and their settings, which say the same thing in each one's language:
+as many workers, plain HTTP/1.1 on both sides, round robin over three backends, 1,024 kept backend connections,
+kept client connections for 300 s, no access log, no bound on requests per connection.
+
+evenkeel's metrics are on: it has no switch to turn them off. In a template, {NAME} is replaced.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+NGINX = """
+daemon off; worker_processes {workers}; worker_rlimit_nofile 20000;
+pid {dir}/nginx.pid; error_log {dir}/error.log crit;
+events { worker_connections 9000; }
+http {
+  access_log off; tcp_nodelay on; keepalive_timeout 300s; keepalive_requests 1000000000;
+  client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
+  uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+  upstream backends {
+    server 127.0.0.1:{b1}; server 127.0.0.1:{b2}; server 127.0.0.1:{b3};
+    keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s;
+  }
+  server {
+    listen 127.0.0.1:{port} reuseport backlog=4096;
+    location / {
+      proxy_pass http://backends; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffers 8 32k; proxy_buffer_size 32k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
+    }
+  }
+}
+"""
+
+HAPROXY = """
+global
+  nbthread {workers}
+  maxconn 9000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 300s
+  timeout server 300s
+  timeout http-keep-alive 300s
+frontend front
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend back
+backend back
+  balance roundrobin
+  http-reuse always
+  server b1 127.0.0.1:{b1}
+  server b2 127.0.0.1:{b2}
+  server b3 127.0.0.1:{b3}
+"""
+
+EVENKEEL = """
+[server]
+workers = {workers}
+
+[admin]
+address = "unix:{dir}/admin.sock"
+
+[log]
+access = "off"
+
+[[listener]]
+address = "127.0.0.1:{port}"
+idle_timeout = "300s"
+
+[pool.backends]
+backends = ["127.0.0.1:{b1}", "127.0.0.1:{b2}", "127.0.0.1:{b3}"]
+keepalive = { max_idle = 1024, idle_timeout = "300s" }
+"""
+
+
+class Proxy:
+    """`command` and `config` are templates; `program` is a path once `find` has been here."""
+
+    def __init__(self, name, command, config="", version=None, package=None):
+        self.name, self.command, self.config = name, command, config
+        self.version_flag, self.package = version, package
+        self.program, self.version = None, "this repository's"
+
+    def find(self, built):
+        """Finds the program, or says how to get it."""
+        self.program = built.get(self.name) or find_program(self.name, self.package)
+        if self.version_flag:
+            self.version = first_line([self.program, self.version_flag])
+
+    def prepare(self, values):
+        """Writes the configuration; returns the command line."""
+        values = {**values, "program": self.program, "config": os.path.join(values["dir"], self.name + ".conf")}
+        with open(values["config"], "w") as file:
+            file.write(fill(self.config, values))
+        return [fill(word, values) for word in self.command.split()]
+
+
+PROXIES = {proxy.name: proxy for proxy in (
+    Proxy("relay", "{program} {workers} {port} {b1} {b2} {b3}"),
+    Proxy("nginx", "{program} -p {dir} -c {config}", NGINX, version="-v", package="nginx-light"),
+    Proxy("haproxy", "{program} -db -f {config}", HAPROXY, version="-v", package="haproxy"),
+    Proxy("evenkeel", "{program} run -c {config}", EVENKEEL, version="--version"),
+)}
+
+
+def fill(template, values):
+    return re.sub(r"\{(\w+)\}", lambda found: str(values[found[1]]), template)
+
+
+def find_program(name, package):
+    # Debian keeps daemons in /usr/sbin, which is not in everybody's PATH.
+    path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin"
+    program = shutil.which(name, path=path)
+    if not program:
+        sys.exit(f"{name} is not installed. On Debian: apt-get install {package}")
+    return program
+
+
+def first_line(command):
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    lines = (done.stdout + done.stderr).strip().splitlines() or ["version unknown"]
+    line = re.sub(r"^nginx version: ", "", lines[0])
+    return re.split(r" \d{4}/| - | \[| Copyright", line)[0]
