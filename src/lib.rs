@@ -17,4 +17,6 @@
 //! all the rest · **replayable** a request whose method is idempotent (RFC 9110 section 9.2.2) and whose body we still
 //! hold whole, or of which no byte was written to a backend.
 
+pub mod cli;
+pub mod config;
 pub mod error;
