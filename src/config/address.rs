@@ -144,6 +144,9 @@ fn explain_host(wrong: Wrong, host: &str, port: &str, role: Role) -> Wrong {
     }
     let named = bare.bytes().any(|byte| byte.is_ascii_alphabetic())
         && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    if bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && bare.contains('.') {
+        return wrong.help("an IPv4 address is four numbers from 0 to 255, without leading zeros");
+    }
     if !named {
         return wrong.help(role.examples());
     }
@@ -156,7 +159,7 @@ fn explain_host(wrong: Wrong, host: &str, port: &str, role: Role) -> Wrong {
     if role == Role::Listen {
         return wrong.help(format!("a listener has an IP address, not a host name: write {example}"));
     }
-    Wrong { message: format!("{}: host names are not supported yet", wrong.message), help: None }
+    Wrong::new(format!("{}: host names are not supported yet", wrong.message))
         .help(format!("write the IP address: {example}"))
 }
 

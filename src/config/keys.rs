@@ -40,7 +40,10 @@ impl Keys {
     }
 
     /// The key that was probably meant: same but for case and `-`, a word of a peer, or a slip of the fingers.
-    fn meant(&self, key: &str) -> Option<&'static str> {
+    pub(super) fn meant(&self, key: &str) -> Option<&'static str> {
+        if self.known.contains(&key) || self.later.contains(&key) {
+            return None;
+        }
         let plain = key.to_ascii_lowercase().replace('-', "_");
         let ours = || self.known.iter().chain(self.later).copied();
         ours()

@@ -91,6 +91,8 @@ pub(super) struct Section<'a> {
     path: String,
     span: Range<usize>,
     keys: &'static Keys,
+    /// Keys that unknown ones were probably meant for: they are not missed as well.
+    meant: Vec<&'static str>,
     report: &'a Report,
 }
 
@@ -103,7 +105,8 @@ impl<'a> Section<'a> {
         span: Range<usize>,
         keys: &'static Keys,
     ) -> Self {
-        let section = Self { table, path, span, keys, report };
+        let meant = table.keys().filter_map(|key| keys.meant(key.get_ref())).collect();
+        let section = Self { table, path, span, keys, meant, report };
         for key in table.keys() {
             if let Some(wrong) = keys.refuse(key.get_ref()) {
                 report.wrong(key.span(), &join(&section.path, key.get_ref()), wrong);
@@ -134,8 +137,11 @@ impl<'a> Section<'a> {
         self.field(key)?.section(keys)
     }
 
-    /// Reports that `key` must be written in this table.
+    /// Reports that `key` must be written in this table, unless a key that was meant for it has been reported.
     pub(super) fn missing(&self, key: &str, wrong: Wrong) {
+        if self.meant.contains(&key) {
+            return;
+        }
         let whole = self.path.is_empty();
         self.report.missing((!whole).then(|| self.span.clone()), &join(&self.path, key), wrong);
     }

@@ -39,7 +39,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
         return Err(wrong.help(format!("write \"{number}s\" for seconds, or \"{number}ms\" for milliseconds")));
     }
     let Some(worth) = worth(TIMES, unit) else {
-        let help = match unit.to_ascii_lowercase().as_str() {
+        let help = match unit.trim().to_ascii_lowercase().as_str() {
             "s" | "sec" | "secs" | "second" | "seconds" => format!("write \"{number}s\""),
             "min" | "mins" | "minute" | "minutes" => format!("write \"{number}m\""),
             "h" | "hr" | "hour" | "hours" => format!("write \"{number}h\""),
@@ -117,7 +117,7 @@ fn times(number: &str, worth: u64) -> Result<u64, &'static str> {
     let scale = 10u128.checked_pow(digits).filter(|_| digits <= 18).ok_or(TOO_FINE)?;
     let parts: u128 = fraction.parse().map_err(|_| TOO_FINE)?;
     let scaled = parts * u128::from(worth);
-    if scaled % scale != 0 {
+    if !scaled.is_multiple_of(scale) {
         return Err(TOO_FINE);
     }
     u64::try_from(scaled / scale).ok().and_then(|part| whole.checked_add(part)).ok_or(TOO_LARGE)
@@ -140,7 +140,7 @@ fn unreadable(text: &str, wanted: &str, help: &str) -> Wrong {
 
 /// `write "16KiB"; ` for what others write as `16k`.
 fn meant_size(number: &str, unit: &str) -> String {
-    let ours = match unit.to_ascii_lowercase().as_str() {
+    let ours = match unit.trim().to_ascii_lowercase().as_str() {
         "k" | "kb" | "kib" => "KiB",
         "m" | "mb" | "mib" => "MiB",
         "g" | "gb" | "gib" => "GiB",

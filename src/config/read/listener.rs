@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        Address, Listener, address, keys,
+        Address, Admin, Listener, address, keys,
         report::Wrong,
         section::{Field, Section},
         units::quoted,
@@ -26,8 +26,8 @@ struct Entry<'a> {
     address: Field<'a>,
 }
 
-/// All of them; `None` if one cannot be built. `admin` is the admin address as written: it may not be a listener's.
-pub(super) fn listeners(document: &Section<'_>, admin: Option<Written<'_>>) -> Option<Vec<Listener>> {
+/// All of them; `None` if one cannot be built. The address of `admin`, written in `field` or not, may not be one's.
+pub(super) fn listeners(document: &Section<'_>, admin: &Admin, field: Option<&Field<'_>>) -> Option<Vec<Listener>> {
     let fields = document.field("listener").map(|field| field.list()).unwrap_or_default();
     if fields.is_empty() {
         let help = "write where to listen:\n\n[[listener]]\naddress = \"0.0.0.0:8080\"";
@@ -37,7 +37,8 @@ pub(super) fn listeners(document: &Section<'_>, admin: Option<Written<'_>>) -> O
     let read: Vec<_> = fields.iter().map(|field| field.section(&keys::LISTENER).and_then(entry)).collect();
     let mut seen: Vec<&Entry<'_>> = Vec::new();
     for entry in read.iter().flatten() {
-        clashes(entry, &seen, admin.as_ref());
+        clashes(entry, &seen);
+        taken(entry, admin, field);
         seen.push(entry);
     }
     read.into_iter().map(|entry| entry.map(|entry| entry.listener)).collect()
@@ -114,8 +115,8 @@ fn fits(section: &Section<'_>, address: &Address, ipv6_only: bool, defer_accept:
     }
 }
 
-/// Reports a name or an address that another listener, or the admin API, has already.
-fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>], admin: Option<&Written<'_>>) {
+/// Reports a name or an address that another listener has already.
+fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>]) {
     let listener = &entry.listener;
     let mut same_address = false;
     for other in seen {
@@ -125,14 +126,28 @@ fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>], admin: Option<&Written<'_>>) 
             break;
         }
     }
-    if let Some(admin) = admin.filter(|admin| admin.address == listener.address && !any_port(&admin.address)) {
-        let wrong = Wrong::new(format!("{} is the address of the admin API", listener.address));
-        entry.address.clash(wrong.help("give one of them another port"), &admin.field);
-    }
     let twin = seen.iter().find(|other| other.listener.name == listener.name);
     if let Some(twin) = twin.filter(|_| !same_address) {
         let wrong = Wrong::new(format!("another listener is called {} already", quoted(&listener.name)));
         entry.name.clash(wrong.help("give this one a `name` of its own"), &twin.name);
+    }
+}
+
+/// Reports an address that the admin API has.
+fn taken(entry: &Entry<'_>, admin: &Admin, field: Option<&Field<'_>>) {
+    let address = &entry.listener.address;
+    if admin.address.as_ref() != Some(address) || any_port(address) {
+        return;
+    }
+    match field {
+        Some(field) => {
+            let wrong = Wrong::new(format!("{address} is the address of the admin API"));
+            entry.address.clash(wrong.help("give one of them another port"), field);
+        }
+        None => {
+            let wrong = Wrong::new(format!("{address} is the address of the admin API, unless [admin] has another"));
+            entry.address.wrong(wrong.help("give the listener another port, or write `address` in [admin]"));
+        }
     }
 }
 

@@ -14,9 +14,9 @@ use super::{Address, Config, keys, report::Report, section::Field, section::Sect
 pub(super) fn document<'a>(table: &'a Spanned<DeTable<'a>>, report: &'a Report) -> Option<Config> {
     let document = Section::open(report, String::new(), table.get_ref(), table.span(), &keys::DOCUMENT);
     let server = process::server(&document);
-    let (admin, admin_address) = process::admin(&document);
+    let (admin, admin_field) = process::admin(&document);
     let log = process::log(&document);
-    let listeners = listener::listeners(&document, admin_address);
+    let listeners = listener::listeners(&document, &admin, admin_field.as_ref());
     let pools = pool::pools(&document);
     Some(Config { server, admin, log, listeners: listeners?, pools: pools? })
 }

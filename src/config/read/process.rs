@@ -5,16 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::{
-    super::{
-        AccessLog, Address, Admin, Log, Server, Trusted, Underscores, address, keys,
-        keys::nearest,
-        report::Wrong,
-        section::{Field, Section},
-        units::quoted,
-        values,
-    },
-    Written,
+use super::super::{
+    AccessLog, Address, Admin, Log, Server, Trusted, Underscores, address, keys,
+    keys::nearest,
+    report::Wrong,
+    section::{Field, Section},
+    units::quoted,
+    values,
 };
 
 /// More threads than any machine that this was measured on.
@@ -48,16 +45,15 @@ pub(super) fn server(document: &Section<'_>) -> Server {
     server
 }
 
-/// `[admin]`, or its defaults; and its address where the file has one.
-pub(super) fn admin<'a>(document: &Section<'a>) -> (Admin, Option<Written<'a>>) {
+/// `[admin]`, or its defaults; and the field of its address where the file has one.
+pub(super) fn admin<'a>(document: &Section<'a>) -> (Admin, Option<Field<'a>>) {
     let default = Admin { address: Some(Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)))) };
     let Some(section) = document.section("admin", &keys::ADMIN) else { return (default, None) };
-    let Some(field) = section.field("address") else { return (default, None) };
-    if field.value().as_str() == Some("off") {
-        return (Admin { address: None }, None);
-    }
-    let Some(address) = field.read(address::listen) else { return (default, None) };
-    (Admin { address: Some(address.clone()) }, Some(Written::new(address, field)))
+    let address = section.read("address", default.address, |field| match field.value().as_str() {
+        Some("off") => Ok(None),
+        _ => address::listen(field).map(Some),
+    });
+    (Admin { address }, section.field("address"))
 }
 
 /// `[log]`, or its defaults.
