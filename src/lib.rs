@@ -19,6 +19,7 @@
 
 pub mod admin;
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod dial;
 pub mod error;

@@ -1,3 +1,27 @@
-//! The `evenkeel` command.
+//! The `evenkeel` command: reads the command line, and calls one function for each command.
 
-fn main() {}
+use clap::Parser;
+use evenkeel::{
+    cli::{Cli, Command, check, demo, run},
+    config::Config,
+};
+use std::{path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    // Wrong usage exits with 2 and help with 0, by clap.
+    match Cli::parse().command {
+        Command::Run { config } => serve(&config),
+        Command::Check { config, format } => check::check(&config, format),
+        Command::Demo => demo::demo(),
+    }
+}
+
+fn serve(path: &Path) -> ExitCode {
+    match Config::load(path) {
+        Ok(config) => run::run(config),
+        Err(problems) => {
+            check::complain(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}

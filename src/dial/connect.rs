@@ -44,7 +44,9 @@ async fn plain(dialer: &Dialer, backend: &Backend, settings: &Settings) -> Resul
     for turn in 0..sources.len().max(1) {
         let source = (!sources.is_empty()).then(|| sources[(first + turn) % sources.len()]);
         match net::connect(&backend.address, source).await {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => last = error,
+            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => {
+                last = error
+            }
             Err(error) => return Err(refused(error)),
             Ok(stream) => return Ok(stream),
         }

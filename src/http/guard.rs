@@ -184,7 +184,8 @@ fn connection(head: &mut Head) -> Result<Guarded, Reject> {
     }
     if head.has(Name::Te) {
         // RFC 9110 section 10.1.4; the other codings of TE are the hop's own affair, and ours is chunked alone.
-        guarded.trailers = head.all(Name::Te).any(|value| list(value).any(|item| item.eq_ignore_ascii_case(b"trailers")));
+        guarded.trailers =
+            head.all(Name::Te).any(|value| list(value).any(|item| item.eq_ignore_ascii_case(b"trailers")));
         head.remove(Name::Te);
     }
     if let Some(value) = head.get(Name::KeepAlive) {

@@ -69,7 +69,10 @@ mod tests {
         let first = budget.take(0).unwrap();
         assert!(budget.take(1).is_none());
         let second = budget.take(0).unwrap();
-        let waiting = { let budget = Arc::clone(&budget); tokio::spawn(async move { budget.wait(0).await }) };
+        let waiting = {
+            let budget = Arc::clone(&budget);
+            tokio::spawn(async move { budget.wait(0).await })
+        };
         tokio::task::yield_now().await;
         drop(second);
         let _third = waiting.await.unwrap();

@@ -26,8 +26,9 @@ fn set(fd: impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open for as long as `fd` is borrowed, and the kernel reads `size` bytes of `value`,
     // which outlives the call.
     #[allow(unsafe_code)]
-    let answer =
-        unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, (&raw const value).cast::<libc::c_void>(), size) };
+    let answer = unsafe {
+        libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, (&raw const value).cast::<libc::c_void>(), size)
+    };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -293,7 +293,11 @@ fn holds_plaintext(stream: &mut tokio_rustls::TlsStream<TcpStream>) -> bool {
     chunk.is_ok_and(|length| length > 0)
 }
 
-fn write_pieces(io: Pin<&mut impl AsyncWrite>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+fn write_pieces(
+    io: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
     match pieces {
         [piece] => io.poll_write(cx, piece),
         pieces => io.poll_write_vectored(cx, pieces),

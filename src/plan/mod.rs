@@ -138,11 +138,7 @@ impl Listener {
             half_close: listener.half_close,
             underscores: server.underscore_headers,
         };
-        Self {
-            name: listener.name.clone(),
-            max_connections: listener.max_connections,
-            limits: Arc::new(limits),
-        }
+        Self { name: listener.name.clone(), max_connections: listener.max_connections, limits: Arc::new(limits) }
     }
 }
 

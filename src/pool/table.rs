@@ -15,11 +15,8 @@ impl Table {
     /// A table of those of `backends` that have weight.
     pub fn new(algorithm: Algorithm, backends: &[Arc<Backend>], cursor: &Arc<AtomicUsize>) -> Self {
         let backends: Vec<_> = backends.iter().filter(|backend| backend.weight > 0).map(Arc::clone).collect();
-        let member = |backend: &Arc<Backend>| Member {
-            id: backend.id,
-            weight: backend.weight,
-            load: Arc::clone(&backend.load),
-        };
+        let member =
+            |backend: &Arc<Backend>| Member { id: backend.id, weight: backend.weight, load: Arc::clone(&backend.load) };
         let members: Vec<_> = backends.iter().map(member).collect();
         Self { balancer: balance::build(algorithm, &members, cursor), backends }
     }

@@ -110,8 +110,7 @@ impl Attempt<'_> {
         self.local.shard.attempt_finished(self.number(), record.status, Some(now - upload.sent));
         replay.give_up();
         let Answer { head, guarded } = answer;
-        let announced =
-            Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
+        let announced = Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
         let staged = exchange.sink.head(&head, &announced);
         self.local.spares.heads.give(head);
         if staged.is_err() {
@@ -155,8 +154,7 @@ impl Attempt<'_> {
         let authority = if pass_host { authority } else { self.lease.backend().host.as_bytes() };
         let connection = guarded.upgrade.map_or(Said::Keep, Said::Upgrade);
         let (trailers, expect) = (guarded.trailers, guarded.expect && !again);
-        let hop =
-            Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
+        let hop = Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
         writer.head(request, &hop);
         let mut pump = Pump::new();
         if let Some(held) = replay.held().filter(|held| again && !held.is_empty()) {
@@ -300,7 +298,8 @@ impl Attempt<'_> {
         upload: &mut Upload<'_>,
         deadline: Deadline,
     ) -> Poll<Option<Kind>> {
-        let least = exchange.client.limits.min_body_rate.filter(|_| upload.open && upload.pump.awaits() == Awaits::Source);
+        let least =
+            exchange.client.limits.min_body_rate.filter(|_| upload.open && upload.pump.awaits() == Awaits::Source);
         let rate = least.map(|_| (upload.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
         let first = timing::earlier(timing::earlier(deadline, rate), patience);

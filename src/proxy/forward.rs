@@ -91,8 +91,7 @@ async fn acquire(local: &Local, pool: &Pool, certain: bool) -> Result<Acquired, 
                     return Ok(Acquired { backend: Arc::clone(backend), connection, kept: true });
                 }
                 Checkout::New(counted) => {
-                    let connected =
-                        dial::connect(&local.dialer, backend, &pool.settings, counted, &local.spares).await;
+                    let connected = dial::connect(&local.dialer, backend, &pool.settings, counted, &local.spares).await;
                     return match connected {
                         Ok(connection) => Ok(Acquired { backend: Arc::clone(backend), connection, kept: false }),
                         Err(error) => {

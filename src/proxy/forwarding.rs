@@ -75,7 +75,9 @@ fn addresses(client: &Client, request: &mut Head) {
     let mut text = [0; 64];
     let peer = peer_text(client, &mut text);
     if !client.trusted {
-        for name in [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp] {
+        for name in
+            [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp]
+        {
             request.remove(name);
         }
         request.add(Name::XForwardedFor, peer);

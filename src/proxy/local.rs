@@ -1,12 +1,7 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
 use crate::{dial::Dialer, http::Spares, plan::Plan, telemetry::metrics::Shard};
-use std::{
-    cell::Cell,
-    fmt,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
 use tokio::sync::oneshot;
 
 /// Asks the other workers to close an idle connection to a backend; each receiver is done when one has looked.

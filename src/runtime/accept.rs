@@ -157,7 +157,8 @@ pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListe
         let accepted = socket.accept().await.and_then(|(stream, _)| stream.into_std());
         match accepted {
             Ok(stream) => {
-                let worker = (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
+                let worker =
+                    (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
                 let _ = shared.workers[worker].send(Message::Unix(stream, listener, of_listener, of_process));
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The control thread: what serves no client. It never blocks for long.
 
 use super::{Admin, Shared, accept};
+use crate::admin;
 use std::{os::unix::net::UnixListener, sync::Arc};
 
 /// Runs control until the process stops.
@@ -17,10 +18,23 @@ pub(super) fn run(shared: &Arc<Shared>, unix: Vec<(usize, UnixListener)>, admin:
             .into_iter()
             .map(|(number, socket)| tokio::spawn(accept::unix(Arc::clone(shared), number, socket)))
             .collect();
-        let _ = (admin, name);
+        if let Some(admin) = admin {
+            tokio::spawn(serve_admin(admin, Arc::clone(shared), name.to_string()));
+        }
         accept::draining(shared).await;
         accepting.iter().for_each(tokio::task::JoinHandle::abort);
         let mut phase = shared.phase.clone();
         let _ = phase.wait_for(|phase| *phase == super::Phase::Stopped).await;
     });
+}
+
+async fn serve_admin(socket: Admin, shared: Arc<Shared>, name: String) {
+    let listener = match socket {
+        Admin::Tcp(socket) => tokio::net::TcpListener::from_std(socket).map(admin::Listener::Tcp),
+        Admin::Unix(socket) => tokio::net::UnixListener::from_std(socket).map(admin::Listener::Unix),
+    };
+    match listener {
+        Ok(listener) => admin::serve(listener, Arc::clone(&shared.telemetry), name).await,
+        Err(error) => tracing::error!(%error, "the admin listener cannot be served"),
+    }
 }

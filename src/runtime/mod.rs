@@ -13,8 +13,7 @@ use crate::{
     telemetry::metrics::{self, BackendGauges, Layout, Telemetry},
 };
 use std::{
-    fmt,
-    io,
+    fmt, io,
     net::SocketAddr,
     os::unix::net::UnixListener,
     sync::{Arc, atomic::AtomicUsize},
@@ -163,6 +162,11 @@ impl Server {
         self.end(Phase::Stopped);
     }
 
+    /// A way to stop at once while [`Server::drain`] is waiting.
+    pub fn hurry(&self) -> Hurry {
+        Hurry { phase: self.phase.clone() }
+    }
+
     fn end(&mut self, phase: Phase) {
         let _ = self.phase.send(phase);
         self.workers.drain(..).for_each(|worker| drop(worker.join()));
@@ -199,8 +203,7 @@ impl Server {
             tracing::info!(%address, "admin listening");
         }
         let (tcp, unix) = accept::deal(bound, count);
-        let mut server =
-            Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };
+        let mut server = Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };
         for (number, (listeners, receiver)) in tcp.into_iter().zip(receivers).enumerate() {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
@@ -212,6 +215,19 @@ impl Server {
         let run = move || control::run(&shared, unix, admin, &name);
         server.control = Some(control.spawn(run).map_err(cannot("control cannot be started"))?);
         Ok(server)
+    }
+}
+
+/// Ends a drain early.
+#[derive(Debug)]
+pub struct Hurry {
+    phase: watch::Sender<Phase>,
+}
+
+impl Hurry {
+    /// Cuts what is left.
+    pub fn stop(&self) {
+        let _ = self.phase.send(Phase::Stopped);
     }
 }
 

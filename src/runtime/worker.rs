@@ -55,11 +55,7 @@ pub(super) fn run(
     runtime.block_on(serve(worker, listeners, messages));
 }
 
-async fn serve(
-    worker: Rc<Worker>,
-    listeners: Vec<(usize, TcpListener)>,
-    messages: mpsc::UnboundedReceiver<Message>,
-) {
+async fn serve(worker: Rc<Worker>, listeners: Vec<(usize, TcpListener)>, messages: mpsc::UnboundedReceiver<Message>) {
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|(number, socket)| tokio::task::spawn_local(accept::tcp(Rc::clone(&worker), number, socket)))
@@ -69,7 +65,8 @@ async fn serve(
     let phase = accept::draining(&worker.shared).await;
     accepting.iter().for_each(tokio::task::JoinHandle::abort);
     if phase == Phase::Draining {
-        let stopped = async { while worker.shared.phase.clone().wait_for(|phase| *phase == Phase::Stopped).await.is_err() {} };
+        let stopped =
+            async { while worker.shared.phase.clone().wait_for(|phase| *phase == Phase::Stopped).await.is_err() {} };
         tokio::select! {
             () = worker.drained() => {}
             () = tokio::time::sleep(DRAIN) => {}
@@ -180,6 +177,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.worker.shared.telemetry.panicked();
+        }
         self.worker.shared.open[self.worker.number].fetch_sub(1, Relaxed);
         self.worker.local.shard.connection_closed(self.listener);
         self.worker.clients.borrow_mut().remove(self.place);

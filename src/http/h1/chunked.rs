@@ -206,9 +206,33 @@ mod tests {
     #[test]
     fn malformed_framing_is_refused() {
         for body in [
-            "\r\n", "g\r\n", " 5\r\n", "5 \r\n", "0x5\r\n", "+5\r\n", "-5\r\n", "5\n", "5\r\r\n", "5\r\nhello0\r\n", "5\r\nhello\n",
-            "5_0\r\n", "11111111111111111\r\n", "5;\r\n", "5;=a\r\n", "5;a=\r\n", "5;a=\"\r\n", "5;a=\"x\r\n", "5;a b\r\n", "5;a\n",
-            "5;a=b c\r\n", "5;a=\"x\"y\r\n", "5;a\u{1}\r\n", "0\r\nx: 1\n\r\n", "0\r\n\n", ";a\r\n", "5,5\r\n",
+            "\r\n",
+            "g\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "0x5\r\n",
+            "+5\r\n",
+            "-5\r\n",
+            "5\n",
+            "5\r\r\n",
+            "5\r\nhello0\r\n",
+            "5\r\nhello\n",
+            "5_0\r\n",
+            "11111111111111111\r\n",
+            "5;\r\n",
+            "5;=a\r\n",
+            "5;a=\r\n",
+            "5;a=\"\r\n",
+            "5;a=\"x\r\n",
+            "5;a b\r\n",
+            "5;a\n",
+            "5;a=b c\r\n",
+            "5;a=\"x\"y\r\n",
+            "5;a\u{1}\r\n",
+            "0\r\nx: 1\n\r\n",
+            "0\r\n\n",
+            ";a\r\n",
+            "5,5\r\n",
         ] {
             assert!(decode(body.as_bytes(), 1).is_err(), "{body:?}");
             assert!(decode(body.as_bytes(), 99).is_err(), "{body:?}");

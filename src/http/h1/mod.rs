@@ -11,8 +11,8 @@ mod writer;
 pub(super) use chunked::Chunked;
 pub use serve::serve;
 pub use splice::{SpliceError, Splicer};
-pub use wire::{HeadLimits, NoHead, Wire};
 pub(crate) use wire::strip_trailers;
+pub use wire::{HeadLimits, NoHead, Wire};
 pub use writer::Writer;
 
 use super::{Head, Reject};

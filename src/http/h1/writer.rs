@@ -4,11 +4,7 @@
 //! one write, larger ones in one `writev` with their head.
 
 use super::{wire::Wire, write};
-use crate::http::{
-    body::Chunk,
-    guard::Framing,
-    head::Head,
-};
+use crate::http::{body::Chunk, guard::Framing, head::Head};
 use std::{
     io::{self, IoSlice},
     task::{Context, Poll, ready},

@@ -1,0 +1,177 @@
+//! `[[listener]]`: one address each, with the bounds of what comes in there.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    super::{
+        Address, Admin, Listener, address, keys,
+        report::Wrong,
+        section::{Field, Section},
+        units::quoted,
+        values,
+    },
+    Written,
+};
+
+/// The kernel keeps the backlog in 32 bits, signed in the call; more than this is a slip.
+const MAX_BACKLOG: u64 = 1_000_000;
+
+/// A listener, and where in the file its name and address stand.
+struct Entry<'a> {
+    listener: Listener,
+    name: Field<'a>,
+    address: Field<'a>,
+}
+
+/// All of them; `None` if one cannot be built. The address of `admin`, written in `field` or not, may not be one's.
+pub(super) fn listeners(document: &Section<'_>, admin: &Admin, field: Option<&Field<'_>>) -> Option<Vec<Listener>> {
+    let fields = document.field("listener").map(|field| field.list()).unwrap_or_default();
+    if fields.is_empty() {
+        let help = "write where to listen:\n\n[[listener]]\naddress = \"0.0.0.0:8080\"";
+        document.missing("listener", Wrong::new("no listener is configured").help(help));
+        return None;
+    }
+    let read: Vec<_> = fields.iter().map(|field| field.section(&keys::LISTENER).and_then(entry)).collect();
+    let mut seen: Vec<&Entry<'_>> = Vec::new();
+    for entry in read.iter().flatten() {
+        clashes(entry, &seen);
+        taken(entry, admin, field);
+        seen.push(entry);
+    }
+    read.into_iter().map(|entry| entry.map(|entry| entry.listener)).collect()
+}
+
+fn entry(section: Section<'_>) -> Option<Entry<'_>> {
+    let written = address_of(&section);
+    let name_field = section.field("name");
+    let name = name_field.as_ref().map(|field| field.read(values::name));
+    let (header, target) = sizes(&section);
+    let ipv6_only = section.read("ipv6_only", false, values::flag);
+    let defer_accept = section.read("defer_accept", false, values::flag);
+    let backlog = section.read("backlog", 4096, values::count(1..=MAX_BACKLOG));
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let limits = Listener {
+        name: String::new(),
+        address: Address::Unix("".into()),
+        ipv6_only,
+        backlog: u32::try_from(backlog).expect("MAX_BACKLOG fits"),
+        defer_accept,
+        max_connections: section.read("max_connections", Some(100_000), values::limit),
+        header_timeout: section.read("header_timeout", seconds(10), values::timeout),
+        body_timeout: section.read("body_timeout", seconds(30), values::timeout),
+        min_body_rate: section.read("min_body_rate", Some(100), values::byte_rate),
+        write_timeout: section.read("write_timeout", seconds(30), values::timeout),
+        idle_timeout: section.read("idle_timeout", seconds(75), values::timeout),
+        half_close: section.read("half_close", false, values::flag),
+        max_header_size: header,
+        max_headers: section.read("max_headers", 128, values::count(1..=1024)),
+        max_target_size: target,
+        max_body_size: section.read("max_body_size", None, values::size_limit),
+    };
+    let written = written?;
+    fits(&section, &written.address, ipv6_only, defer_accept);
+    let name = name.unwrap_or_else(|| Some(written.text.clone()))?;
+    let listener = Listener { name, address: written.address, ..limits };
+    let name = name_field.unwrap_or_else(|| written.field.clone());
+    Some(Entry { listener, name, address: written.field })
+}
+
+fn address_of<'a>(section: &Section<'a>) -> Option<Written<'a>> {
+    let Some(field) = section.field("address") else {
+        section.missing("address", Wrong::new("a listener wants an address").help("write address = \"0.0.0.0:8080\""));
+        return None;
+    };
+    field.read(address::listen).map(|address| Written::new(address, field))
+}
+
+/// `max_header_size` and `max_target_size`, which is a part of it.
+fn sizes(section: &Section<'_>) -> (usize, usize) {
+    let header = section.read("max_header_size", 32 << 10, values::size(1 << 10..=1 << 20));
+    let target = section.read("max_target_size", 8 << 10, values::size(256..=1 << 20));
+    if let Some(field) = section.field("max_target_size").filter(|_| target > header) {
+        let wrong =
+            values::wanted(field.value(), "a size up to that of `max_header_size`, which the target is a part of");
+        field.wrong(wrong.help("raise `max_header_size` as well"));
+    }
+    (header, target)
+}
+
+/// Reports settings that have no meaning for this kind of address.
+fn fits(section: &Section<'_>, address: &Address, ipv6_only: bool, defer_accept: bool) {
+    let wrong = |key: &str, what: &str| {
+        if let Some(field) = section.field(key) {
+            field
+                .wrong(values::wanted(field.value(), what).help(format!("take `{key}` out: the address is {address}")));
+        }
+    };
+    if ipv6_only && !matches!(address, Address::Tcp(SocketAddr::V6(_))) {
+        wrong("ipv6_only", "an IPv6 address to go with it");
+    }
+    if defer_accept && matches!(address, Address::Unix(_)) {
+        wrong("defer_accept", "a TCP address to go with it");
+    }
+}
+
+/// Reports a name or an address that another listener has already.
+fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>]) {
+    let listener = &entry.listener;
+    let mut same_address = false;
+    for other in seen {
+        if let Some(wrong) = overlap(listener, &other.listener) {
+            entry.address.clash(wrong, &other.address);
+            same_address = true;
+            break;
+        }
+    }
+    let twin = seen.iter().find(|other| other.listener.name == listener.name);
+    if let Some(twin) = twin.filter(|_| !same_address) {
+        let wrong = Wrong::new(format!("another listener is called {} already", quoted(&listener.name)));
+        entry.name.clash(wrong.help("give this one a `name` of its own"), &twin.name);
+    }
+}
+
+/// Reports an address that the admin API has.
+fn taken(entry: &Entry<'_>, admin: &Admin, field: Option<&Field<'_>>) {
+    let address = &entry.listener.address;
+    if admin.address.as_ref() != Some(address) || any_port(address) {
+        return;
+    }
+    match field {
+        Some(field) => {
+            let wrong = Wrong::new(format!("{address} is the address of the admin API"));
+            entry.address.clash(wrong.help("give one of them another port"), field);
+        }
+        None => {
+            let wrong = Wrong::new(format!("{address} is the address of the admin API, unless [admin] has another"));
+            entry.address.wrong(wrong.help("give the listener another port, or write `address` in [admin]"));
+        }
+    }
+}
+
+/// Both cannot be bound at once.
+fn overlap(new: &Listener, old: &Listener) -> Option<Wrong> {
+    if any_port(&new.address) {
+        return None;
+    }
+    if new.address == old.address {
+        let wrong = Wrong::new(format!("another listener has the address {} already", new.address));
+        return Some(wrong.help("keep one of them, or give this one another port"));
+    }
+    let (Address::Tcp(one), Address::Tcp(two)) = (&new.address, &old.address) else { return None };
+    let dual = |listener: &Listener, ip: IpAddr| ip.is_ipv6() && ip.is_unspecified() && !listener.ipv6_only;
+    let all_ipv4 = |ip: IpAddr| ip.is_ipv4() && ip.is_unspecified();
+    let both = (dual(new, one.ip()) && all_ipv4(two.ip())) || (all_ipv4(one.ip()) && dual(old, two.ip()));
+    (both && one.port() == two.port()).then(|| {
+        let port = one.port();
+        Wrong::new(format!("[::]:{port} takes IPv4 as well, so 0.0.0.0:{port} is taken"))
+            .help("keep [::] alone, or set `ipv6_only = true` on it")
+    })
+}
+
+/// The kernel chooses the port, so that two of the same do not clash.
+fn any_port(address: &Address) -> bool {
+    matches!(address, Address::Tcp(address) if address.port() == 0)
+}

@@ -1,0 +1,199 @@
+//! `[pool.NAME]`: backends, how one of them is chosen, and how it is called.
+
+use std::{net::IpAddr, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{
+    super::{
+        Algorithm, Backend, Keepalive, Pool, address, keys,
+        report::Wrong,
+        section::{Field, Section},
+        units::quoted,
+        values,
+    },
+    Written,
+};
+
+const ALGORITHMS: &[(&str, Algorithm)] =
+    &[("round_robin", Algorithm::RoundRobin), ("weighted_round_robin", Algorithm::RoundRobin)];
+const LATER_ALGORITHMS: &[&str] = &[
+    "random",
+    "power_of_two_choices",
+    "least_connections",
+    "weighted_least_connections",
+    "least_response_time",
+    "least_bandwidth",
+    "ip_hash",
+    "hash",
+    "custom_load",
+];
+const PEERS_ALGORITHMS: &[(&str, &str)] = &[
+    ("roundrobin", "round_robin"),
+    ("rr", "round_robin"),
+    ("static_rr", "round_robin"),
+    ("wrr", "weighted_round_robin"),
+    ("least_conn", "least_connections"),
+    ("least_request", "least_connections"),
+    ("leastconn", "least_connections"),
+    ("least_time", "least_response_time"),
+    ("ewma", "least_response_time"),
+    ("p2c", "power_of_two_choices"),
+    ("random_choose", "power_of_two_choices"),
+    ("source", "ip_hash"),
+    ("maglev", "hash"),
+    ("ring_hash", "hash"),
+    ("uri", "hash"),
+];
+const NONE: &str = "write where requests go:\n\n[pool.web]\nbackends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
+
+/// All of them; `None` if one cannot be built.
+pub(super) fn pools(document: &Section<'_>) -> Option<Vec<Pool>> {
+    let Some(field) = document.field("pool") else {
+        document.missing("pool", Wrong::new("no pool is configured").help(NONE));
+        return None;
+    };
+    if !field.value().is_table() {
+        let help = format!("a pool is a table with a name of your own, once each; {NONE}");
+        field.wrong(values::wanted(field.value(), "a table for each pool").help(help));
+        return None;
+    }
+    let entries = field.entries();
+    if entries.is_empty() {
+        field.wrong(Wrong::new("no pool is configured").help(NONE));
+    }
+    let direct = |name: &str, field: &Field<'_>| !field.value().is_table() && keys::POOL.refuse(name).is_none();
+    if let Some((name, field)) = entries.iter().find(|(name, field)| direct(name, field)) {
+        let wrong = Wrong::new(format!("`{name}` belongs in a pool that has a name"));
+        field.wrong(wrong.help("write [pool.NAME] with a name of your own, such as [pool.web], for [pool]"));
+        return None;
+    }
+    let pools: Vec<_> = entries.iter().map(|(name, field)| pool(name, field)).collect();
+    if let [(_, first), (_, second), ..] = entries.as_slice() {
+        let count = entries.len();
+        let wrong = Wrong::new(format!("found {count} pools, wanted one: routes are not supported yet"));
+        second.clash(wrong.help("without a route, nothing says which pool a request goes to: keep one pool"), first);
+    }
+    (!pools.is_empty()).then_some(())?;
+    pools.into_iter().collect()
+}
+
+fn pool(name: &str, field: &Field<'_>) -> Option<Pool> {
+    let section = field.section(&keys::POOL)?;
+    if !values::check_name(name) {
+        field.wrong(Wrong::new("wanted a name of 1 to 255 bytes without control characters"));
+    }
+    let backends = backends(&section);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let algorithm = values::choice(ALGORITHMS, LATER_ALGORITHMS, PEERS_ALGORITHMS);
+    let pool = Pool {
+        name: name.to_owned(),
+        algorithm: section.read("algorithm", Algorithm::RoundRobin, algorithm),
+        backends: Vec::new(),
+        keepalive: keepalive(&section),
+        max_connections: section.read("max_connections", None, values::limit),
+        source_address: section.list("source_address", source_address),
+        connect_timeout: section.read("connect_timeout", seconds(2), values::bounded_timeout),
+        response_timeout: section.read("response_timeout", seconds(30), values::timeout),
+        body_timeout: section.read("body_timeout", seconds(60), values::timeout),
+        tunnel_timeout: section.read("tunnel_timeout", seconds(3600), values::timeout),
+        pass_host: section.read("pass_host", true, values::flag),
+    };
+    Some(Pool { backends: backends?, ..pool })
+}
+
+fn keepalive(pool: &Section<'_>) -> Keepalive {
+    let default = Keepalive { max_idle: 64, idle_timeout: Some(Duration::from_secs(30)), max_requests: None };
+    let Some(section) = pool.section("keepalive", &keys::KEEPALIVE) else { return default };
+    let requests = |field: &Field<'_>| values::limit(field).map(|limit| limit.map(|limit| limit as u64));
+    Keepalive {
+        max_idle: section.read("max_idle", default.max_idle, max_idle),
+        idle_timeout: section.read("idle_timeout", default.idle_timeout, values::timeout),
+        max_requests: section.read("max_requests", default.max_requests, requests),
+    }
+}
+
+/// 0 is a number here: none is kept. `"off"` could mean that, or no bound, and is refused.
+fn max_idle(field: &Field<'_>) -> Result<usize, Wrong> {
+    values::count(0..=65_536)(field).map_err(|wrong| match field.value().as_str() {
+        Some("off") => wrong.help("write 0 to keep no connection"),
+        _ => wrong,
+    })
+}
+
+fn source_address(field: &Field<'_>) -> Result<IpAddr, Wrong> {
+    const WHAT: &str = "an IP address of this host";
+    let text = values::text(field, WHAT)?;
+    let wrong = || Wrong::new(format!("found {}, wanted {WHAT}", quoted(text)));
+    match text.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() || ip.is_multicast() => {
+            Err(wrong().help("leave `source_address` out to let the kernel choose"))
+        }
+        Ok(ip) => Ok(ip),
+        Err(_) if text.parse::<std::net::SocketAddr>().is_ok() => Err(wrong().help("write it without the port")),
+        Err(_) => Err(wrong().help("write \"192.0.2.10\" or \"2001:db8::10\", for example")),
+    }
+}
+
+/// A backend, and where in the file its name and address stand.
+struct Entry<'a> {
+    backend: Backend,
+    name: Field<'a>,
+    address: Field<'a>,
+}
+
+/// At least one; `None` if there is none, or one cannot be built.
+fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
+    const HELP: &str = "write backends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
+    let Some(field) = pool.field("backends") else {
+        pool.missing("backends", Wrong::new("a pool wants backends").help(HELP));
+        return None;
+    };
+    let fields = field.list();
+    if fields.is_empty() {
+        field.wrong(Wrong::new("a pool wants at least one backend").help(HELP));
+        return None;
+    }
+    let read: Vec<_> = fields.iter().map(entry).collect();
+    let mut names = std::collections::HashMap::new();
+    let mut addresses = std::collections::HashMap::new();
+    for entry in read.iter().flatten() {
+        let (backend, help) = (&entry.backend, "keep one of them: its share is its `weight`");
+        if let Some(first) = addresses.insert(&backend.address, entry) {
+            let wrong = Wrong::new(format!("{} is a backend of this pool already", backend.address));
+            entry.address.clash(wrong.help(help), &first.address);
+        } else if let Some(first) = names.insert(&backend.name, entry) {
+            let wrong = Wrong::new(format!("another backend is called {} already", quoted(&backend.name)));
+            entry.name.clash(wrong.help("give this one a `name` of its own"), &first.name);
+        }
+    }
+    read.into_iter().map(|entry| entry.map(|entry| entry.backend)).collect()
+}
+
+fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
+    match field.value() {
+        DeValue::Table(_) => {}
+        DeValue::String(_) | DeValue::Integer(_) => {
+            let Written { address, text, field } = Written::new(field.read(address::call)?, field.clone());
+            let backend = Backend { address, name: text, weight: 1 };
+            return Some(Entry { backend, name: field.clone(), address: field });
+        }
+        value => {
+            let wrong = values::wanted(value, "an address or a table");
+            field.wrong(wrong.help(format!("write {}", keys::BACKEND.example)));
+            return None;
+        }
+    }
+    let section = field.section(&keys::BACKEND)?;
+    let weight = section.read("weight", 1, values::count(0..=1000));
+    let name_field = section.field("name");
+    let name = name_field.as_ref().map(|field| field.read(values::name));
+    let Some(address_field) = section.field("address") else {
+        section.missing("address", Wrong::new("a backend wants an address").help("write address = \"10.0.1.10:8080\""));
+        return None;
+    };
+    let Written { address, text, field } = Written::new(address_field.read(address::call)?, address_field);
+    let weight = u32::try_from(weight).expect("at most 1000");
+    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight };
+    Some(Entry { backend, name: name_field.unwrap_or_else(|| field.clone()), address: field })
+}

@@ -1,0 +1,155 @@
+//! A walk over the TOML tree that knows where everything stands: [`Section`] is a table, [`Field`] one value in it.
+//!
+//! Opening a section looks at all of its keys; reading a field gives its value, or reports why not and gives the default.
+
+use std::{ops::Range, path::PathBuf};
+
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue},
+};
+
+use super::{
+    folder,
+    keys::Keys,
+    report::{Report, Wrong},
+    values,
+};
+
+/// One value of the file, what it is called and where it stands.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    /// Dotted path, for messages.
+    pub(super) key: String,
+    value: &'a Spanned<DeValue<'a>>,
+    report: &'a Report,
+}
+
+impl<'a> Field<'a> {
+    /// The value itself.
+    pub(super) fn value(&self) -> &'a DeValue<'a> {
+        self.value.get_ref()
+    }
+
+    /// Where it stands.
+    pub(super) fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    /// Where relative paths start.
+    pub(super) fn folder(&self) -> PathBuf {
+        folder(&self.report.source.file)
+    }
+
+    /// Its value by `parse`; reports and gives `None` if it has none.
+    pub(super) fn read<T>(&self, parse: impl FnOnce(&Self) -> Result<T, Wrong>) -> Option<T> {
+        parse(self).map_err(|wrong| self.wrong(wrong)).ok()
+    }
+
+    /// Reports this value.
+    pub(super) fn wrong(&self, wrong: Wrong) {
+        self.report.wrong(self.span(), &self.key, wrong);
+    }
+
+    /// Reports this value, which clashes with `first`.
+    pub(super) fn clash(&self, wrong: Wrong, first: &Self) {
+        self.report.clash(self.span(), &self.key, wrong, (first.span(), "first here"));
+    }
+
+    /// The elements of a list; a list of one may be written as its one element.
+    pub(super) fn list(&self) -> Vec<Self> {
+        let Some(array) = self.value().as_array() else { return vec![self.clone()] };
+        let element = |(index, value)| Self { key: format!("{}[{index}]", self.key), value, report: self.report };
+        array.iter().enumerate().map(element).collect()
+    }
+
+    /// Every key and its value of a table whose keys are names, in the order of the file; nothing if it is no table.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Some(table) = self.value().as_table() else { return Vec::new() };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let entry = |(name, value): (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)| {
+            let key = join(&self.key, name.get_ref());
+            (name.get_ref().as_ref(), Self { key, value, report: self.report })
+        };
+        entries.into_iter().map(entry).collect()
+    }
+
+    /// This value as a table with `keys`; reports and gives `None` if it is none.
+    pub(super) fn section(&self, keys: &'static Keys) -> Option<Section<'a>> {
+        let Some(table) = self.value().as_table() else {
+            self.wrong(values::wanted(self.value(), "a table").help(format!("write {}", keys.example)));
+            return None;
+        };
+        Some(Section::open(self.report, self.key.clone(), table, self.span(), keys))
+    }
+}
+
+/// One table of the file, whose keys have been looked at.
+pub(super) struct Section<'a> {
+    table: &'a DeTable<'a>,
+    path: String,
+    span: Range<usize>,
+    keys: &'static Keys,
+    /// Keys that unknown ones were probably meant for: they are not missed as well.
+    meant: Vec<&'static str>,
+    report: &'a Report,
+}
+
+impl<'a> Section<'a> {
+    /// Takes `table`, and reports each key in it that is not one of `keys`.
+    pub(super) fn open(
+        report: &'a Report,
+        path: String,
+        table: &'a DeTable<'a>,
+        span: Range<usize>,
+        keys: &'static Keys,
+    ) -> Self {
+        let meant = table.keys().filter_map(|key| keys.meant(key.get_ref())).collect();
+        let section = Self { table, path, span, keys, meant, report };
+        for key in table.keys() {
+            if let Some(wrong) = keys.refuse(key.get_ref()) {
+                report.wrong(key.span(), &join(&section.path, key.get_ref()), wrong);
+            }
+        }
+        section
+    }
+
+    /// The value of `key`, if it is written.
+    pub(super) fn field(&self, key: &str) -> Option<Field<'a>> {
+        debug_assert!(self.keys.known.contains(&key), "{key} is not a known key of {}", self.keys.title);
+        Some(Field { key: join(&self.path, key), value: self.table.get(key)?, report: self.report })
+    }
+
+    /// The value of `key` by `parse`; `default` if it is not written, or wrong and reported.
+    pub(super) fn read<T>(&self, key: &str, default: T, parse: impl FnOnce(&Field<'a>) -> Result<T, Wrong>) -> T {
+        self.field(key).and_then(|field| field.read(parse)).unwrap_or(default)
+    }
+
+    /// Every value by `parse` of the list at `key`; wrong ones are reported and left out.
+    pub(super) fn list<T>(&self, key: &str, parse: impl Fn(&Field<'a>) -> Result<T, Wrong>) -> Vec<T> {
+        let fields = self.field(key).map(|field| field.list()).unwrap_or_default();
+        fields.iter().filter_map(|field| field.read(&parse)).collect()
+    }
+
+    /// The table at `key`; reports and gives `None` if it is none.
+    pub(super) fn section(&self, key: &str, keys: &'static Keys) -> Option<Section<'a>> {
+        self.field(key)?.section(keys)
+    }
+
+    /// Reports that `key` must be written in this table, unless a key that was meant for it has been reported.
+    pub(super) fn missing(&self, key: &str, wrong: Wrong) {
+        if self.meant.contains(&key) {
+            return;
+        }
+        let whole = self.path.is_empty();
+        self.report.missing((!whole).then(|| self.span.clone()), &join(&self.path, key), wrong);
+    }
+}
+
+/// The path of `key` in the table at `path`; quoted where TOML would want it so.
+fn join(path: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let key = if bare { key.to_owned() } else { format!("\"{}\"", key.escape_debug()) };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}

@@ -1,0 +1,389 @@
+//! Golden messages, defaults, and what no text may do. `EVENKEEL_BLESS=1 cargo test config` writes the messages anew.
+
+use std::{collections::BTreeSet, env, fs, path::Path};
+
+use proptest::prelude::*;
+
+use super::{keys, *};
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
+const POOL: &str = "[pool.web]\nbackends = \"10.0.0.1:80\"\n";
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse(text, Path::new("evenkeel.toml"))
+}
+
+fn listener(keys: &str) -> Listener {
+    parse(&format!("{LISTENER}{keys}\n{POOL}")).unwrap().listeners.remove(0)
+}
+
+fn pool(keys: &str) -> Pool {
+    parse(&format!("{LISTENER}{POOL}{keys}\n")).unwrap().pools.remove(0)
+}
+
+fn server(keys: &str) -> Server {
+    parse(&format!("[server]\n{keys}\n{LISTENER}{POOL}")).unwrap().server
+}
+
+/// Checks each case of a golden file, which holds the input and, behind `-----`, what is said of it. `suffix` follows
+/// every input, so that a case holds what is wrong alone.
+fn golden(file: &str, suffix: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/golden").join(file);
+    let before = fs::read_to_string(&path).unwrap();
+    let mut after = String::new();
+    let mut titles = BTreeSet::new();
+    for case in before.split("===== ").skip(1) {
+        let (title, rest) = case.split_once('\n').unwrap();
+        assert!(titles.insert(title.to_owned()), "{file}: {title} stands twice");
+        let input = rest.split_once("-----\n").map_or(rest, |(input, _)| input).trim_end();
+        let problems = parse(&format!("{input}\n{suffix}")).expect_err(title);
+        let drawn = problems.render(false);
+        for problem in &problems {
+            let place = format!("evenkeel.toml:{}:{}\n", problem.line, problem.column);
+            assert!(problem.span.is_none() || drawn.contains(&place), "{title}: {place} is not in\n{drawn}");
+        }
+        after.push_str(&format!("===== {title}\n{input}\n-----\n{drawn}\n\n"));
+    }
+    if env::var_os("EVENKEEL_BLESS").is_some() {
+        fs::write(&path, after).unwrap();
+    } else {
+        assert_eq!(after, before, "{file}: the messages changed; read them, then set EVENKEEL_BLESS=1");
+    }
+}
+
+#[test]
+fn bad_files_are_explained() {
+    golden("file.txt", "");
+    golden("syntax.txt", "");
+}
+
+#[test]
+fn bad_tables_are_explained() {
+    golden("process.txt", &format!("{LISTENER}{POOL}"));
+    golden("listener.txt", POOL);
+    golden("pool.txt", LISTENER);
+}
+
+#[test]
+fn the_minimal_file_is_valid_and_every_default_is_the_products() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml");
+    let Config { server, admin, log, listeners, pools } = Config::load(&path).unwrap();
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert!(!server.name.is_empty());
+    let expected = Server {
+        workers: None,
+        trusted_proxies: Trusted { nets: vec![], unix: false },
+        underscore_headers: Underscores::Drop,
+        via: "evenkeel".into(),
+        name: server.name.clone(),
+        forwarded: false,
+        max_connections: None,
+    };
+    assert_eq!(server, expected);
+    assert_eq!(admin, Admin { address: Some(Address::Tcp("127.0.0.1:9900".parse().unwrap())) });
+    assert_eq!(log, Log { level: "info".into(), access: AccessLog::Off });
+    let expected = Listener {
+        name: "0.0.0.0:8080".into(),
+        address: Address::Tcp("0.0.0.0:8080".parse().unwrap()),
+        ipv6_only: false,
+        backlog: 4096,
+        defer_accept: false,
+        max_connections: Some(100_000),
+        header_timeout: seconds(10),
+        body_timeout: seconds(30),
+        min_body_rate: Some(100),
+        write_timeout: seconds(30),
+        idle_timeout: seconds(75),
+        half_close: false,
+        max_header_size: 32 * 1024,
+        max_headers: 128,
+        max_target_size: 8 * 1024,
+        max_body_size: None,
+    };
+    assert_eq!(listeners, [expected]);
+    let backend =
+        |address: &str| Backend { address: Address::Tcp(address.parse().unwrap()), name: address.into(), weight: 1 };
+    let expected = Pool {
+        name: "web".into(),
+        algorithm: Algorithm::RoundRobin,
+        backends: vec![backend("10.0.1.10:8080"), backend("10.0.1.11:8080")],
+        keepalive: Keepalive { max_idle: 64, idle_timeout: seconds(30), max_requests: None },
+        max_connections: None,
+        source_address: vec![],
+        connect_timeout: seconds(2),
+        response_timeout: seconds(30),
+        body_timeout: seconds(60),
+        tunnel_timeout: seconds(3600),
+        pass_host: true,
+    };
+    assert_eq!(pools, [expected]);
+}
+
+#[test]
+fn every_key_of_a_listener_is_read() {
+    let read = listener(
+        "name = \"front\"\nbacklog = 10\nmax_connections = 5\nheader_timeout = \"1s\"\nbody_timeout = \"2s\"\n\
+         min_body_rate = \"1KiB/s\"\nwrite_timeout = \"3s\"\nidle_timeout = \"4s\"\nhalf_close = true\n\
+         defer_accept = true\nmax_header_size = \"64KiB\"\nmax_headers = 64\nmax_target_size = 4096\n\
+         max_body_size = \"10MiB\"",
+    );
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let expected = Listener {
+        name: "front".into(),
+        address: Address::Tcp("127.0.0.1:8080".parse().unwrap()),
+        ipv6_only: false,
+        backlog: 10,
+        defer_accept: true,
+        max_connections: Some(5),
+        header_timeout: seconds(1),
+        body_timeout: seconds(2),
+        min_body_rate: Some(1024),
+        write_timeout: seconds(3),
+        idle_timeout: seconds(4),
+        half_close: true,
+        max_header_size: 65_536,
+        max_headers: 64,
+        max_target_size: 4096,
+        max_body_size: Some(10 << 20),
+    };
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn every_key_of_a_pool_is_read() {
+    let text = "[pool.api]\nalgorithm = \"weighted_round_robin\"\nbackends = [{ address = \"[::1]:80\", name = \"b\", \
+                weight = 0 }, \"unix:/run/app.sock\"]\nkeepalive = { max_idle = 0, idle_timeout = \"off\", \
+                max_requests = 9 }\nmax_connections = 7\nsource_address = [\"10.0.0.9\", \"::1\"]\n\
+                connect_timeout = \"250ms\"\nresponse_timeout = 0\nbody_timeout = \"off\"\ntunnel_timeout = \"0s\"\n\
+                pass_host = false\n";
+    let read = parse(&format!("{LISTENER}{text}")).unwrap().pools.remove(0);
+    let expected = Pool {
+        name: "api".into(),
+        algorithm: Algorithm::RoundRobin,
+        backends: vec![
+            Backend { address: Address::Tcp("[::1]:80".parse().unwrap()), name: "b".into(), weight: 0 },
+            Backend { address: Address::Unix("/run/app.sock".into()), name: "unix:/run/app.sock".into(), weight: 1 },
+        ],
+        keepalive: Keepalive { max_idle: 0, idle_timeout: None, max_requests: Some(9) },
+        max_connections: Some(7),
+        source_address: vec!["10.0.0.9".parse().unwrap(), "::1".parse().unwrap()],
+        connect_timeout: Some(Duration::from_millis(250)),
+        response_timeout: None,
+        body_timeout: None,
+        tunnel_timeout: None,
+        pass_host: false,
+    };
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn every_key_of_the_process_is_read() {
+    let read = server(
+        "workers = 3\nvia = \"lb.1\"\nname = \"lb-1\"\nforwarded = true\nmax_connections = 50\n\
+         underscore_headers = \"reject\"\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\", \"unix\"]",
+    );
+    let nets = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+    let expected = Server {
+        workers: Some(3),
+        trusted_proxies: Trusted { nets, unix: true },
+        underscore_headers: Underscores::Reject,
+        via: "lb.1".into(),
+        name: "lb-1".into(),
+        forwarded: true,
+        max_connections: Some(50),
+    };
+    assert_eq!(read, expected);
+    assert_eq!(server("trusted_proxies = \"192.0.2.0/24\"").trusted_proxies.nets.len(), 1);
+    let config =
+        parse(&format!("[admin]\naddress = \"off\"\n[log]\nlevel = \"warn,evenkeel=debug\"\n{LISTENER}{POOL}"));
+    let config = config.unwrap();
+    assert_eq!((config.admin.address, config.log.level.as_str()), (None, "warn,evenkeel=debug"));
+}
+
+#[test]
+fn every_way_to_turn_a_limit_off_is_taken() {
+    for off in ["\"off\"", "0", "\"0s\""] {
+        assert_eq!(listener(&format!("idle_timeout = {off}")).idle_timeout, None, "{off}");
+        assert_eq!(pool(&format!("keepalive.idle_timeout = {off}")).keepalive.idle_timeout, None, "{off}");
+    }
+    for off in ["\"off\"", "0"] {
+        assert_eq!(listener(&format!("max_connections = {off}")).max_connections, None, "{off}");
+        assert_eq!(listener(&format!("max_body_size = {off}")).max_body_size, None, "{off}");
+        assert_eq!(listener(&format!("min_body_rate = {off}")).min_body_rate, None, "{off}");
+        assert_eq!(pool(&format!("keepalive.max_requests = {off}")).keepalive.max_requests, None, "{off}");
+    }
+}
+
+#[test]
+fn addresses_show_as_written_and_relative_sockets_start_at_the_file() {
+    for text in ["127.0.0.1:0", "[::]:80", "unix:/run/x.sock"] {
+        let config = parse(&format!("[[listener]]\naddress = \"{text}\"\n{POOL}")).unwrap();
+        assert_eq!(config.listeners[0].address.to_string(), text);
+        assert_eq!(config.listeners[0].name, text);
+    }
+    let text = format!("[listener]\naddress = \"unix:x.sock\"\n{POOL}");
+    let config = Config::parse(&text, Path::new("/etc/evenkeel/e.toml")).unwrap();
+    assert_eq!(config.listeners[0].address, Address::Unix("/etc/evenkeel/x.sock".into()));
+    let two =
+        format!("{}{POOL}", "[[listener]]\nname = \"N\"\naddress = \"127.0.0.1:0\"\n".repeat(2).replacen('N', "a", 1));
+    assert_eq!(parse(&two).unwrap().listeners.len(), 2);
+}
+
+#[test]
+fn every_later_key_is_not_supported_yet() {
+    let tables = [
+        (&keys::DOCUMENT, "", ""),
+        (&keys::SERVER, "[server]\n", ""),
+        (&keys::ADMIN, "[admin]\n", ""),
+        (&keys::LOG, "[log]\n", ""),
+        (&keys::LISTENER, "[[listener]]\naddress = \"[::]:1\"\n", ""),
+        (&keys::POOL, "[pool.web]\nbackends = [\"10.0.0.1:80\"]\n", ""),
+        (&keys::BACKEND, "[pool.web]\nbackends = { address = \"10.0.0.1:80\", ", " }\n"),
+    ];
+    let mut count = 0;
+    for (keys, head, tail) in tables {
+        for key in keys.later {
+            let problems = parse(&format!("{head}{key} = true{tail}")).unwrap_err();
+            let told = problems.iter().find(|problem| problem.key.ends_with(key)).unwrap();
+            assert_eq!(told.message, format!("`{key}` is not supported yet"));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 9 + 4 + 2 + 5 + 10 + 15 + 2);
+}
+
+#[test]
+fn later_tables_are_not_supported_yet_however_they_are_written() {
+    for table in [
+        "[[route]]\npool = \"web\"",
+        "[error_pages]\n503 = { html = \"/x\" }",
+        "[trace]\nsample = \"1%\"",
+        "[metrics]\nbuckets = []",
+        "[rate_limit.per-ip]\nrate = \"1/s\"",
+        "[auth.jwt-main]\ntype = \"jwt\"",
+        "[[test]]\nname = \"x\"",
+        "[pool.web.hash]\nkey = \"path\"",
+        "[pool.web.custom_load]\nsource = \"poll\"",
+        "[pool.web.sticky]\ntype = \"cookie\"",
+        "[[pool.web.health_check]]\ntype = \"http\"",
+        "[pool.web.circuit_breaker]\nenabled = true",
+        "[pool.web.outlier]\nfor = \"30s\"",
+        "[pool.web.retry]\nattempts = 2",
+    ] {
+        let problems = parse(&format!("{LISTENER}{POOL}{table}\n")).unwrap_err();
+        assert_eq!(problems.iter().count(), 1, "{problems}");
+        assert!(problems.iter().all(|problem| problem.message.ends_with("is not supported yet")), "{problems}");
+    }
+    for table in ["[listener.h2]\nmax_streams = 1", "[listener.tls]\nalpn = []"] {
+        let problems = parse(&format!("{LISTENER}{table}\n{POOL}")).unwrap_err();
+        assert!(problems.to_string().contains("is not supported yet"), "{problems}");
+    }
+    for algorithm in ["random", "least_connections", "ip_hash", "hash", "custom_load", "power_of_two_choices"] {
+        let problems = parse(&format!("{LISTENER}{POOL}algorithm = \"{algorithm}\"\n")).unwrap_err();
+        assert!(problems.to_string().contains("is not supported yet"), "{problems}");
+    }
+}
+
+#[test]
+fn the_words_of_peers_lead_to_words_of_ours() {
+    for table in
+        [&keys::DOCUMENT, &keys::SERVER, &keys::ADMIN, &keys::LOG, &keys::LISTENER, &keys::POOL, &keys::BACKEND]
+    {
+        for (word, ours) in table.peers {
+            assert!(table.known.contains(ours) || table.later.contains(ours), "{}: {ours}", table.title);
+            assert!(!table.known.contains(word) && !table.later.contains(word), "{}: {word}", table.title);
+            assert_eq!(*word, word.to_ascii_lowercase().replace('-', "_"));
+        }
+    }
+}
+
+#[test]
+fn files_that_are_no_text_are_explained() {
+    let missing = Config::load(Path::new("/nonexistent/evenkeel.toml")).unwrap_err();
+    assert!(missing.to_string().contains("cannot be read"), "{missing}");
+    assert!(missing.to_string().contains("/nonexistent/evenkeel.toml"), "{missing}");
+    let path = env::temp_dir().join(format!("evenkeel-config-{}.toml", std::process::id()));
+    fs::write(&path, b"[server]\nname = \"caf\xe9\"\n").unwrap();
+    let binary = Config::load(&path).unwrap_err();
+    fs::remove_file(&path).unwrap();
+    let problem = binary.iter().next().unwrap();
+    assert_eq!((problem.line, problem.column), (2, 12), "{binary}");
+    assert!(problem.message.contains("0xe9"), "{binary}");
+    assert!(Config::load(&env::temp_dir()).is_err());
+    assert!(Config::load(Path::new("/dev/zero")).unwrap_err().to_string().contains("larger than"));
+}
+
+#[test]
+fn colours_are_drawn_only_when_asked_for() {
+    let problems = parse("").unwrap_err();
+    assert!(problems.render(true).contains('\u{1b}'));
+    assert!(!problems.render(false).contains('\u{1b}'));
+    let hostile = parse("\"\\u001b[31m\" = 1\n[server]\nname = \"\\u001b]0;x\\u0007\"").unwrap_err();
+    assert!(!hostile.render(false).contains('\u{1b}'), "{hostile}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>()) {
+        let _ = parse(&text).map_err(|problems| problems.to_string());
+    }
+
+    #[test]
+    fn no_mixture_of_our_words_makes_it_panic(words in prop::collection::vec(prop::sample::select(WORDS), 0..40)) {
+        let _ = parse(&words.concat()).map_err(|problems| problems.to_string());
+    }
+
+    #[test]
+    fn no_value_of_any_key_makes_it_panic(
+        key in prop::sample::select([keys::LISTENER.known, keys::POOL.known, keys::SERVER.known].concat()),
+        value in "\"[a-z0-9:./é\\[\\]-]{0,20}\"|-?[0-9]{1,25}|[0-9]{1,5}\\.[0-9]{1,5}|true|\\[\\]|\\{\\}|1979-05-27",
+    ) {
+        for text in [
+            format!("{LISTENER}{key} = {value}\n{POOL}"),
+            format!("{LISTENER}{POOL}{key} = {value}\n"),
+            format!("[server]\n{key} = {value}\n{LISTENER}{POOL}"),
+        ] {
+            let _ = parse(&text).map_err(|problems| problems.to_string());
+        }
+    }
+}
+
+const WORDS: &[&str] = &[
+    "[[listener]]",
+    "[listener]",
+    "[pool.web]",
+    "[pool]",
+    "[server]",
+    "[log]",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\t",
+    "address",
+    "backends",
+    "name",
+    " = ",
+    "=",
+    "\"127.0.0.1:80\"",
+    "\"",
+    "'''",
+    "\"\"\"",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "#",
+    "é",
+    "\u{feff}",
+    "1",
+    "\"30s\"",
+    "30s",
+    "true",
+    ".",
+    "weight",
+    "keepalive",
+    "\\u0000",
+    "\u{0}",
+];
