@@ -9,14 +9,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use evenkeel::telemetry::metrics::{Backend, Finished, Layout, Listener, Telemetry};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
-const BACKENDS: usize = 100;
-
-fn telemetry() -> Telemetry {
+fn telemetry(backends: usize) -> Telemetry {
     let mut layout = Layout::new(&["bad_request", "reset"]);
     layout.listeners.push(Listener { name: "web".into(), connections_limit: None });
     layout.routes.push("default".into());
-    let backend = |number| Backend { pool: "web".into(), name: format!("10.0.0.{number}:80") };
-    layout.backends.extend((0..BACKENDS).map(backend));
+    let backend = |number| Backend { pool: "web".into(), name: format!("10.0.0.1:{number}") };
+    layout.backends.extend((0..backends).map(backend));
     Telemetry::new(layout, 2)
 }
 
@@ -25,7 +23,7 @@ fn finished(duration: Duration) -> Finished {
 }
 
 fn record(c: &mut Criterion) {
-    let telemetry = telemetry();
+    let telemetry = telemetry(100);
     let shard = telemetry.shard(0);
     let mut group = c.benchmark_group("metrics");
     for (name, duration) in [("300us", Duration::from_micros(300)), ("20s", Duration::from_secs(20))] {
@@ -61,12 +59,14 @@ fn contrast(c: &mut Criterion) {
 }
 
 fn scrape(c: &mut Criterion) {
-    let telemetry = telemetry();
-    let shard = telemetry.shard(0);
-    for backend in 0..BACKENDS {
-        shard.attempt_finished(backend, 200, None);
+    for backends in [100, 1_000] {
+        let telemetry = telemetry(backends);
+        let shard = telemetry.shard(0);
+        for backend in 0..backends {
+            shard.attempt_finished(backend, 200, None);
+        }
+        c.bench_function(&format!("metrics/render/{backends}_backends"), |b| b.iter(|| telemetry.render().len()));
     }
-    c.bench_function("metrics/render/100_backends", |b| b.iter(|| telemetry.render().len()));
 }
 
 criterion_group!(benches, record, contrast, scrape);
