@@ -125,8 +125,8 @@ impl Telemetry {
         self.state.panics.fetch_add(1, Relaxed);
     }
 
-    /// Everything in Prometheus's text format 0.0.4. Takes about 10 ms with 1,000 backends (benches/metrics.rs): call it on a
-    /// blocking thread.
+    /// Everything in Prometheus's text format 0.0.4. Takes about 10 ms with 1,000 backends (benches/metrics.rs): call
+    /// it on a blocking thread.
     pub fn render(&self) -> String {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
