@@ -21,7 +21,7 @@ pub async fn connect(
     settings: &Settings,
     counted: Counted,
     spares: &Rc<Spares>,
-) -> Result<Connection, Error> {
+) -> Result<Box<Connection>, Error> {
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
         match &settings.tls {
@@ -33,7 +33,7 @@ pub async fn connect(
         Some(time) => tokio::time::timeout(time, dial).await.map_err(|_| Error::from(Kind::ConnectTimeout))??,
         None => dial.await?,
     };
-    Ok(Connection::new(Wire::new(stream, Rc::clone(spares)), counted))
+    Ok(Box::new(Connection::new(Wire::new(stream, Rc::clone(spares)), counted)))
 }
 
 /// From each source address in turn until one has a port left.
@@ -45,7 +45,7 @@ async fn plain(dialer: &Dialer, backend: &Backend, settings: &Settings) -> Resul
         let source = (!sources.is_empty()).then(|| sources[(first + turn) % sources.len()]);
         match net::connect(&backend.address, source).await {
             Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => {
-                last = error
+                last = error;
             }
             Err(error) => return Err(refused(error)),
             Ok(stream) => return Ok(stream),

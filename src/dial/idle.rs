@@ -35,7 +35,7 @@ impl Connection {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     until: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ struct Idle {
 #[derive(Debug)]
 pub enum Checkout {
     /// A kept connection. It may have died without our knowing yet.
-    Kept(Connection),
+    Kept(Box<Connection>),
     /// The right to a new one.
     New(Counted),
     /// The backend has as many connections as it may.
@@ -82,7 +82,7 @@ impl Dialer {
     pub fn give(
         &self,
         backend: u32,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         settings: &Settings,
         now: Instant,
         keep: Option<Duration>,

@@ -1,6 +1,6 @@
 //! Connects to a backend, from a given source address if there is one.
 
-use super::{Stream, sockopt};
+use super::{Stream, sys};
 use crate::config::Address;
 use std::{io, net::IpAddr};
 use tokio::net::{TcpSocket, UnixStream};
@@ -17,7 +17,7 @@ pub async fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<St
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         // Older kernels lack it: the port is then taken at bind, as it always was.
-        let _ = sockopt::bind_address_no_port(&socket);
+        let _ = sys::bind_address_no_port(&socket);
         socket.bind((source, 0).into())?;
     }
     Ok(Stream::tcp(socket.connect(remote).await?))

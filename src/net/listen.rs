@@ -1,6 +1,6 @@
 //! Listening sockets: one of each address per worker, shared by the kernel (`SO_REUSEPORT`, socket(7)).
 
-use super::sockopt;
+use super::sys;
 use crate::config::{Address, Listener};
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -66,7 +66,7 @@ fn socket_shared(listener: &Listener, address: SocketAddr) -> io::Result<Socket>
     socket.bind(&address.into())?;
     if listener.defer_accept {
         let seconds = listener.header_timeout.map_or(DEFER_SECONDS, |time| time.as_secs().clamp(1, 3600) as i32);
-        sockopt::defer_accept(&socket, seconds)?;
+        sys::defer_accept(&socket, seconds)?;
     }
     Ok(socket)
 }

@@ -6,8 +6,8 @@ mod buf;
 mod connect;
 mod listen;
 mod pipe;
-mod sockopt;
 mod stream;
+mod sys;
 mod timer;
 
 pub use accept::{Accepted, accept_ready};
@@ -17,4 +17,5 @@ pub use connect::connect;
 pub use listen::{Listening, bind, bind_unix};
 pub use pipe::{Pipe, Splice};
 pub use stream::{Peer, Stream};
+pub use sys::watch;
 pub use timer::Timer;

@@ -3,7 +3,7 @@
 //! The `RefCell` is borrowed inside a poll alone. A fresh connection is not known to the reactor before it has to wait:
 //! short exchanges never pay for it.
 
-use super::{pipe::Pipe, sockopt};
+use super::{pipe::Pipe, sys};
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice, Read, Write},
@@ -173,7 +173,11 @@ impl Stream {
         }
         let mut inner = self.inner.borrow_mut();
         if let Inner::Fresh(stream) = &mut *inner {
-            match stream.write_vectored(pieces) {
+            let written = match pieces {
+                [piece] => stream.write(piece),
+                pieces => stream.write_vectored(pieces),
+            };
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.register()?,
                 answer => return Poll::Ready(answer),
             }
@@ -232,8 +236,8 @@ impl Stream {
     /// Wakes readers only from `bytes` on; 1 is the default, and must be restored before the next head is awaited.
     pub fn receive_low_water(&self, bytes: i32) -> io::Result<()> {
         match &*self.inner.borrow() {
-            Inner::Tcp(stream) => sockopt::receive_low_water(stream, bytes),
-            Inner::Fresh(stream) => sockopt::receive_low_water(stream, bytes),
+            Inner::Tcp(stream) => sys::receive_low_water(stream, bytes),
+            Inner::Fresh(stream) => sys::receive_low_water(stream, bytes),
             _ => Ok(()),
         }
     }

@@ -88,7 +88,7 @@ impl Attempt<'_> {
     pub(super) async fn run(
         &self,
         exchange: &mut Exchange<'_>,
-        connection: Connection,
+        connection: Box<Connection>,
         replay: &mut Replay,
         again: bool,
         record: &mut Record,
@@ -266,7 +266,7 @@ impl Attempt<'_> {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(Stop::Source(broken))) => return Err(clients_fault(&broken)),
             // It may have answered early: what it says counts, and if it says nothing, that counts.
-            Poll::Ready(Err(Stop::Outlet(_))) => upload.broken = true,
+            Poll::Ready(Err(Stop::Outlet)) => upload.broken = true,
         }
         upload.open = false;
         // Without a body it has gone at once, and the clock need not be read.
@@ -357,7 +357,7 @@ impl Attempt<'_> {
             let outlet = &mut exchange.sink.outlet;
             match pump.poll(cx, &mut source, outlet, &self.local.spares, &mut Response) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(Stop::Outlet(_))) => return Poll::Ready(Err(Kind::ClientGone)),
+                Poll::Ready(Err(Stop::Outlet)) => return Poll::Ready(Err(Kind::ClientGone)),
                 Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
                 Poll::Pending => {}
             }

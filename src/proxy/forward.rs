@@ -72,7 +72,7 @@ async fn attempts(local: &Local, pool: &Pool, exchange: &mut Exchange<'_>, recor
 /// A backend, and a connection to it.
 struct Acquired {
     backend: Arc<Backend>,
-    connection: Connection,
+    connection: Box<Connection>,
     /// It has been used before.
     kept: bool,
 }

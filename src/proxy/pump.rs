@@ -15,8 +15,8 @@ use std::{
 pub(super) enum Stop {
     /// It did not come whole.
     Source(Broken),
-    /// It cannot be sent.
-    Outlet(io::Error),
+    /// It cannot be sent: the receiver has gone.
+    Outlet,
 }
 
 /// Whom a body waits for.
@@ -89,17 +89,17 @@ impl Pump {
                     Poll::Ready(pulled) => self.stage(pulled.map_err(Stop::Source)?, source, outlet, watch)?,
                     Poll::Pending => {
                         self.awaits = Awaits::Outlet;
-                        ready!(outlet.poll_flush(cx)).map_err(Stop::Outlet)?;
+                        ready!(outlet.poll_flush(cx)).map_err(|_| Stop::Outlet)?;
                         self.awaits = Awaits::Source;
                         return Poll::Pending;
                     }
                 }
             }
             self.awaits = Awaits::Outlet;
-            ready!(outlet.poll_flush(cx)).map_err(Stop::Outlet)?;
+            ready!(outlet.poll_flush(cx)).map_err(|_| Stop::Outlet)?;
             self.staged = false;
             if let Some(trailers) = self.trailers.take() {
-                outlet.end(Some(&trailers)).map_err(Stop::Outlet)?;
+                outlet.end(Some(&trailers)).map_err(|_| Stop::Outlet)?;
                 spares.heads.give(trailers);
                 self.staged = true;
                 self.ended = true;
@@ -125,7 +125,7 @@ impl Pump {
         self.steps += 1;
         let Some(Pulled { chunk, last }) = pulled else {
             self.ended = true;
-            return outlet.end(None).map_err(Stop::Outlet);
+            return outlet.end(None).map_err(|_| Stop::Outlet);
         };
         self.staged = true;
         watch.piece(chunk.bytes());
@@ -147,7 +147,7 @@ impl Pump {
         spares: &Spares,
     ) -> Poll<Result<(), Stop>> {
         let (Source::H1(from), Outlet::H1(to), Some(splicer)) = (source, outlet, &mut self.splicer) else {
-            return Poll::Ready(Err(Stop::Outlet(io::ErrorKind::Unsupported.into())));
+            return Poll::Ready(Err(Stop::Outlet));
         };
         let moved = splicer.poll(cx, from, to, &mut self.steps);
         self.awaits = if splicer.awaits_source() { Awaits::Source } else { Awaits::Outlet };
@@ -164,7 +164,7 @@ impl Pump {
                 Poll::Ready(Err(Stop::Source(Broken::Ended)))
             }
             Err(SpliceError::Source(error)) => Poll::Ready(Err(Stop::Source(Broken::Io(error)))),
-            Err(SpliceError::Outlet(error)) => Poll::Ready(Err(Stop::Outlet(error))),
+            Err(SpliceError::Outlet(_)) => Poll::Ready(Err(Stop::Outlet)),
         }
     }
 }

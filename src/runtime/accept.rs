@@ -1,7 +1,7 @@
 //! Accepts on one worker, and hands a fresh connection to another that has clearly fewer. Hot path for connections.
 
 use super::{Message, Phase, Shared, worker::Worker};
-use crate::net::{Accepted, Budget, Listening, Permit, accept_ready};
+use crate::net::{self, Accepted, Budget, Listening, Permit, accept_ready};
 use std::{
     io,
     net::TcpListener,
@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 /// A rest after the descriptors have run out.
 const REST: Duration = Duration::from_millis(50);
@@ -40,7 +40,7 @@ pub(super) fn deal(bound: Vec<Listening>, workers: usize) -> Dealt {
 /// Accepts on `socket` until the process drains.
 pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener) {
     let address = socket.local_addr().ok();
-    let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
+    let socket = match net::watch(socket) {
         Ok(socket) => socket,
         Err(error) => {
             tracing::error!(listener = worker.listener_name(listener), %error, "cannot wait for connections");

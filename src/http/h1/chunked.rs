@@ -174,8 +174,11 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// Decodes `body` in pieces of `step` bytes. Gives the data, the surplus and the trailer section.
-    fn decode(body: &[u8], step: usize) -> Result<Option<(Vec<u8>, Vec<u8>, Vec<u8>)>, Reject> {
+    /// The data, the surplus and the trailer section.
+    type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+    /// Decodes `body` in pieces of `step` bytes.
+    fn decode(body: &[u8], step: usize) -> Result<Option<Parts>, Reject> {
         let (mut decoder, mut data) = (Chunked::new(64), Vec::new());
         let mut rest = body;
         while !rest.is_empty() {

@@ -68,7 +68,7 @@ struct Inbound {
     /// How far `carry` has been searched for the end of a head.
     scanned: usize,
     body: Body,
-    trailers: Option<Head>,
+    trailers: Option<Box<Head>>,
     max_fields: usize,
     max_body: Option<u64>,
     received: u64,
@@ -195,7 +195,7 @@ impl Wire {
         inbound.max_fields = limits.max_fields;
         inbound.max_body = max_body;
         if let Some(trailers) = inbound.trailers.take() {
-            self.spares.heads.give(trailers);
+            self.spares.heads.give(*trailers);
         }
     }
 
@@ -241,7 +241,7 @@ impl Wire {
 
     /// The trailer section, if the body ended with one.
     pub fn take_trailers(&self) -> Option<Head> {
-        self.inbound.borrow_mut().trailers.take()
+        self.inbound.borrow_mut().trailers.take().map(|trailers| *trailers)
     }
 
     /// Takes a buffer back.
@@ -381,7 +381,7 @@ impl Inbound {
         {
             let mut head = spares.heads.take();
             parse::trailers(decoder.trailers(), &mut head, self.max_fields)?;
-            self.trailers = Some(head);
+            self.trailers = Some(Box::new(head));
         }
         Ok(())
     }

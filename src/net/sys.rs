@@ -1,10 +1,25 @@
-//! Socket options that no crate here offers. The one file with `unsafe`: one call, on an open descriptor, with an
-//! integer that lives on the stack.
+//! What no crate here offers safely. The one file with `unsafe`: a socket option set on an open descriptor, and a
+//! listening socket made known to the reactor.
 
 use std::{
     io,
+    net::TcpListener,
     os::fd::{AsFd, AsRawFd},
 };
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Waits for connections on `socket`. Not tokio's own listener: that one registers each connection that it accepts,
+/// which short exchanges should not pay for.
+///
+/// # Errors
+/// The reactor refuses the descriptor.
+pub fn watch(socket: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: the standard listener owns its descriptor, returns the same one always, and closes it when it is dropped,
+    // which the `AsyncFd` that now owns it does after it has deregistered it.
+    #[allow(unsafe_code)]
+    let watched = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    watched.map_err(|error| error.into_parts().1)
+}
 
 /// Wakes a reader only when `bytes` are there (`SO_RCVLOWAT`, socket(7)). 1 is the kernel's default.
 pub(super) fn receive_low_water(fd: impl AsFd, bytes: i32) -> io::Result<()> {
@@ -35,7 +50,7 @@ fn set(fd: impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
 
     #[test]
     fn options_are_taken_by_the_kernel() {
@@ -45,6 +60,17 @@ mod tests {
         receive_low_water(&stream, 4096).unwrap();
         receive_low_water(&stream, 1).unwrap();
         bind_address_no_port(&stream).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_watched_socket_says_when_somebody_comes() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let watched = watch(socket).unwrap();
+        let _client = TcpStream::connect(address).unwrap();
+        drop(watched.readable().await.unwrap());
+        watched.get_ref().accept().unwrap();
     }
 
     #[test]
