@@ -1,0 +1,35 @@
+//! The integration tests: evenkeel between real sockets. One binary; a module is a story, and a new test belongs to the
+//! story that it continues. `cargo test --test it timeouts` runs one of them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+// The harness itself, without a balancer between its ends.
+mod harness;
+
+// What is refused, byte for byte, in both directions, and what is odd but legal.
+mod corpus;
+
+// What goes through, and what is changed on the way.
+mod bodies;
+mod forwarding;
+mod hop_by_hop;
+mod paths;
+mod splits;
+mod upgrade;
+
+// What goes wrong, and how it is said.
+mod client_gone;
+mod early_answer;
+mod errors;
+mod stale;
+mod timeouts;
+
+// What the process holds and lets go.
+mod command;
+mod kill;
+mod limits;
+mod memory;
+mod metrics;
+mod shutdown;

@@ -1,0 +1,165 @@
+//! The balancer under test as the real binary, for what only a process shows: memory, descriptors, signals, exit codes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::client::Client;
+use super::{metrics, wait_for};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
+
+/// A running `evenkeel run -c FILE`; killed with its value.
+pub(crate) struct Process {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    addresses: Arc<Mutex<HashMap<String, SocketAddr>>>,
+}
+
+impl Process {
+    /// Starts the binary on the configuration `toml` and waits until it listens.
+    pub(crate) fn spawn(toml: &str) -> Self {
+        Self::spawn_under(&[], toml)
+    }
+
+    /// As [`Process::spawn`], as the last arguments of the command `under`.
+    pub(crate) fn spawn_under(under: &[&str], toml: &str) -> Self {
+        let process = Self::launch(under, toml);
+        let expected = toml.matches("[[listener]]").count() + 1;
+        let ready = || process.addresses.lock().unwrap().len() == expected;
+        wait_for(&format!("{expected} lines `listening listener=NAME address=IP:PORT` on stderr"), ready);
+        process
+    }
+
+    /// Starts the binary without waiting, for a start that fails.
+    pub(crate) fn launch(under: &[&str], toml: &str) -> Self {
+        let file = write(toml);
+        let words: Vec<&str> = [under, &[BINARY, "run", "-c", file.to_str().unwrap()]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (log, addresses) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
+        let (lines, found) = (Arc::clone(&log), Arc::clone(&addresses));
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((name, address)) = listening(&line) {
+                    found.lock().unwrap().insert(name, address);
+                }
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Self { child, log, addresses }
+    }
+
+    /// Where the listener `name` is; `admin` is the admin API.
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.addresses.lock().unwrap().get(name).copied().unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener("web")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::h1(self.address())
+    }
+
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        metrics::sum(self.listener("admin"), name, labels).unwrap_or(0.0)
+    }
+
+    /// The lines on stderr so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// Processor time so far, in clock ticks (a hundred a second on Linux).
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(self.proc("stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        Path::new("/proc").join(self.child.id().to_string()).join(file)
+    }
+
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.expect("wait_for saw it")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            println!("stderr of evenkeel:\n{}", self.log().join("\n"));
+        }
+    }
+}
+
+/// Runs `evenkeel` with `words`, then the path of a file that contains `toml`; exit code and stderr.
+pub(crate) fn command(words: &[&str], toml: &str) -> (Option<i32>, String) {
+    let output = Command::new(BINARY).args(words).arg(write(toml)).env("NO_COLOR", "1").output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Writes a configuration into a directory of its own: `conf.d` beside it would be read too.
+fn write(toml: &str) -> PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("it-{}-{}", std::process::id(), NUMBER.fetch_add(1, SeqCst));
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("evenkeel.toml");
+    fs::write(&file, toml).unwrap();
+    file
+}
+
+/// `… listening listener=web address=127.0.0.1:8080` in any log format; colours are taken out.
+fn listening(line: &str) -> Option<(String, SocketAddr)> {
+    let plain: String = line.split('\u{1b}').enumerate().map(|(part, text)| strip_colour(part, text)).collect();
+    if !plain.contains("listening") {
+        return None;
+    }
+    let value = |key: &str| {
+        let (_, rest) = plain.split_once(key)?;
+        Some(rest.trim_start_matches('"').split([' ', '"', ',', '}']).next()?.to_owned())
+    };
+    Some((value("listener=")?, value("address=")?.parse().ok()?))
+}
+
+fn strip_colour(part: usize, text: &str) -> &str {
+    if part == 0 { text } else { text.split_once('m').map_or("", |(_, rest)| rest) }
+}
