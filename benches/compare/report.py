@@ -46,8 +46,9 @@ def workload_table(rounds, names, connections, memory):
     if memory:
         head = ["proxy", "idle, MiB", "idle, shared pages divided, MiB", f"KiB per kept connection ({connections:,})",
                 "errors"]
-        return table(head, [[name, figure(rounds, name, "idle_rss_kib", 1024), figure(rounds, name, "idle_pss_kib", 1024),
-                             figure(rounds, name, "connection_kib"), errors(rounds, name)] for name in names])
+        return table(head, [[name, figure(rounds, name, "idle_rss_kib", 1024),
+                             figure(rounds, name, "idle_pss_kib", 1024), figure(rounds, name, "connection_kib"),
+                             errors(rounds, name)] for name in names])
     peers = measured(rounds, PEERS)
     head = ["proxy", "CPU µs/request", *(f"÷ {peer}" for peer in peers), "requests/s", "p50 µs", "p99 µs", "errors"]
     return table(head, [[name, figure(rounds, name, "cpu_us"),
