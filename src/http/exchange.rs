@@ -214,6 +214,16 @@ impl<'c> Sink<'c> {
         Ok(())
     }
 
+    /// Takes a staged head back, if no byte of it has gone: another answer may be given. False if it is too late.
+    pub fn unsay(&mut self) -> bool {
+        if let Outlet::H1(writer) = &mut self.outlet
+            && writer.unsay()
+        {
+            self.headed = false;
+        }
+        !self.headed
+    }
+
     /// This answer is the connection's last; said in its head if that is still to come.
     pub fn close_after(&mut self) {
         self.keep = false;

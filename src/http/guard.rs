@@ -184,8 +184,7 @@ fn connection(head: &mut Head) -> Result<Guarded, Reject> {
     }
     if head.has(Name::Te) {
         // RFC 9110 section 10.1.4; the other codings of TE are the hop's own affair, and ours is chunked alone.
-        guarded.trailers =
-            head.all(Name::Te).any(|value| list(value).any(|item| item.eq_ignore_ascii_case(b"trailers")));
+        guarded.trailers = head.all(Name::Te).flat_map(list).any(is_trailers);
         head.remove(Name::Te);
     }
     if let Some(value) = head.get(Name::KeepAlive) {
@@ -198,6 +197,11 @@ fn connection(head: &mut Head) -> Result<Guarded, Reject> {
     head.remove(Name::ProxyConnection);
     head.remove(Name::Http2Settings);
     Ok(guarded)
+}
+
+fn is_trailers(coding: &[u8]) -> bool {
+    let name = coding.split(|&byte| byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(b"trailers")
 }
 
 fn connection_options(head: &mut Head, guarded: &mut Guarded) -> Result<(), Reject> {

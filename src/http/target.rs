@@ -11,12 +11,12 @@ use std::net::Ipv6Addr;
 const INVALID: Reject = Reject { kind: Kind::BadRequest, why: "the request target is invalid" };
 const AUTHORITY: Reject = Reject { kind: Kind::BadRequest, why: "the host is invalid" };
 
-/// Reads the target at `raw`: origin, absolute and asterisk form. Authority form is CONNECT's, which no route asks for.
+/// Reads the target at `raw`: origin, absolute and asterisk form. Authority form is CONNECT's.
 pub(super) fn parse(head: &mut Head, raw: Span, method: Method) -> Result<Target, Reject> {
     let text = head.text(raw);
     if method == Method::Connect {
         authority(text)?;
-        return Err(Reject { kind: Kind::ConnectDenied, why: "no route allows CONNECT" });
+        return Ok(Target { authority: raw, ..Target::default() });
     }
     match text {
         b"*" if method == Method::Options => Ok(Target { path: raw, ..Target::default() }),

@@ -125,6 +125,10 @@ impl Attempt<'_> {
         }
         let whole = !upload.open && !upload.broken;
         drop(upload);
+        if !whole {
+            // An early answer: what the client still sends is nobody's (RFC 9112 section 9.6).
+            exchange.sink.close_after();
+        }
         if whole && guarded.keep_alive && wire.is_drained() {
             let settings = &self.pool.settings;
             self.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
@@ -146,7 +150,7 @@ impl Attempt<'_> {
     }
 
     /// Stages the request's head, and what an earlier try has pulled of its body.
-    fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &Replay, again: bool) -> Upload<'w> {
+    fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &mut Replay, again: bool) -> Upload<'w> {
         let Exchange { request, guarded, source, started, sink, .. } = exchange;
         let mut writer = Writer::new(wire);
         let authority = request.text(request.target.authority);
@@ -157,11 +161,11 @@ impl Attempt<'_> {
         let hop = Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
         writer.head(request, &hop);
         let mut pump = Pump::new();
-        if let Some(held) = replay.held().filter(|held| again && !held.is_empty()) {
-            let whole = source.has_ended();
+        if again && let Some(held) = replay.held().map(Bytes::copy_from_slice) {
+            let (whole, trailers) = (source.has_ended(), replay.take_trailers());
             // It has been pushed before: it fits.
-            let _ = writer.push(Chunk::Bytes(Bytes::copy_from_slice(held)), whole);
-            pump = Pump::resumed(whole);
+            let _ = writer.push(Chunk::Bytes(held), whole && trailers.is_none());
+            pump = Pump::resumed(whole, trailers);
         }
         let watch = !sink.is_unwatched();
         Upload {

@@ -13,7 +13,7 @@ pub use local::{AskOthers, Local};
 
 use crate::{
     error::{Kind, Side},
-    http::{Client, Done, Exchange, Head, Sink, head::Span, reply},
+    http::{Client, Done, Exchange, Head, Method, Sink, head::Span, reply},
     net::Timer,
     telemetry::metrics::{Finished, Layout, NO_ROUTE},
 };
@@ -44,7 +44,10 @@ pub async fn handle(local: &Local, exchange: Exchange<'_>) -> Done {
         }
         None => {
             record.route = Layout::route(DEFAULT_ROUTE);
-            forward::forward(local, exchange, &mut record).await
+            match exchange.request.method() {
+                Method::Connect => refuse(local, exchange, Kind::ConnectDenied, &mut record).await,
+                _ => forward::forward(local, exchange, &mut record).await,
+            }
         }
     };
     if let Some(kind) = record.failure {
@@ -118,7 +121,7 @@ async fn answer(
 ) -> Done {
     record.failure = Some(kind);
     record.status = kind.status();
-    if kind == Kind::ClientGone || sink.is_headed() {
+    if kind == Kind::ClientGone || !sink.unsay() {
         local.spares.heads.give(request);
         return sink.abort();
     }

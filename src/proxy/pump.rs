@@ -32,6 +32,8 @@ pub(super) enum Awaits {
 pub(super) trait Watch {
     /// Sees each piece before it goes.
     fn piece(&mut self, bytes: &[u8]);
+    /// From here on, bytes go by unseen.
+    fn blind(&mut self);
     /// Checks or mends the trailers.
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken>;
 }
@@ -55,9 +57,9 @@ impl Pump {
         Self { awaits: Awaits::Source, staged: false, ended: false, trailers: None, splicer: None, steps: 0 }
     }
 
-    /// Something has been staged already: `whole` = that is everything.
-    pub(super) fn resumed(whole: bool) -> Self {
-        Self { staged: true, ended: whole, ..Self::new() }
+    /// Something has been staged already: `whole` = that is everything, but for the trailers.
+    pub(super) fn resumed(whole: bool, trailers: Option<Head>) -> Self {
+        Self { staged: true, ended: whole && trailers.is_none(), trailers, ..Self::new() }
     }
 
     pub(super) fn awaits(&self) -> Awaits {
@@ -111,6 +113,9 @@ impl Pump {
             self.awaits = Awaits::Source;
             if let (Source::H1(from), Outlet::H1(to)) = (&*source, &*outlet) {
                 self.splicer = Splicer::begin(from, to, spares);
+                if self.splicer.is_some() {
+                    watch.blind();
+                }
             }
         }
     }

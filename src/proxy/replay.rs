@@ -15,12 +15,13 @@ const MOST: usize = 64 * 1024;
 pub(super) struct Replay {
     held: Vec<u8>,
     whole: bool,
+    trailers: Option<Head>,
 }
 
 impl Replay {
     /// Keeps what passes, if that may be of use.
     pub(super) fn new(wanted: bool) -> Self {
-        Self { held: Vec::new(), whole: wanted }
+        Self { held: Vec::new(), whole: wanted, trailers: None }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -32,6 +33,12 @@ impl Replay {
     pub(super) fn give_up(&mut self) {
         self.whole = false;
         self.held = Vec::new();
+        self.trailers = None;
+    }
+
+    /// The trailers that came behind it.
+    pub(super) fn take_trailers(&mut self) -> Option<Head> {
+        self.trailers.take()
     }
 }
 
@@ -47,10 +54,16 @@ impl Watch for Replay {
         }
     }
 
-    fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
-        // Trailers are not kept.
+    fn blind(&mut self) {
         self.give_up();
-        check_trailers(trailers).map_err(Broken::Malformed)
+    }
+
+    fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
+        check_trailers(trailers).map_err(Broken::Malformed)?;
+        if self.whole {
+            self.trailers = Some(trailers.clone());
+        }
+        Ok(())
     }
 }
 
@@ -60,6 +73,8 @@ pub(super) struct Response;
 
 impl Watch for Response {
     fn piece(&mut self, _bytes: &[u8]) {}
+
+    fn blind(&mut self) {}
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
         strip_trailers(trailers);

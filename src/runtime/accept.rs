@@ -47,31 +47,19 @@ pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener
             return;
         }
     };
-    let mut rest = Rest::default();
-    let mut permits = None;
     loop {
-        let (of_listener, of_process) = match permits.take() {
-            Some(permits) => permits,
-            None => room(&worker.shared, listener).await,
-        };
         let Ok(mut ready) = socket.readable().await else { return };
+        // Only now that somebody is there: a place that is held in waiting is one that nobody has.
+        let (of_listener, of_process) = room(&worker.shared, listener).await;
         match accept_ready(socket.get_ref()) {
             Ok(Accepted::Connection(stream, peer)) => {
-                rest.over(&worker, listener);
                 worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
-                more(&worker, &socket, listener, address, &mut rest).await;
+                more(&worker, &socket, listener, address).await;
             }
-            Ok(Accepted::Empty) => {
-                ready.clear_ready();
-                permits = Some((of_listener, of_process));
-            }
-            Ok(Accepted::Exhausted(error)) => {
+            Ok(Accepted::Empty) => ready.clear_ready(),
+            Ok(Accepted::Exhausted(error)) | Err(error) => {
                 drop((of_listener, of_process));
-                rest.begin(&worker, listener, &error).await;
-            }
-            Err(error) => {
-                drop((of_listener, of_process));
-                rest.begin(&worker, listener, &error).await;
+                rest(&worker, listener, &error).await;
             }
         }
     }
@@ -83,7 +71,6 @@ async fn more(
     socket: &AsyncFd<TcpListener>,
     listener: usize,
     address: Option<std::net::SocketAddr>,
-    rest: &mut Rest,
 ) {
     for _ in 1..BATCH {
         let Some((of_listener, of_process)) = room_now(&worker.shared, listener) else { return };
@@ -91,11 +78,8 @@ async fn more(
             Ok(Accepted::Connection(stream, peer)) => {
                 worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
             }
-            Ok(Accepted::Exhausted(error)) => {
-                drop((of_listener, of_process));
-                return rest.begin(worker, listener, &error).await;
-            }
-            Ok(Accepted::Empty) | Err(_) => return,
+            // What is wrong shows again in the next turn, and is said there.
+            Ok(Accepted::Empty | Accepted::Exhausted(_)) | Err(_) => break,
         }
     }
     tokio::task::yield_now().await;
@@ -126,27 +110,12 @@ pub(super) fn lighter(shared: &Shared, own: usize) -> Option<usize> {
     (best != own && mine >= least + GAP && 2 * mine > 3 * least).then_some(best)
 }
 
-/// Rests after a failure to accept, and says so once.
-#[derive(Default)]
-struct Rest {
-    since: Option<tokio::time::Instant>,
-}
-
-impl Rest {
-    async fn begin(&mut self, worker: &Worker, listener: usize, error: &io::Error) {
-        if self.since.is_none() {
-            self.since = Some(tokio::time::Instant::now());
-            tracing::warn!(listener = worker.listener_name(listener), %error, "cannot accept, resting");
-        }
-        tokio::time::sleep(REST).await;
+/// Rests after a failure to accept. Says so at most once a minute, whichever workers and listeners meet it.
+async fn rest(worker: &Worker, listener: usize, error: &io::Error) {
+    if worker.shared.may_complain() {
+        tracing::warn!(listener = worker.listener_name(listener), %error, "cannot accept, resting");
     }
-
-    fn over(&mut self, worker: &Worker, listener: usize) {
-        if let Some(since) = self.since.take() {
-            let seconds = since.elapsed().as_secs_f32();
-            tracing::info!(listener = worker.listener_name(listener), seconds, "accepting again");
-        }
-    }
+    tokio::time::sleep(REST).await;
 }
 
 /// Accepts on a unix socket, for all workers in turn. Runs on control.
@@ -162,7 +131,10 @@ pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListe
                 let _ = shared.workers[worker].send(Message::Unix(stream, listener, of_listener, of_process));
             }
             Err(error) => {
-                tracing::warn!(listener = %shared.plan.listeners[listener].name, %error, "cannot accept, resting");
+                if shared.may_complain() {
+                    let listener = &shared.plan.listeners[listener].name;
+                    tracing::warn!(%listener, %error, "cannot accept, resting");
+                }
                 tokio::time::sleep(REST).await;
             }
         }

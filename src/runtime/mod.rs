@@ -16,14 +16,16 @@ use std::{
     fmt, io,
     net::SocketAddr,
     os::unix::net::UnixListener,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long exchanges may go on after the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// The time between two complaints about failing accepts.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 /// The share of the process's connections that is left to the backends' side: one in so many.
 const BACKENDS_SHARE: usize = 8;
 
@@ -73,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) process: Arc<Budget>,
     /// Connections of each listener.
     pub(crate) listeners: Vec<Arc<Budget>>,
+    /// When it was last said that accepting fails.
+    complained: Mutex<Option<Instant>>,
     /// Where each listener is reached.
     pub(crate) addresses: Vec<Option<SocketAddr>>,
     /// Running, draining or stopped.
@@ -83,6 +87,16 @@ impl Shared {
     /// Places that clients leave free for the backends' side.
     pub(crate) fn spare(&self) -> usize {
         self.process.most() / BACKENDS_SHARE
+    }
+
+    /// Nothing has been said of it for a minute. Not a hot path: accepting has just failed.
+    pub(crate) fn may_complain(&self) -> bool {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = complained.is_none_or(|at| at.elapsed() >= COMPLAINTS);
+        if may {
+            *complained = Some(Instant::now());
+        }
+        may
     }
 }
 
@@ -190,6 +204,7 @@ impl Server {
             workers: senders,
             process: Budget::new(Some(most)),
             listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
+            complained: Mutex::default(),
             addresses: bound.iter().map(Listening::local_addr).collect(),
             phase: watched,
         });
@@ -200,7 +215,7 @@ impl Server {
         }
         let admin_address = admin.as_ref().and_then(Admin::address);
         if let Some(address) = admin_address {
-            tracing::info!(%address, "admin listening");
+            tracing::info!(listener = "admin", %address, "listening");
         }
         let (tcp, unix) = accept::deal(bound, count);
         let mut server = Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Backend, Process, Setup, command};
+use crate::support::{Backend, Process, Setup, command, wait_for};
 
 #[test]
 fn check_says_fine_in_one_line() {
@@ -56,8 +56,7 @@ fn an_address_in_use_is_an_error_at_start() {
     let listener = format!("name = \"web\"\naddress = \"{address}\"");
     let mut evenkeel = Process::launch(&[], &toml.replace("name = \"web\"\naddress = \"127.0.0.1:0\"", &listener));
     assert_eq!(evenkeel.wait().code(), Some(1));
-    let log = evenkeel.log().join("\n");
-    assert!(log.contains(&address), "{log}");
+    wait_for("it says which", || evenkeel.log().iter().any(|line| line.contains(&address)));
 }
 
 #[test]

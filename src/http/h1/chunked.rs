@@ -76,6 +76,11 @@ impl Chunked {
         if self.trailers.len() > 2 { &self.trailers } else { &[] }
     }
 
+    /// Bytes of the chunk that has begun and that are still to come.
+    pub(crate) fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Decodes `bytes` and moves the data to their front.
     pub(crate) fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Reject> {
         let (mut data, mut at) = (0, 0);
@@ -159,8 +164,12 @@ impl Chunked {
         self.trailers.push(byte);
         let so_far = self.trailers.as_slice();
         if byte != b'\n' {
-            let fits = so_far.len() < self.max_trailers;
-            return if fits { Ok(State::Trailers) } else { Err(bad("the trailer section is too large")) };
+            if so_far.len() >= self.max_trailers {
+                return Err(Reject { kind: Kind::HeadTooLarge, why: "the trailer section is too large" });
+            }
+            // RFC 9112 section 2.2: a carriage return ends a line, or it is an error.
+            let bare = so_far.len() > 1 && so_far[so_far.len() - 2] == b'\r';
+            return if bare { Err(bad("a carriage return without a line feed")) } else { Ok(State::Trailers) };
         }
         if !so_far.ends_with(b"\r\n") {
             return Err(bad("a line feed without a carriage return"));

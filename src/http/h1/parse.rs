@@ -114,6 +114,7 @@ pub(crate) fn trailers(bytes: &[u8], head: &mut Head, max_fields: usize) -> Resu
             push_fields(head, bytes, fields);
             Ok(())
         }
+        Err(httparse::Error::TooManyHeaders) => Err(reject(Kind::HeadTooLarge, "there are too many trailers")),
         _ => Err(reject(Kind::BadRequest, "the trailer section is malformed")),
     }
 }

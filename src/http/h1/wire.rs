@@ -342,6 +342,7 @@ impl Inbound {
             }
             return Err(Broken::Ended);
         }
+        let mut announced = 0;
         let (data, used, last) = match &mut self.body {
             Body::Length(left) => {
                 let data = usize::try_from(*left).unwrap_or(usize::MAX).min(buf.len());
@@ -350,6 +351,7 @@ impl Inbound {
             }
             Body::Chunked(decoder) => {
                 let decoded = decoder.decode(buf.bytes_mut()).map_err(Broken::Malformed)?;
+                announced = decoder.left();
                 (decoded.data, decoded.used, decoded.end)
             }
             Body::UntilClose | Body::Done => (buf.len(), buf.len(), false),
@@ -361,7 +363,7 @@ impl Inbound {
             self.carry = carry;
         }
         self.received += data as u64;
-        if self.max_body.is_some_and(|max| self.received > max) {
+        if self.max_body.is_some_and(|max| self.received.saturating_add(announced) > max) {
             return Err(Broken::Malformed(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" }));
         }
         if last {

@@ -61,6 +61,17 @@ impl<'c> Writer<'c> {
         write::head(head, hop, self.staged());
     }
 
+    /// Forgets what was staged; false if some of it has gone.
+    pub(in crate::http) fn unsay(&mut self) -> bool {
+        if self.begun {
+            return false;
+        }
+        self.prefix.clear();
+        self.wire.spares.recycle(std::mem::take(&mut self.chunk));
+        (self.suffix, self.ended, self.sent, self.framing) = (NOTHING, false, 0, Framing::None);
+        true
+    }
+
     /// The connection that it writes to.
     pub(in crate::http) fn wire(&self) -> &'c Wire {
         self.wire

@@ -29,9 +29,6 @@ pub(super) fn guarded(
     head.clear();
     let method = method(parts, head);
     head.set_start(Start::Request(method), Version::Http2);
-    if method == Method::Connect {
-        return Err(Reject { kind: Kind::ConnectDenied, why: "no route allows CONNECT" });
-    }
     target(parts, head, method)?;
     let trailers = fields(parts, head)?;
     guard::check_underscores(head, underscores)?;
@@ -90,6 +87,8 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     let raw = head.note(path.as_bytes());
     match path.as_bytes() {
         b"*" if method == Method::Options => head.target.path = raw,
+        // RFC 9113 section 8.5: it has neither scheme nor path.
+        [] if method == Method::Connect => {}
         [b'/', ..] => {
             let (path, query) = target::path_and_query(head, raw.start(), raw.end())?;
             (head.target.path, head.target.query) = (path, query);
