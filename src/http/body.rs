@@ -120,7 +120,7 @@ impl Source<'_> {
     }
 
     /// The trailer section, after the last piece.
-    pub fn take_trailers(&mut self) -> Option<Head> {
+    pub fn take_trailers(&mut self) -> Option<Box<Head>> {
         match self {
             Self::Empty | Self::Bytes(_) => None,
             Self::H1(wire) => wire.take_trailers(),

@@ -107,7 +107,7 @@ impl Client {
 #[derive(Debug)]
 pub struct Exchange<'c> {
     /// The request's head: end-to-end fields alone.
-    pub request: Head,
+    pub request: Box<Head>,
     /// What the guard lifted out of it.
     pub guarded: Guarded,
     /// Why it must not be forwarded.

@@ -11,6 +11,10 @@ use crate::config::Underscores;
 /// A request head. What is accepted is written out, read again, and must then say the same.
 pub fn request_head(data: &[u8]) {
     let Some((mut head, guarded)) = read_request(data) else { return };
+    if head.method() == Method::Connect {
+        // It is never written out.
+        return;
+    }
     let mut out = Vec::new();
     let authority = head.text(head.target.authority).to_vec();
     let hop = write::Hop {

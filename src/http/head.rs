@@ -399,7 +399,8 @@ impl Head {
 /// A worker's spare heads.
 #[derive(Debug, Default)]
 pub struct Heads {
-    spare: std::cell::RefCell<Vec<Head>>,
+    #[allow(clippy::vec_box, reason = "heads travel through futures: a pointer is moved, not 200 bytes")]
+    spare: std::cell::RefCell<Vec<Box<Head>>>,
 }
 
 impl Heads {
@@ -408,12 +409,12 @@ impl Heads {
     const ROOM: usize = 16 * 1024;
 
     /// An empty head.
-    pub fn take(&self) -> Head {
+    pub fn take(&self) -> Box<Head> {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes a head back, unless it has grown large.
-    pub fn give(&self, mut head: Head) {
+    pub fn give(&self, mut head: Box<Head>) {
         let mut spare = self.spare.borrow_mut();
         if spare.len() < Self::KEEP && (1..=Self::ROOM).contains(&head.buf.capacity()) {
             head.clear();

@@ -79,7 +79,7 @@ struct Upload<'w> {
 
 /// What a response head is, once guarded.
 struct Answer {
-    head: Head,
+    head: Box<Head>,
     guarded: Guarded,
 }
 
@@ -117,7 +117,8 @@ impl Attempt<'_> {
             return self.failed(Kind::ClientGone, record);
         }
         if guarded.upgrade.is_some() {
-            return tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, record).await;
+            let tunnel = tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, record);
+            return Box::pin(tunnel).await;
         }
         wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
         if let Err(kind) = self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {

@@ -1,7 +1,7 @@
 //! Gets an exchange to a backend and its answer back. Hot path.
 
 use super::{
-    Local, Record, answer,
+    Local, Record,
     attempt::{Attempt, Outcome},
     forwarding,
     replay::Replay,
@@ -9,36 +9,23 @@ use super::{
 use crate::{
     balance::{Pick, Tried},
     dial::{self, Checkout, Connection},
-    error::Kind,
-    http::{Done, Exchange, Framing},
+    error::{Error, Kind},
+    http::{Exchange, Framing},
     plan::Pool,
-    pool::{Backend, Lease},
+    pool::{Backend, Counted, Lease},
 };
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 /// Forwards `exchange`, whose request the guard has passed.
-pub(super) async fn forward(local: &Local, mut exchange: Exchange<'_>, record: &mut Record) -> Done {
-    let client = exchange.client;
-    let id = forwarding::request_id(local, client, &mut exchange.request);
-    let outcome = match forwarding::apply(local, client, &mut exchange.request) {
-        Ok(()) => attempts(local, &local.plan.pools[0], &mut exchange, record).await,
-        Err(kind) => Outcome::Failed(kind),
-    };
-    record.bytes_in = exchange.source.received();
-    record.bytes_out = exchange.sink.outlet.sent();
-    let Exchange { request, sink, timer, .. } = exchange;
-    match outcome {
-        Outcome::Answered => {
-            local.spares.heads.give(request);
-            sink.finished()
-        }
-        Outcome::Switched => {
-            local.spares.heads.give(request);
-            sink.switched()
-        }
-        Outcome::Failed(kind) => answer(local, request, sink, timer, client, kind, id, record).await,
-        // A second stale connection in a row cannot be: the second one is new.
-        Outcome::Stale => answer(local, request, sink, timer, client, Kind::Reset, id, record).await,
+pub(super) async fn forward(local: &Local, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
+    record.id = forwarding::request_id(local, exchange.client, &mut exchange.request);
+    if let Err(kind) = forwarding::apply(local, exchange.client, &mut exchange.request) {
+        return Outcome::Failed(kind);
+    }
+    match attempts(local, &local.plan.pools[0], exchange, record).await {
+        // The second connection is a new one: it cannot be stale.
+        Outcome::Stale => Outcome::Failed(Kind::Reset),
+        outcome => outcome,
     }
 }
 
@@ -50,7 +37,7 @@ async fn attempts(local: &Local, pool: &Pool, exchange: &mut Exchange<'_>, recor
         Err(kind) => return Outcome::Failed(kind),
     };
     let Acquired { backend, connection, kept } = acquired;
-    let lease = Lease::new(&backend);
+    let lease = Lease::new(backend);
     let mut replay = Replay::new(kept && idempotent && exchange.guarded.framing != Framing::None);
     let attempt = Attempt { local, pool, lease: &lease, replayable: kept.then_some(idempotent) };
     match attempt.run(exchange, connection, &mut replay, false, record).await {
@@ -60,18 +47,18 @@ async fn attempts(local: &Local, pool: &Pool, exchange: &mut Exchange<'_>, recor
     let Some(counted) = backend.connection(pool.settings.max_connections) else {
         return Outcome::Failed(Kind::QueueFull);
     };
-    match dial::connect(&local.dialer, &backend, &pool.settings, counted, &local.spares).await {
+    match connect(local, pool, backend, counted).await {
         Ok(connection) => {
             let attempt = Attempt { replayable: None, ..attempt };
             attempt.run(exchange, connection, &mut replay, true, record).await
         }
-        Err(error) => refused(local, &backend, &error),
+        Err(error) => refused(local, backend, &error),
     }
 }
 
 /// A backend, and a connection to it.
-struct Acquired {
-    backend: Arc<Backend>,
+struct Acquired<'p> {
+    backend: &'p Arc<Backend>,
     connection: Box<Connection>,
     /// It has been used before.
     kept: bool,
@@ -79,7 +66,7 @@ struct Acquired {
 
 /// Chooses a backend and gets a connection to it. One that is full is passed over; if all are, the other workers are
 /// asked to close idle connections, once.
-async fn acquire(local: &Local, pool: &Pool, certain: bool) -> Result<Acquired, Kind> {
+async fn acquire<'p>(local: &Local, pool: &'p Pool, certain: bool) -> Result<Acquired<'p>, Kind> {
     let mut asked = Vec::new();
     for round in 0..2 {
         let mut tried = Tried::default();
@@ -88,12 +75,12 @@ async fn acquire(local: &Local, pool: &Pool, certain: bool) -> Result<Acquired, 
             let Some(backend) = pool.table.pick(&pick) else { break };
             match local.dialer.checkout(backend, &pool.settings, certain) {
                 Checkout::Kept(connection) => {
-                    return Ok(Acquired { backend: Arc::clone(backend), connection, kept: true });
+                    return Ok(Acquired { backend, connection, kept: true });
                 }
                 Checkout::New(counted) => {
-                    let connected = dial::connect(&local.dialer, backend, &pool.settings, counted, &local.spares).await;
+                    let connected = connect(local, pool, backend, counted).await;
                     return match connected {
-                        Ok(connection) => Ok(Acquired { backend: Arc::clone(backend), connection, kept: false }),
+                        Ok(connection) => Ok(Acquired { backend, connection, kept: false }),
                         Err(error) => {
                             refused(local, backend, &error);
                             Err(error.kind())
@@ -120,8 +107,18 @@ async fn acquire(local: &Local, pool: &Pool, certain: bool) -> Result<Acquired, 
     Err(if any { Kind::QueueFull } else { Kind::NoBackend })
 }
 
+/// A new connection. In a box of its own: most exchanges never need one, and should not carry its size.
+fn connect<'p>(
+    local: &'p Local,
+    pool: &'p Pool,
+    backend: &'p Backend,
+    counted: Counted,
+) -> Pin<Box<dyn Future<Output = Result<Box<Connection>, Error>> + 'p>> {
+    Box::pin(dial::connect(&local.dialer, backend, &pool.settings, counted, &local.spares))
+}
+
 /// A backend that could not be connected to.
-fn refused(local: &Local, backend: &Backend, error: &crate::error::Error) -> Outcome {
+fn refused(local: &Local, backend: &Backend, error: &Error) -> Outcome {
     let kind = error.kind();
     local.shard.attempt_finished(backend.id as usize, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();

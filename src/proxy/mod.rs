@@ -11,12 +11,13 @@ mod tunnel;
 
 pub use local::{AskOthers, Local};
 
+use self::attempt::Outcome;
 use crate::{
     error::{Kind, Side},
-    http::{Client, Done, Exchange, Head, Method, Sink, head::Span, reply},
-    net::Timer,
+    http::{Done, Exchange, Method, Sink, head::Span, reply},
     telemetry::metrics::{Finished, Layout, NO_ROUTE},
 };
+use std::{future::Future, pin::Pin};
 use tokio::time::Instant;
 
 /// The number of the one route that there is while a configuration has none.
@@ -25,6 +26,8 @@ const DEFAULT_ROUTE: usize = 0;
 /// What is known of an exchange when it ends.
 #[derive(Debug)]
 struct Record {
+    /// Where the request id is in the request's head.
+    id: Span,
     route: usize,
     status: u16,
     failure: Option<Kind>,
@@ -33,22 +36,32 @@ struct Record {
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
-pub async fn handle(local: &Local, exchange: Exchange<'_>) -> Done {
+pub async fn handle(local: &Local, mut exchange: Exchange<'_>) -> Done {
     let (client, started) = (exchange.client, exchange.started);
     let counted = InFlight::new(local, client.listener);
-    let mut record = Record { route: NO_ROUTE, status: 0, failure: None, bytes_in: 0, bytes_out: 0 };
-    let done = match exchange.refused {
+    let mut record =
+        Record { id: Span::default(), route: NO_ROUTE, status: 0, failure: None, bytes_in: 0, bytes_out: 0 };
+    let outcome = match exchange.refused {
         Some(reject) => {
             tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
-            refuse(local, exchange, reject.kind, &mut record).await
+            refused(local, &mut exchange, reject.kind, &mut record)
         }
         None => {
             record.route = Layout::route(DEFAULT_ROUTE);
             match exchange.request.method() {
-                Method::Connect => refuse(local, exchange, Kind::ConnectDenied, &mut record).await,
-                _ => forward::forward(local, exchange, &mut record).await,
+                Method::Connect => refused(local, &mut exchange, Kind::ConnectDenied, &mut record),
+                _ => forward::forward(local, &mut exchange, &mut record).await,
             }
         }
+    };
+    let done = match outcome {
+        Outcome::Answered => ended(local, exchange, &mut record).finished(),
+        Outcome::Switched => {
+            local.spares.heads.give(exchange.request);
+            exchange.sink.switched()
+        }
+        Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
+        Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
     };
     if let Some(kind) = record.failure {
         local.shard.failure(record.route, kind as usize);
@@ -58,6 +71,14 @@ pub async fn handle(local: &Local, exchange: Exchange<'_>) -> Done {
         Finished { listener: client.listener, route, status, duration: started.elapsed(), bytes_in, bytes_out };
     counted.finish(&finished);
     done
+}
+
+/// Takes the exchange apart, and its bytes down.
+fn ended<'c>(local: &Local, exchange: Exchange<'c>, record: &mut Record) -> Sink<'c> {
+    record.bytes_in = exchange.source.received();
+    record.bytes_out = exchange.sink.outlet.sent();
+    local.spares.heads.give(exchange.request);
+    exchange.sink
 }
 
 /// Counts a request as in flight while it lives; one that panics ends with 500.
@@ -97,46 +118,49 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// An exchange that never gets to a backend.
-async fn refuse(local: &Local, mut exchange: Exchange<'_>, kind: Kind, record: &mut Record) -> Done {
+/// An exchange that never gets to a backend still has an id.
+fn refused(local: &Local, exchange: &mut Exchange<'_>, kind: Kind, record: &mut Record) -> Outcome {
     if exchange.request.is_empty() {
-        // The head was not even read: there is no id, and nothing to tell HTML from JSON.
+        // The head was not even read.
         exchange.request.clear();
     }
-    let id = forwarding::request_id(local, exchange.client, &mut exchange.request);
-    answer(local, exchange.request, exchange.sink, exchange.timer, exchange.client, kind, id, record).await
+    record.id = forwarding::request_id(local, exchange.client, &mut exchange.request);
+    Outcome::Failed(kind)
 }
 
-/// Answers with a failure of ours.
-#[allow(clippy::too_many_arguments, reason = "what is left of an exchange after its parts were lent out")]
-async fn answer(
-    local: &Local,
-    request: Head,
-    mut sink: Sink<'_>,
-    timer: &Timer,
-    client: &Client,
+/// Answers with a failure of ours, or cuts what has begun. In a box of its own: good exchanges do not carry its size.
+fn answer<'a>(
+    local: &'a Local,
+    exchange: Exchange<'a>,
     kind: Kind,
-    id: Span,
-    record: &mut Record,
-) -> Done {
-    record.failure = Some(kind);
-    record.status = kind.status();
-    if kind == Kind::ClientGone || !sink.unsay() {
+    record: &'a mut Record,
+) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
+    Box::pin(async move {
+        let Exchange { request, source, mut sink, timer, client, .. } = exchange;
+        record.failure = Some(kind);
+        record.bytes_in = source.received();
+        if kind == Kind::ClientGone || !sink.unsay() {
+            if record.status == 0 {
+                record.status = kind.status();
+            }
+            record.bytes_out = sink.outlet.sent();
+            local.spares.heads.give(request);
+            return sink.abort();
+        }
+        record.status = kind.status();
+        let mut head = local.spares.heads.take();
+        let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
+        let failure = reply::Failure { kind, request_id, via: &local.plan.via };
+        let staged = failure.stage(&request, &mut head, &mut sink);
+        record.bytes_out = sink.outlet.sent();
+        timer.set_after(Instant::now(), client.limits.write_timeout);
+        local.spares.heads.give(head);
         local.spares.heads.give(request);
-        return sink.abort();
-    }
-    let mut head = local.spares.heads.take();
-    let request_id = std::str::from_utf8(request.text(id)).unwrap_or_default();
-    let failure = reply::Failure { kind, request_id, via: &local.plan.via };
-    let staged = failure.stage(&request, &mut head, &mut sink);
-    record.bytes_out = sink.outlet.sent();
-    timer.set_after(Instant::now(), client.limits.write_timeout);
-    local.spares.heads.give(head);
-    local.spares.heads.give(request);
-    match staged {
-        Ok(()) => sink.finish(timer).await,
-        Err(_) => sink.abort(),
-    }
+        match staged {
+            Ok(()) => sink.finish(timer).await,
+            Err(_) => sink.abort(),
+        }
+    })
 }
 
 /// The backend is to blame for it.

@@ -46,7 +46,7 @@ pub(super) struct Pump {
     staged: bool,
     /// Nothing more will be pulled.
     ended: bool,
-    trailers: Option<Head>,
+    trailers: Option<Box<Head>>,
     splicer: Option<Splicer>,
     /// Grows with every step: a silence is the time in which it does not.
     steps: u64,
@@ -58,7 +58,7 @@ impl Pump {
     }
 
     /// Something has been staged already: `whole` = that is everything, but for the trailers.
-    pub(super) fn resumed(whole: bool, trailers: Option<Head>) -> Self {
+    pub(super) fn resumed(whole: bool, trailers: Option<Box<Head>>) -> Self {
         Self { staged: true, ended: whole && trailers.is_none(), trailers, ..Self::new() }
     }
 

@@ -15,7 +15,7 @@ const MOST: usize = 64 * 1024;
 pub(super) struct Replay {
     held: Vec<u8>,
     whole: bool,
-    trailers: Option<Head>,
+    trailers: Option<Box<Head>>,
 }
 
 impl Replay {
@@ -37,7 +37,7 @@ impl Replay {
     }
 
     /// The trailers that came behind it.
-    pub(super) fn take_trailers(&mut self) -> Option<Head> {
+    pub(super) fn take_trailers(&mut self) -> Option<Box<Head>> {
         self.trailers.take()
     }
 }
@@ -61,7 +61,7 @@ impl Watch for Replay {
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
         check_trailers(trailers).map_err(Broken::Malformed)?;
         if self.whole {
-            self.trailers = Some(trailers.clone());
+            self.trailers = Some(Box::new(trailers.clone()));
         }
         Ok(())
     }

@@ -33,3 +33,9 @@ mod limits;
 mod memory;
 mod metrics;
 mod shutdown;
+
+// The types: HTTP/2 and TLS through the same handle.
+mod carried;
+
+// Whatever bytes come: the parsers, for a bounded time.
+mod fuzz;

@@ -128,7 +128,7 @@ fn exchange<'c>(
     wire: &'c Wire,
     client: &'c Client,
     timer: &'c Timer,
-    request: Head,
+    request: Box<Head>,
     guarded: Guarded,
     refused: Option<Reject>,
     started: Instant,
@@ -179,4 +179,38 @@ async fn linger(wire: &Wire) {
         }
     });
     let _ = tokio::time::timeout(LINGER, drain).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Underscores, http::Limits, http::h1::HeadLimits, net::Peer};
+    use std::{net::TcpListener, rc::Rc, sync::Arc};
+
+    /// A connection that waits for a request is this future and the socket, the timer and the client's record that it
+    /// borrows. What an exchange needs must not be in it.
+    #[tokio::test]
+    async fn an_idle_connection_is_small() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let head = HeadLimits { max_size: 1024, max_fields: 16, max_target: 256 };
+        let limits = Limits {
+            head,
+            header_timeout: None,
+            body_timeout: None,
+            min_body_rate: None,
+            write_timeout: None,
+            idle_timeout: None,
+            max_body: None,
+            half_close: false,
+            underscores: Underscores::Drop,
+        };
+        let client = Client::new(Peer::Unix, None, 0, false, false, Arc::new(limits));
+        let wire = Wire::new(crate::net::Stream::fresh(stream), Rc::default());
+        let timer = Timer::default();
+        let handle = async |exchange: Exchange<'_>| exchange.sink.abort();
+        let idle = size_of_val(&serve(&wire, &client, &timer, &handle));
+        let held = size_of_val(&wire) + size_of_val(&client) + size_of_val(&timer);
+        assert!(idle <= 256 && held <= 512, "the future has {idle} bytes, what it borrows {held}");
+    }
 }

@@ -195,7 +195,7 @@ impl Wire {
         inbound.max_fields = limits.max_fields;
         inbound.max_body = max_body;
         if let Some(trailers) = inbound.trailers.take() {
-            self.spares.heads.give(*trailers);
+            self.spares.heads.give(trailers);
         }
     }
 
@@ -240,8 +240,8 @@ impl Wire {
     }
 
     /// The trailer section, if the body ended with one.
-    pub fn take_trailers(&self) -> Option<Head> {
-        self.inbound.borrow_mut().trailers.take().map(|trailers| *trailers)
+    pub fn take_trailers(&self) -> Option<Box<Head>> {
+        self.inbound.borrow_mut().trailers.take()
     }
 
     /// Takes a buffer back.
@@ -383,7 +383,7 @@ impl Inbound {
         {
             let mut head = spares.heads.take();
             parse::trailers(decoder.trailers(), &mut head, self.max_fields)?;
-            self.trailers = Some(Box::new(head));
+            self.trailers = Some(head);
         }
         Ok(())
     }

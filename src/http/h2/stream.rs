@@ -22,7 +22,7 @@ pub struct Receiver {
     received: u64,
     max_body: Option<u64>,
     ended: bool,
-    trailers: Option<Head>,
+    trailers: Option<Box<Head>>,
 }
 
 impl Receiver {
@@ -61,7 +61,7 @@ impl Receiver {
         self.ended
     }
 
-    pub(in crate::http) fn take_trailers(&mut self) -> Option<Head> {
+    pub(in crate::http) fn take_trailers(&mut self) -> Option<Box<Head>> {
         self.trailers.take()
     }
 
@@ -77,8 +77,8 @@ fn broken(error: h2::Error) -> Broken {
     }
 }
 
-fn head_of(map: &HeaderMap) -> Head {
-    let mut head = Head::default();
+fn head_of(map: &HeaderMap) -> Box<Head> {
+    let mut head = Box::<Head>::default();
     for (name, value) in map {
         let name = name.as_str().as_bytes();
         head.add_pieces(name, crate::http::name::Name::of(name), &[value.as_bytes()]);
