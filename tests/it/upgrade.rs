@@ -201,5 +201,6 @@ fn the_end_of_either_side_leaves_nothing_behind() {
     open(&mut client);
     backend.kill();
     client.rest();
+    drop(client);
     wait_for("the tunnel is gone", || evenkeel.in_flight() == 0.0);
 }
