@@ -89,7 +89,7 @@ fn a_backend_can_reset_and_notices_a_reset() {
     let backend = Backend::raw(|conn, number| {
         conn.request();
         if number == 0 {
-            conn.reset_on_close();
+            conn.reset();
         } else {
             conn.wait_closed();
         }

@@ -31,6 +31,15 @@ fn backends() -> Vec<Backend> {
     (0..3).map(|_| answer()).collect()
 }
 
+/// Tells the clients to end, also when the test fails meanwhile.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// One client that behaves or does not; whether it was answered. Anything may happen to it but a malformed answer.
 fn visit(rng: &mut Rng, evenkeel: &Process, tally: &Tally) -> std::io::Result<()> {
     let mut client = Client::connect(evenkeel.address())?;
@@ -74,6 +83,7 @@ fn chaos(evenkeel: &Process, backends: &[Backend], rng: &mut Rng, time: Duration
                 }
             });
         }
+        let _over = Over(&over);
         while Instant::now() < end {
             let victim = &backends[rng.below(backends.len())];
             victim.kill();
@@ -83,7 +93,6 @@ fn chaos(evenkeel: &Process, backends: &[Backend], rng: &mut Rng, time: Duration
             victim.forget();
             thread::sleep(Duration::from_millis(rng.below(30) as u64));
         }
-        over.store(true, SeqCst);
     });
     tally
 }

@@ -12,6 +12,7 @@ mod harness;
 mod corpus;
 
 // What goes through, and what is changed on the way.
+mod addresses;
 mod bodies;
 mod forwarding;
 mod hop_by_hop;

@@ -88,7 +88,7 @@ fn what_happened_is_counted() {
     assert!(series("evenkeel_request_bytes_total", &[("route", "default")]) >= 1000.0);
     assert!(series("evenkeel_response_bytes_total", &[("route", "default")]) >= 400.0);
     wait_for("the clients are gone", || {
-        drop(client.wire.stream.shutdown(std::net::Shutdown::Both));
+        client.leave();
         series("evenkeel_listener_connections", &[]) == 0.0
     });
     assert_eq!(evenkeel.in_flight(), 0.0);

@@ -35,7 +35,7 @@ fn dying(death: Death) -> Backend {
             ResetInstead => drop(conn.wire.stream.read(&mut [0; 16])),
         }
         if matches!(death, ResetBefore | ResetInstead) {
-            conn.reset_on_close();
+            conn.reset();
         }
     })
 }

@@ -201,7 +201,6 @@ fn the_end_of_either_side_leaves_nothing_behind() {
     open(&mut client);
     backend.kill();
     client.rest();
-    // Its own side may still be open (tunnels half-close), until it leaves as well.
     drop(client);
     wait_for("the tunnel is gone", || evenkeel.in_flight() == 0.0);
 }

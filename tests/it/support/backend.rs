@@ -127,19 +127,17 @@ impl Conn {
         self.wait_closed();
     }
 
-    /// Lets the connection end with a reset instead of a FIN.
-    pub(crate) fn reset_on_close(&self) {
-        let _ = SockRef::from(&self.wire.stream).set_linger(Some(Duration::ZERO));
+    /// Ends the connection with a reset instead of a FIN.
+    pub(crate) fn reset(&self) {
+        reset(&self.wire.stream);
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        // The other handle goes first: a reset is sent only when the last one is closed.
         self.shared.0.streams.lock().unwrap().retain(|(number, _)| *number != self.number);
-        if !SockRef::from(&self.wire.stream).linger().is_ok_and(|linger| linger.is_some()) {
-            let _ = self.wire.stream.shutdown(Shutdown::Both);
-        }
+        // Not left to the closing of the socket: a process that another test starts at this moment holds it open, too.
+        let _ = self.wire.stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -160,7 +158,7 @@ struct Shared {
 pub(crate) struct Backend {
     shared: Arc<Shared>,
     port: Port,
-    acceptor: Mutex<Option<JoinHandle<()>>>,
+    acceptor: Mutex<Option<(Socket, JoinHandle<()>)>>,
 }
 
 impl Backend {
@@ -272,8 +270,9 @@ impl Backend {
         if !self.shared.alive.swap(false, SeqCst) {
             return;
         }
-        let _ = TcpStream::connect_timeout(&self.address(), PATIENCE);
-        if let Some(acceptor) = self.acceptor.lock().unwrap().take() {
+        if let Some((listener, acceptor)) = self.acceptor.lock().unwrap().take() {
+            // It stops listening at once and wakes the acceptor, whoever else holds the socket.
+            let _ = listener.shutdown(Shutdown::Both);
             let _ = acceptor.join();
         }
         for (_, stream) in self.shared.streams.lock().unwrap().drain(..) {
@@ -288,8 +287,9 @@ impl Backend {
             return;
         }
         let listener = self.port.listen();
-        let shared = Arc::clone(&self.shared);
-        *self.acceptor.lock().unwrap() = Some(thread::spawn(move || accept(&listener, &shared)));
+        let (shared, handle) = (Arc::clone(&self.shared), listener.try_clone().unwrap());
+        let acceptor = thread::spawn(move || accept(&listener.into(), &shared));
+        *self.acceptor.lock().unwrap() = Some((handle, acceptor));
     }
 }
 
@@ -301,9 +301,6 @@ impl Drop for Backend {
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept() {
-        if !shared.alive.load(SeqCst) {
-            return;
-        }
         // A handler that waits for what never comes must not outlive its test for long.
         stream.set_read_timeout(Some(PATIENCE * 12)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -339,11 +336,11 @@ impl Port {
         self.0.local_addr().unwrap().as_socket().unwrap()
     }
 
-    fn listen(&self) -> TcpListener {
+    fn listen(&self) -> Socket {
         let socket = Self::socket();
         socket.bind(&self.0.local_addr().unwrap()).unwrap();
         socket.listen(1024).unwrap();
-        socket.into()
+        socket
     }
 
     /// Listens with a queue that is full, and never accepts: a connection attempt gets no answer at all.
@@ -360,6 +357,11 @@ impl Port {
         let fillers = fillers.collect();
         (socket.into(), fillers)
     }
+}
+
+/// Ends a connection with a reset, at once: `SO_LINGER` would wait for the last handle to be closed.
+pub(super) fn reset(stream: &TcpStream) {
+    let _ = rustix::net::connect_unspec(stream);
 }
 
 /// Copies a stream of bytes and forgets it; how many there were.

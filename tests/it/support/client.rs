@@ -5,8 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::SockRef;
-
+use super::backend::reset;
 use super::wire::{Fields, Framing, Head, Wire, collect, ended};
 
 /// The longest wait for anything in these tests.
@@ -161,9 +160,14 @@ impl Client {
         self.wire.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Closes both sides, also for the other handles on the socket.
+    pub(crate) fn leave(&self) {
+        let _ = self.wire.stream.shutdown(Shutdown::Both);
+    }
+
     /// Leaves with a reset instead of a FIN.
     pub(crate) fn reset(self) {
-        SockRef::from(&self.wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        reset(&self.wire.stream);
     }
 
     /// A second handle on the socket, to write while another thread reads.

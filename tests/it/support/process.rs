@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use super::client::Client;
 use super::{metrics, wait_for};
@@ -18,6 +18,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
 /// A running `evenkeel run -c FILE`; killed with its value.
 pub(crate) struct Process {
     child: Child,
+    reader: Option<JoinHandle<()>>,
     log: Arc<Mutex<Vec<String>>>,
     addresses: Arc<Mutex<HashMap<String, SocketAddr>>>,
 }
@@ -47,7 +48,7 @@ impl Process {
         let (log, addresses) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
         let (lines, found) = (Arc::clone(&log), Arc::clone(&addresses));
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some((name, address)) = listening(&line) {
                     found.lock().unwrap().insert(name, address);
@@ -55,7 +56,7 @@ impl Process {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, log, addresses }
+        Self { child, reader: Some(reader), log, addresses }
     }
 
     /// Where the listener `name` is; `admin` is the admin API.
@@ -109,13 +110,16 @@ impl Process {
         assert!(killed.success());
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process; its log is whole then.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         wait_for("the process ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
         status.expect("wait_for saw it")
     }
 }
