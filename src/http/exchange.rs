@@ -8,14 +8,14 @@ use super::{
         write::{Connection, Hop},
     },
     h2,
-    head::{Head, Version},
+    head::{Head, Lines, Version},
 };
 use crate::{
     config::Underscores,
     net::{Peer, Timer},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     net::SocketAddr,
     task::{Context, Poll, Waker},
@@ -65,6 +65,8 @@ pub struct Client {
     closing: Cell<bool>,
     /// Wakes it while it waits for a request.
     waker: RefCell<Option<Waker>>,
+    /// The forwarding fields that are the same for all its requests, made with the first one.
+    pub lines: OnceCell<Lines>,
 }
 
 impl Client {
@@ -77,8 +79,8 @@ impl Client {
         trusted: bool,
         limits: std::sync::Arc<Limits>,
     ) -> Self {
-        let (closing, waker) = (Cell::new(false), RefCell::new(None));
-        Self { peer, local, listener, secure, trusted, limits, closing, waker }
+        let (closing, waker, lines) = (Cell::new(false), RefCell::new(None), OnceCell::new());
+        Self { peer, local, listener, secure, trusted, limits, closing, waker, lines }
     }
 
     /// Ends the connection at the next safe point: now, if it is idle.
@@ -154,6 +156,16 @@ pub struct Done {
     pub(super) keep: bool,
     /// Bytes that the client still sends must be read, or they turn our answer into a reset.
     pub(super) linger: bool,
+    /// When the exchange ended, if somebody has looked at a clock.
+    pub(super) ended: Option<Instant>,
+}
+
+impl Done {
+    /// The exchange ended at `ended`: a clock need not be read again.
+    #[must_use]
+    pub fn at(self, ended: Instant) -> Self {
+        Self { ended: Some(ended), ..self }
+    }
 }
 
 impl<'c> Sink<'c> {
@@ -243,12 +255,12 @@ impl<'c> Sink<'c> {
             timer.poll(cx).map(|()| false)
         });
         let flushed = flushed.await;
-        Done { keep: self.keep && flushed && self.outlet.has_ended(), linger: flushed }
+        Done { keep: self.keep && flushed && self.outlet.has_ended(), linger: flushed, ended: None }
     }
 
     /// Like [`Sink::finish`], where nothing is left to be sent.
     pub fn finished(self) -> Done {
-        Done { keep: self.keep && self.outlet.has_ended(), linger: true }
+        Done { keep: self.keep && self.outlet.has_ended(), linger: true, ended: None }
     }
 
     /// The answer cannot be completed: the client must notice.
@@ -257,7 +269,7 @@ impl<'c> Sink<'c> {
             Outlet::H1(writer) => writer.abort(),
             Outlet::H2(sender) => sender.abort(),
         }
-        Done { keep: false, linger: false }
+        Done { keep: false, linger: false, ended: None }
     }
 
     /// Ready when the client has left. Not watched: a client that has sent its next request already, and one whose
@@ -297,7 +309,7 @@ impl<'c> Sink<'c> {
 
     /// The connection has been a tunnel, and is over.
     pub fn switched(self) -> Done {
-        Done { keep: false, linger: false }
+        Done { keep: false, linger: false, ended: None }
     }
 
     /// Ready when all that was staged has gone.

@@ -320,6 +320,18 @@ impl Head {
         value
     }
 
+    /// Appends field lines that were made beforehand.
+    pub fn add_lines(&mut self, lines: &Lines) {
+        let base = self.buf.len();
+        self.buf.extend_from_slice(&lines.bytes);
+        for &(start, name, value, id) in &lines.fields {
+            let start = base + usize::from(start);
+            let name_end = start + usize::from(name);
+            let value_end = name_end + 2 + usize::from(value);
+            self.push(Span::new(start, name_end), Span::new(name_end + 2, value_end), id, true);
+        }
+    }
+
     /// A field that is already in the bytes.
     pub(super) fn push(&mut self, name: Span, value: Span, id: Name, verbatim: bool) {
         self.fields.push(Field { name, value, id, live: true, verbatim });
@@ -393,6 +405,26 @@ impl Head {
         if let Some((first, last)) = run {
             out.extend_from_slice(&self.buf[first..last]);
         }
+    }
+}
+
+/// Field lines that stay the same for all requests of a connection.
+#[derive(Debug, Default)]
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// Where a line starts, the lengths of its name and value, and its name.
+    fields: Vec<(u16, u8, u8, Name)>,
+}
+
+impl Lines {
+    /// Appends a line. Names and values of ours are far shorter than 255 bytes; a longer value is cut.
+    pub fn add(&mut self, id: Name, value: &[u8]) {
+        let (name, value) = (id.spelling().as_bytes(), &value[..value.len().min(255)]);
+        let start = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
+        for piece in [name, b": ", value, b"\r\n"] {
+            self.bytes.extend_from_slice(piece);
+        }
+        self.fields.push((start, name.len() as u8, value.len() as u8, id));
     }
 }
 

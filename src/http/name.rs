@@ -108,7 +108,7 @@ impl Name {
             (17, Some(b'x')) => &[Self::XForwardedProto],
             _ => &[],
         };
-        let found = candidates.iter().find(|known| known.spelling().as_bytes().eq_ignore_ascii_case(name));
+        let found = candidates.iter().find(|known| same(known.spelling().as_bytes(), name));
         found.copied().unwrap_or(Self::Other)
     }
 
@@ -126,6 +126,23 @@ impl Name {
                 | Self::Via
         )
     }
+}
+
+/// Whether a spelling of ours and a name of the same length differ in case alone.
+///
+/// Setting bit 5 makes letters small and leaves digits and `-` as they are. It maps no other token character
+/// (RFC 9110 section 5.6.2) on one of those; controls, which it does, are in no name that a parser has passed.
+fn same(spelling: &[u8], name: &[u8]) -> bool {
+    let mut ours = spelling.chunks_exact(8);
+    let mut theirs = name.chunks_exact(8);
+    let small = |piece: &[u8]| {
+        let mut bytes = [0; 8];
+        bytes[..piece.len()].copy_from_slice(piece);
+        u64::from_ne_bytes(bytes) | 0x2020_2020_2020_2020
+    };
+    let whole = ours.by_ref().zip(theirs.by_ref()).all(|(ours, theirs)| small(ours) == small(theirs));
+    let alike = |(ours, theirs): (&u8, &u8)| ours | 0x20 == theirs | 0x20;
+    whole && spelling.len() == name.len() && ours.remainder().iter().zip(theirs.remainder()).all(alike)
 }
 
 #[cfg(test)]

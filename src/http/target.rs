@@ -74,7 +74,7 @@ pub(super) fn authority(text: &[u8]) -> Result<(), Reject> {
         }
         _ => {
             let host = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-            if !text[..host].iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
+            if !text[..host].iter().all(|&byte| IN_NAMES[usize::from(byte)]) {
                 return Err(AUTHORITY);
             }
             text.split_at(host)
@@ -91,6 +91,17 @@ pub(super) fn authority(text: &[u8]) -> Result<(), Reject> {
     };
     if host.is_empty() || !port_is_fine { Err(AUTHORITY) } else { Ok(()) }
 }
+
+/// What names of hosts are made of.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 /// What a byte means in a path.
 #[derive(Clone, Copy, PartialEq, Eq)]

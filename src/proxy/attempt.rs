@@ -121,8 +121,10 @@ impl Attempt<'_> {
             return Box::pin(tunnel).await;
         }
         wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
-        if let Err(kind) = self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {
-            return self.failed(kind, record);
+        match self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {
+            // It came with its head: the clock has just been read.
+            Ok(waited) => record.ended = (!waited).then_some(now),
+            Err(kind) => return self.failed(kind, record),
         }
         let whole = !upload.open && !upload.broken;
         drop(upload);
@@ -345,7 +347,7 @@ impl Attempt<'_> {
         if before_a_byte && may_go_again { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
     }
 
-    /// Moves the response's body, and what is left of the request's.
+    /// Moves the response's body, and what is left of the request's. Returns whether it had to wait.
     async fn relay(
         &self,
         exchange: &mut Exchange<'_>,
@@ -354,17 +356,17 @@ impl Attempt<'_> {
         replay: &mut Replay,
         framing: Framing,
         now: Instant,
-    ) -> Result<(), Kind> {
+    ) -> Result<bool, Kind> {
         let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
-        let (mut pump, mut silence) = (Pump::new(), Silence::new(now));
+        let (mut pump, mut silence, mut waited) = (Pump::new(), Silence::new(now), false);
         poll_fn(|cx| {
             self.poll_upload(cx, exchange, upload, replay)?;
             let outlet = &mut exchange.sink.outlet;
             match pump.poll(cx, &mut source, outlet, &self.local.spares, &mut Response) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(waited)),
                 Poll::Ready(Err(Stop::Outlet)) => return Poll::Ready(Err(Kind::ClientGone)),
                 Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
-                Poll::Pending => {}
+                Poll::Pending => waited = true,
             }
             let awaits_backend = pump.awaits() == Awaits::Source;
             if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() {

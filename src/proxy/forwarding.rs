@@ -5,13 +5,18 @@
 use super::Local;
 use crate::{
     error::Kind,
-    http::{Client, Head, Name, Version, head::Span},
+    http::{
+        Client, Head, Name, Version,
+        h1::write::decimal,
+        head::{Lines, Span},
+    },
     net::Peer,
 };
-use std::{io::Write, net::IpAddr};
+use std::net::IpAddr;
 
 /// A request that has passed through us this often goes round in a loop.
 const MAX_PASSES: usize = 10;
+const HEX: [u8; 16] = *b"0123456789abcdef";
 /// The longest request id that is taken over, in bytes.
 const MAX_ID: usize = 128;
 
@@ -57,9 +62,10 @@ pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> 
     }
     request.remove(Name::XRequestId);
     let mut digits = [0; 32];
-    let number = u128::from(local.random()) << 64 | u128::from(local.random());
-    for (at, digit) in digits.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (124 - 4 * at)) as usize & 15];
+    let number = [local.random().to_be_bytes(), local.random().to_be_bytes()];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.as_flattened()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
     }
     request.add(Name::XRequestId, &digits)
 }
@@ -72,48 +78,74 @@ fn is_id(text: &[u8]) -> bool {
 
 /// `X-Forwarded-*` and `X-Real-IP`.
 fn addresses(client: &Client, request: &mut Head) {
-    let mut text = [0; 64];
-    let peer = peer_text(client, &mut text);
-    if !client.trusted {
+    if client.trusted {
+        trusted_addresses(client, request);
+    } else {
         for name in
             [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp]
         {
             request.remove(name);
         }
-        request.add(Name::XForwardedFor, peer);
-    } else if request.has(Name::XForwardedFor) {
-        let mut chain: Vec<u8> = request.all(Name::XForwardedFor).collect::<Vec<_>>().join(&b", "[..]);
-        request.remove(Name::XForwardedFor);
-        chain.extend_from_slice(b", ");
-        chain.extend_from_slice(peer);
-        request.add(Name::XForwardedFor, &chain);
-    } else {
-        request.add(Name::XForwardedFor, peer);
-    }
-    if !request.has(Name::XForwardedProto) {
-        request.add(Name::XForwardedProto, if client.secure { b"https" } else { b"http" });
+        request.add_lines(client.lines.get_or_init(|| lines(client)));
     }
     if !request.has(Name::XForwardedHost) && !request.received.authority.is_empty() {
         request.add_copy(Name::XForwardedHost, request.received.authority);
     }
-    if !request.has(Name::XForwardedPort)
-        && let Some(local) = client.local
-    {
-        let mut port = [0; 8];
-        let mut out = &mut port[..];
-        let _ = write!(out, "{}", local.port());
-        let left = out.len();
-        request.add(Name::XForwardedPort, &port[..8 - left]);
+}
+
+/// The fields that the connection alone decides.
+fn lines(client: &Client) -> Lines {
+    let mut lines = Lines::default();
+    lines.add(Name::XForwardedFor, &peer_text(client));
+    lines.add(Name::XForwardedProto, scheme(client));
+    if let Some(port) = port_text(client) {
+        lines.add(Name::XForwardedPort, &port);
+    }
+    lines
+}
+
+/// A trusted peer's own word stays, and its address is appended to the chain.
+fn trusted_addresses(client: &Client, request: &mut Head) {
+    let mut chain: Vec<u8> = request.all(Name::XForwardedFor).collect::<Vec<_>>().join(&b", "[..]);
+    request.remove(Name::XForwardedFor);
+    if !chain.is_empty() {
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(&peer_text(client));
+    request.add(Name::XForwardedFor, &chain);
+    if !request.has(Name::XForwardedProto) {
+        request.add(Name::XForwardedProto, scheme(client));
+    }
+    if let (false, Some(port)) = (request.has(Name::XForwardedPort), port_text(client)) {
+        request.add(Name::XForwardedPort, &port);
     }
 }
 
-fn peer_text<'t>(client: &Client, text: &'t mut [u8; 64]) -> &'t [u8] {
-    let Peer::Tcp(peer) = client.peer else { return b"unix" };
-    let mut out = &mut text[..];
-    // 64 bytes hold any address.
-    let _ = write!(out, "{}", peer.ip().to_canonical());
-    let left = out.len();
-    &text[..64 - left]
+fn scheme(client: &Client) -> &'static [u8] {
+    if client.secure { b"https" } else { b"http" }
+}
+
+fn port_text(client: &Client) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(5);
+    decimal(u64::from(client.local?.port()), &mut text);
+    Some(text)
+}
+
+fn peer_text(client: &Client) -> Vec<u8> {
+    let Peer::Tcp(peer) = client.peer else { return b"unix".to_vec() };
+    let mut text = Vec::with_capacity(16);
+    match peer.ip().to_canonical() {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    text.push(b'.');
+                }
+                decimal(u64::from(octet), &mut text);
+            }
+        }
+        IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+    }
+    text
 }
 
 /// RFC 7239 section 4: an untrusted peer's is removed; ours is appended where it is asked for.

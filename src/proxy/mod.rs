@@ -31,46 +31,58 @@ struct Record {
     route: usize,
     status: u16,
     failure: Option<Kind>,
+    /// When it ended, if somebody has looked at a clock.
+    ended: Option<Instant>,
     bytes_in: u64,
     bytes_out: u64,
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
-pub async fn handle(local: &Local, mut exchange: Exchange<'_>) -> Done {
-    let (client, started) = (exchange.client, exchange.started);
-    let counted = InFlight::new(local, client.listener);
-    let mut record =
-        Record { id: Span::default(), route: NO_ROUTE, status: 0, failure: None, bytes_in: 0, bytes_out: 0 };
-    let outcome = match exchange.refused {
-        Some(reject) => {
-            tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
-            refused(local, &mut exchange, reject.kind, &mut record)
-        }
-        None => {
-            record.route = Layout::route(DEFAULT_ROUTE);
-            match exchange.request.method() {
-                Method::Connect => refused(local, &mut exchange, Kind::ConnectDenied, &mut record),
-                _ => forward::forward(local, &mut exchange, &mut record).await,
+#[allow(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice: as given, and as bound")]
+pub fn handle<'a>(local: &'a Local, mut exchange: Exchange<'a>) -> impl Future<Output = Done> + 'a {
+    async move {
+        let (client, started) = (exchange.client, exchange.started);
+        let counted = InFlight::new(local, client.listener);
+        let mut record = Record {
+            id: Span::default(),
+            route: NO_ROUTE,
+            status: 0,
+            failure: None,
+            ended: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        let outcome = match exchange.refused {
+            Some(reject) => {
+                tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
+                refused(local, &mut exchange, reject.kind, &mut record)
             }
+            None => {
+                record.route = Layout::route(DEFAULT_ROUTE);
+                match exchange.request.method() {
+                    Method::Connect => refused(local, &mut exchange, Kind::ConnectDenied, &mut record),
+                    _ => forward::forward(local, &mut exchange, &mut record).await,
+                }
+            }
+        };
+        let done = match outcome {
+            Outcome::Answered => ended(local, exchange, &mut record).finished(),
+            Outcome::Switched => {
+                local.spares.heads.give(exchange.request);
+                exchange.sink.switched()
+            }
+            Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
+            Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
+        };
+        if let Some(kind) = record.failure {
+            local.shard.failure(record.route, kind as usize);
         }
-    };
-    let done = match outcome {
-        Outcome::Answered => ended(local, exchange, &mut record).finished(),
-        Outcome::Switched => {
-            local.spares.heads.give(exchange.request);
-            exchange.sink.switched()
-        }
-        Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
-        Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
-    };
-    if let Some(kind) = record.failure {
-        local.shard.failure(record.route, kind as usize);
+        let ended = record.ended.unwrap_or_else(Instant::now);
+        let Record { route, status, bytes_in, bytes_out, .. } = record;
+        let duration = ended.saturating_duration_since(started);
+        counted.finish(&Finished { listener: client.listener, route, status, duration, bytes_in, bytes_out });
+        done.at(ended)
     }
-    let Record { route, status, bytes_in, bytes_out, .. } = record;
-    let finished =
-        Finished { listener: client.listener, route, status, duration: started.elapsed(), bytes_in, bytes_out };
-    counted.finish(&finished);
-    done
 }
 
 /// Takes the exchange apart, and its bytes down.

@@ -95,7 +95,7 @@ where
                 return if unread { After::Linger } else { After::Close };
             }
             if wire.is_drained() {
-                return After::Idle(Instant::now());
+                return After::Idle(done.ended.unwrap_or_else(Instant::now));
             }
         }
     })

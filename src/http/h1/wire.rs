@@ -128,6 +128,10 @@ impl Wire {
     pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let carry = &mut self.inbound.borrow_mut().carry;
         if carry.is_empty() {
+            // No buffer before there is something to put into it. (A fresh socket is tried at once.)
+            if !self.io.is_fresh() {
+                ready!(self.io.poll_read_ready(cx))?;
+            }
             self.spares.buffers.give(std::mem::replace(carry, self.spares.buffers.small()));
         } else if carry.room().is_empty() {
             carry.reserve(SMALL);
