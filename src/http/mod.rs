@@ -13,6 +13,8 @@ pub mod reply;
 mod target;
 
 #[doc(hidden)]
+pub mod bench;
+#[doc(hidden)]
 pub mod fuzz;
 
 pub use exchange::{Client, Done, Exchange, Limits, Sink};

@@ -246,7 +246,7 @@ impl Attempt<'_> {
             } else {
                 timing::response(upload.sent, &self.pool.settings)
             };
-            match self.poll_timer(cx, exchange, upload, deadline) {
+            match self.poll_timer(cx, exchange, upload, None, deadline) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(kind)) => return Poll::Ready(Err(Missing::Failed(kind))),
                 Poll::Ready(None) if self.poll_gone(cx, exchange, upload).is_ready() => {
@@ -303,18 +303,24 @@ impl Attempt<'_> {
         cx: &mut Context<'_>,
         exchange: &Exchange<'_>,
         upload: &mut Upload<'_>,
+        down: Option<(&mut Pump, &Source<'_>)>,
         deadline: Deadline,
     ) -> Poll<Option<Kind>> {
         let least =
             exchange.client.limits.min_body_rate.filter(|_| upload.open && upload.pump.awaits() == Awaits::Source);
         let rate = least.map(|_| (upload.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
-        let first = timing::earlier(timing::earlier(deadline, rate), patience);
-        exchange.timer.set(first.map(|(at, _)| at));
+        let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
+        let pumps = [upload.pump.impatient_at(), down.as_ref().and_then(|(pump, _)| pump.impatient_at())];
+        exchange.timer.set(pumps.into_iter().flatten().chain(first).min());
         if exchange.timer.poll(cx).is_pending() {
             return Poll::Pending;
         }
         let now = Instant::now();
+        upload.pump.relax(&exchange.source, now);
+        if let Some((pump, source)) = down {
+            pump.relax(source, now);
+        }
         if let Some((at, kind)) = deadline
             && at <= now
         {
@@ -379,7 +385,7 @@ impl Attempt<'_> {
                 if upload.open {
                     deadline = timing::earlier(deadline, self.upload_deadline(exchange, upload));
                 }
-                match self.poll_timer(cx, exchange, upload, deadline) {
+                match self.poll_timer(cx, exchange, upload, Some((&mut pump, &source)), deadline) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(kind)) => return Poll::Ready(Err(kind)),
                     Poll::Ready(None) if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() => {

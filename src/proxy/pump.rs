@@ -9,6 +9,7 @@ use std::{
     io,
     task::{Context, Poll, ready},
 };
+use tokio::time::Instant;
 
 /// Where a body got stuck for good.
 #[derive(Debug)]
@@ -64,6 +65,20 @@ impl Pump {
 
     pub(super) fn awaits(&self) -> Awaits {
         self.awaits
+    }
+
+    /// When it should be told to [`relax`](Pump::relax): a moment that is near.
+    pub(super) fn impatient_at(&self) -> Option<Instant> {
+        self.splicer.as_ref().and_then(Splicer::impatient_at)
+    }
+
+    /// Its sender is slow: it takes what comes as it comes. The kernel wakes the task if something is there already.
+    pub(super) fn relax(&mut self, source: &Source<'_>, now: Instant) {
+        if let (Some(splicer), Source::H1(from)) = (&mut self.splicer, source)
+            && splicer.impatient_at().is_some_and(|at| at <= now)
+        {
+            splicer.relax(from);
+        }
     }
 
     /// Changes whenever something has moved.

@@ -15,7 +15,7 @@ use crate::{
     net::{Buf, SMALL, Stream},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -59,7 +59,12 @@ pub struct Wire {
     pub io: Stream,
     pub(super) spares: Rc<Spares>,
     inbound: RefCell<Inbound>,
+    /// The kernel wakes us late (`SO_RCVLOWAT`): only while a body is spliced.
+    low_water: Cell<bool>,
 }
+
+/// While more than this is spliced, the kernel wakes us only when so much has come: fewer and larger moves.
+pub(super) const LOW_WATER: u64 = 256 * 1024;
 
 #[derive(Debug, Default)]
 struct Inbound {
@@ -88,7 +93,7 @@ enum Body {
 impl Wire {
     /// A connection that nothing has been read from.
     pub fn new(io: Stream, spares: Rc<Spares>) -> Self {
-        Self { io, spares, inbound: RefCell::default() }
+        Self { io, spares, inbound: RefCell::default(), low_water: Cell::new(false) }
     }
 
     /// Nothing was read ahead.
@@ -115,6 +120,21 @@ impl Wire {
         }
     }
 
+    /// Whether the kernel wakes us late.
+    pub(super) fn has_low_water(&self) -> bool {
+        self.low_water.get()
+    }
+
+    /// Has the kernel wake us late, or at once again. Every ordinary read takes it back: a head that is awaited under a
+    /// low-water mark would never come.
+    pub(super) fn set_low_water(&self, low: bool) {
+        if self.low_water.get() != low {
+            let bytes = if low { LOW_WATER as i32 } else { 1 };
+            // Where the kernel refuses, everything goes on as it was.
+            self.low_water.set(self.io.receive_low_water(bytes).is_ok() && low);
+        }
+    }
+
     /// `n` bytes of the body have gone by without passing through here.
     pub(super) fn spliced(&self, n: u64) {
         let mut inbound = self.inbound.borrow_mut();
@@ -126,6 +146,7 @@ impl Wire {
 
     /// Reads more behind what was read ahead. 0 = the peer has finished sending.
     pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.set_low_water(false);
         let carry = &mut self.inbound.borrow_mut().carry;
         if carry.is_empty() {
             // No buffer before there is something to put into it. (A fresh socket is tried at once.)
@@ -223,6 +244,7 @@ impl Wire {
             inbound.scanned = 0;
             return Poll::Ready(Ok(std::mem::take(&mut inbound.carry)));
         }
+        self.set_low_water(false);
         let large = match inbound.body {
             Body::Length(left) => left >= SMALL as u64,
             _ => inbound.filled,
