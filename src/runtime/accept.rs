@@ -7,7 +7,10 @@ use std::{
     net::TcpListener,
     os::unix::net::UnixListener,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::io::unix::AsyncFd;
@@ -99,13 +102,13 @@ fn room_now(shared: &Shared, listener: usize) -> Option<(Permit, Permit)> {
 }
 
 /// The worker that a fresh connection goes to, if it is not this one.
-pub(super) fn lighter(shared: &Shared, own: usize) -> Option<usize> {
-    let open = |worker: &usize| shared.open[*worker].load(Relaxed);
+pub(super) fn lighter(workers: &[AtomicUsize], own: usize) -> Option<usize> {
+    let open = |worker: &usize| workers[*worker].load(Relaxed);
     let mine = open(&own);
     if mine < GAP {
         return None;
     }
-    let best = (0..shared.open.len()).min_by_key(open)?;
+    let best = (0..workers.len()).min_by_key(open)?;
     let least = open(&best);
     (best != own && mine >= least + GAP && 2 * mine > 3 * least).then_some(best)
 }
@@ -146,4 +149,21 @@ pub(super) async fn draining(shared: &Shared) -> Phase {
     let mut phase = shared.phase.clone();
     let changed = phase.wait_for(|phase| *phase != Phase::Running).await;
     changed.map_or(Phase::Stopped, |phase| *phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_handed_over_on_a_clear_gap_alone() {
+        let to = |open: [usize; 3], own| lighter(&open.map(AtomicUsize::new), own);
+        assert_eq!(to([16, 0, 5], 0), Some(1));
+        assert_eq!(to([15, 0, 5], 0), None, "too few to matter");
+        assert_eq!(to([48, 33, 40], 0), None, "fewer than 16 more");
+        assert_eq!(to([48, 32, 40], 0), None, "not 1.5 times as many");
+        assert_eq!(to([49, 32, 40], 0), Some(1));
+        assert_eq!(to([49, 32, 40], 1), None, "it has the fewest itself");
+        assert_eq!(lighter(&[AtomicUsize::new(99)], 0), None, "there is nobody else");
+    }
 }

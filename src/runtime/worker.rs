@@ -109,7 +109,7 @@ impl Worker {
 
     /// Opens a fresh connection here, or on a worker that has clearly fewer.
     pub(super) fn place(self: &Rc<Self>, connection: Message, local: Option<SocketAddr>) {
-        let connection = match accept::lighter(&self.shared, self.number) {
+        let connection = match accept::lighter(&self.shared.open, self.number) {
             None => connection,
             Some(other) => match self.shared.workers[other].send(connection) {
                 Ok(()) => return,

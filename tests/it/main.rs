@@ -34,6 +34,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod shutdown;
+mod threads;
 
 // The types: HTTP/2 and TLS through the same handle.
 mod carried;
