@@ -9,6 +9,8 @@ pub mod h1;
 pub mod h2;
 pub mod head;
 pub mod name;
+#[cfg(test)]
+mod properties;
 pub mod reply;
 mod target;
 

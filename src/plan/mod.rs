@@ -4,7 +4,7 @@ use crate::{
     balance::Algorithm,
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
-    net::Peer,
+    net::{Budget, Peer},
     pool::{Backend, Table},
 };
 use std::{
@@ -88,10 +88,12 @@ pub struct Tls {
 }
 
 impl Plan {
-    /// What `config` means for so many workers. `algorithm` replaces the pools' own.
-    pub fn build(config: &Config, workers: usize, algorithm: Option<Algorithm>) -> Self {
+    /// What `config` means for so many workers. Connections to backends count in `process`, and `algorithm` replaces the
+    /// pools' own.
+    pub fn build(config: &Config, workers: usize, process: &Arc<Budget>, algorithm: Option<Algorithm>) -> Self {
         let mut next_id = 0..;
-        let pools = config.pools.iter().map(|pool| Pool::build(pool, workers, algorithm, &mut next_id)).collect();
+        let pools =
+            config.pools.iter().map(|pool| Pool::build(pool, workers, process, algorithm, &mut next_id)).collect();
         Self {
             via: config.server.via.clone(),
             forwarded: config.server.forwarded,
@@ -146,11 +148,13 @@ impl Pool {
     fn build(
         pool: &config::Pool,
         workers: usize,
+        process: &Arc<Budget>,
         algorithm: Option<Algorithm>,
         ids: &mut impl Iterator<Item = u32>,
     ) -> Self {
         let backend = |(backend, id): (&config::Backend, u32)| {
-            Arc::new(Backend::new(id, backend.name.clone(), backend.address.clone(), backend.weight))
+            let process = Arc::clone(process);
+            Arc::new(Backend::new(id, backend.name.clone(), backend.address.clone(), backend.weight, process))
         };
         let backends: Vec<_> = pool.backends.iter().zip(ids).map(backend).collect();
         let own = match pool.algorithm {

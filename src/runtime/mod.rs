@@ -190,8 +190,9 @@ impl Server {
 
     fn launch(config: &Config, algorithm: Option<Algorithm>) -> Result<Self, StartError> {
         let count = config.server.workers.or_else(cores).unwrap_or(1);
-        let plan = Arc::new(Plan::build(config, count, algorithm));
-        let most = config.server.max_connections.unwrap_or_else(descriptors);
+        let most = descriptors();
+        let process = Budget::new(Some(config.server.max_connections.unwrap_or(most)));
+        let plan = Arc::new(Plan::build(config, count, &process, algorithm));
         let bound = bind(config, count)?;
         let admin = config.admin.address.as_ref().map(bind_admin).transpose()?;
         let telemetry = telemetry(config, &plan, count);
@@ -202,7 +203,7 @@ impl Server {
             telemetry,
             open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             workers: senders,
-            process: Budget::new(Some(most)),
+            process,
             listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
             complained: Mutex::default(),
             addresses: bound.iter().map(Listening::local_addr).collect(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use evenkeel::{
     config::Config,
     http::{Client, Exchange, h1, h2 as served},
-    net::{Peer, Stream, Timer},
+    net::{Budget, Peer, Stream, Timer},
     plan::{Plan, Tls},
     proxy::{self, Local},
     telemetry::metrics::{self, Layout, Telemetry},
@@ -75,7 +75,8 @@ async fn answer(request: hyper::Request<Incoming>) -> Result<hyper::Response<Ful
 /// A worker's own, with TLS to `backend`.
 fn local(backend: SocketAddr, keys: &Keys) -> Local {
     let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n[pool.web]\nbackends = [\"{backend}\"]\n");
-    let mut plan = Plan::build(&Config::parse(&text, Path::new("test.toml")).unwrap(), 1, None);
+    let config = Config::parse(&text, Path::new("test.toml")).unwrap();
+    let mut plan = Plan::build(&config, 1, &Budget::new(None), None);
     let server_name = ServerName::try_from("localhost").unwrap();
     plan.pools[0].settings.tls = Some(Tls { config: Arc::clone(&keys.client), server_name });
     let mut layout = Layout::new(&evenkeel::error::Kind::WORDS);
