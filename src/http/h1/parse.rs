@@ -58,7 +58,10 @@ pub(crate) fn request(bytes: &[u8], head: &mut Head, max_fields: usize) -> Resul
             return Err(httparse::Error::Token);
         };
         let version = if version == 0 { Version::Http10 } else { Version::Http11 };
-        head.set_start(Start::Request(method_of(method, bytes)), version);
+        head.set_start(
+            Start::Request(Method::known(method).unwrap_or_else(|| Method::Other(span_in(bytes, method.as_bytes())))),
+            version,
+        );
         push_fields(head, bytes, parsed.headers);
         Ok(span_in(bytes, target.as_bytes()))
     })
@@ -153,19 +156,4 @@ fn push_fields(head: &mut Head, bytes: &[u8], fields: &[httparse::Header<'_>]) {
 fn span_in(whole: &[u8], part: &[u8]) -> Span {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     Span::new(start, start + part.len())
-}
-
-fn method_of(method: &str, bytes: &[u8]) -> Method {
-    match method {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "OPTIONS" => Method::Options,
-        "PATCH" => Method::Patch,
-        "CONNECT" => Method::Connect,
-        "TRACE" => Method::Trace,
-        other => Method::Other(span_in(bytes, other.as_bytes())),
-    }
 }

@@ -27,7 +27,8 @@ pub(super) fn guarded(
     underscores: Underscores,
 ) -> Result<Guarded, Reject> {
     head.clear();
-    let method = method(parts, head);
+    let method = parts.method.as_str();
+    let method = Method::known(method).unwrap_or_else(|| Method::Other(head.note(method.as_bytes())));
     head.set_start(Start::Request(method), Version::Http2);
     target(parts, head, method)?;
     let trailers = fields(parts, head)?;
@@ -48,21 +49,6 @@ pub(super) fn guarded(
         None => Framing::Streamed,
     };
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
-}
-
-fn method(parts: &Parts, head: &mut Head) -> Method {
-    match parts.method.as_str() {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        "OPTIONS" => Method::Options,
-        "PATCH" => Method::Patch,
-        "CONNECT" => Method::Connect,
-        "TRACE" => Method::Trace,
-        other => Method::Other(head.note(other.as_bytes())),
-    }
 }
 
 fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> {
