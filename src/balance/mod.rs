@@ -14,8 +14,8 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
 };
 
-/// Attempts that one exchange can remember; it makes fewer.
-const MAX_TRIED: usize = 16;
+/// Ids that are remembered without an allocation.
+const INLINE: usize = 8;
 
 /// One that can be chosen.
 #[derive(Clone, Debug)]
@@ -41,23 +41,27 @@ pub struct Pick<'a> {
     pub tried: &'a Tried,
 }
 
-/// The ids that an exchange has tried, inline.
-#[derive(Clone, Copy, Debug, Default)]
+/// The ids that an exchange has tried: a few inline, and all of them.
+#[derive(Clone, Debug, Default)]
 pub struct Tried {
-    ids: [u32; MAX_TRIED],
+    first: [u32; INLINE],
     len: usize,
+    more: Vec<u32>,
 }
 
 impl Tried {
-    /// Remembers `id`; beyond 16 the oldest is forgotten.
+    /// Remembers `id`.
     pub fn add(&mut self, id: u32) {
-        self.ids[self.len % MAX_TRIED] = id;
+        match self.first.get_mut(self.len) {
+            Some(free) => *free = id,
+            None => self.more.push(id),
+        }
         self.len += 1;
     }
 
     /// `id` has been tried.
     pub fn has(&self, id: u32) -> bool {
-        self.ids[..self.len.min(MAX_TRIED)].contains(&id)
+        self.first[..self.len.min(INLINE)].contains(&id) || self.more.contains(&id)
     }
 }
 

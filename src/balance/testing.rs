@@ -38,7 +38,7 @@ fn shares_follow_weights(algorithm: Algorithm, weights: &[u32]) {
 }
 
 fn nobody_is_picked_twice(algorithm: Algorithm) {
-    let members = members(&[3, 1, 2]);
+    let members = members(&[3, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
     let balancer = build(algorithm, &members, &Arc::default());
     let mut tried = Tried::default();
     for _ in 0..members.len() {

@@ -23,13 +23,13 @@ pub struct Connection {
     pub wire: Wire,
     /// Requests that it has carried.
     pub requests: u64,
-    counted: Counted,
+    _counted: Counted,
 }
 
 impl Connection {
     /// A connection that has carried nothing yet.
     pub(super) fn new(wire: Wire, counted: Counted) -> Self {
-        Self { wire, requests: 0, counted }
+        Self { wire, requests: 0, _counted: counted }
     }
 }
 
@@ -62,9 +62,10 @@ pub struct Dialer {
 impl Dialer {
     /// A kept connection to `backend`, or the right to a new one. `certain` = the kept one must have been seen to be
     /// open just now, by a look at its socket: the request could not be sent twice.
-    pub fn checkout(&self, backend: &Arc<Backend>, settings: &Settings, certain: bool) -> Checkout {
+    pub fn checkout(&self, backend: &Arc<Backend>, settings: &Settings, now: Instant, certain: bool) -> Checkout {
         while let Some(idle) = self.pop(backend.id) {
-            if idle.connection.wire.io.is_quiet(certain) {
+            let fresh = idle.until.is_none_or(|until| now < until);
+            if fresh && idle.connection.wire.io.is_quiet(certain) {
                 return Checkout::Kept(idle.connection);
             }
         }
@@ -126,12 +127,5 @@ impl Dialer {
     /// The next number in the turn of source addresses.
     pub(super) fn turn(&self) -> usize {
         self.source.replace(self.source.get().wrapping_add(1))
-    }
-}
-
-impl Connection {
-    /// The count that it holds.
-    pub fn counted(&self) -> &Counted {
-        &self.counted
     }
 }

@@ -85,7 +85,9 @@ impl Client {
 
     /// Ends the connection at the next safe point: now, if it is idle.
     pub fn close(&self) {
-        self.closing.set(true);
+        if self.closing.replace(true) {
+            return;
+        }
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -124,6 +126,8 @@ pub struct Exchange<'c> {
     pub sink: Sink<'c>,
     /// When its first byte was read.
     pub started: Instant,
+    /// When its head was there, whole.
+    pub read: Instant,
 }
 
 /// The way to answer one request.
@@ -266,7 +270,8 @@ impl<'c> Sink<'c> {
     /// The answer cannot be completed: the client must notice.
     pub fn abort(self) -> Done {
         match self.outlet {
-            Outlet::H1(writer) => writer.abort(),
+            // Its end tells: before the length that was said, before the last chunk, or as a reset.
+            Outlet::H1(writer) => drop(writer),
             Outlet::H2(sender) => sender.abort(),
         }
         Done { keep: false, linger: false, ended: None }

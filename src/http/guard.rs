@@ -13,6 +13,11 @@ use super::{
 use crate::{config::Underscores, error::Kind};
 use std::time::Duration;
 
+/// Options of `Connection`: each may cost a walk over all fields.
+const MAX_OPTIONS: usize = 32;
+/// A peer that keeps idle connections for longer than a day does not mean it.
+const MAX_KEEP: u64 = 86_400;
+
 /// Why a message is refused: for the client a kind, for the log a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reject {
@@ -92,6 +97,8 @@ pub fn h1_request(head: &mut Head, raw_target: super::Span, underscores: Undersc
         framing => framing,
     };
     let mut guarded = Guarded { framing, length, ..connection(head)? };
+    // RFC 6455 section 4.1: a GET; and a body would have no end once the connection has become a tunnel.
+    guarded.upgrade = guarded.upgrade.filter(|_| method == Method::Get && framing == Framing::None);
     if let Some(expect) = head.get(Name::Expect) {
         if !expect.eq_ignore_ascii_case(b"100-continue") {
             return Err(bad("the expectation is unknown"));
@@ -190,7 +197,7 @@ fn connection(head: &mut Head) -> Result<Guarded, Reject> {
     if let Some(value) = head.get(Name::KeepAlive) {
         guarded.keep_timeout = list(value).find_map(|item| {
             let seconds = item.strip_prefix(b"timeout=").or_else(|| item.strip_prefix(b"Timeout="))?;
-            Some(Duration::from_secs(decimal(seconds)?))
+            Some(Duration::from_secs(decimal(seconds)?.min(MAX_KEEP)))
         });
         head.remove(Name::KeepAlive);
     }
@@ -206,7 +213,10 @@ fn is_trailers(coding: &[u8]) -> bool {
 
 fn connection_options(head: &mut Head, guarded: &mut Guarded) -> Result<(), Reject> {
     let (mut close, mut upgrade, mut named) = (false, false, false);
-    for option in head.all(Name::Connection).flat_map(list) {
+    for (count, option) in head.all(Name::Connection).flat_map(list).enumerate() {
+        if count == MAX_OPTIONS {
+            return Err(bad("Connection has too many options"));
+        }
         match option {
             option if option.eq_ignore_ascii_case(b"keep-alive") => guarded.keep_alive = true,
             option if option.eq_ignore_ascii_case(b"close") => close = true,
@@ -262,6 +272,8 @@ pub fn h1_response(head: &mut Head, asked: Asked) -> Result<Guarded, Reject> {
     if status < 200 && framing == Framing::Streamed {
         return Err(response(bad("an interim response has a transfer coding")));
     }
+    // What must not have a body and says that it has one may send it: whoever is next would get it.
+    let doubtful = status == 204 && framing != Framing::UntilClose || status == 304 && framing == Framing::Streamed;
     let switched = status == 101;
     if switched && (asked.upgrade.is_none() || guarded.upgrade != asked.upgrade) {
         return Err(response(bad("a switch of protocols that was not asked for")));
@@ -271,7 +283,7 @@ pub fn h1_response(head: &mut Head, asked: Asked) -> Result<Guarded, Reject> {
         // RFC 9110 section 8.6: a server must not send it with 1xx and 204.
         length: length.filter(|_| status >= 200 && status != 204),
         upgrade: guarded.upgrade.filter(|_| switched),
-        keep_alive: guarded.keep_alive && (bodiless || framing != Framing::UntilClose),
+        keep_alive: guarded.keep_alive && !doubtful && (bodiless || framing != Framing::UntilClose),
         ..guarded
     })
 }

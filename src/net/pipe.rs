@@ -2,8 +2,10 @@
 //! Hot path for large bodies.
 
 use std::{
+    cell::RefCell,
     io,
     os::fd::{BorrowedFd, OwnedFd},
+    rc::Rc,
 };
 
 /// Pipes that a worker keeps.
@@ -18,14 +20,16 @@ pub struct Pipe {
     write: OwnedFd,
     held: usize,
     room: usize,
+    /// Counted as one of the worker's.
+    _live: Rc<()>,
 }
 
 impl Pipe {
-    fn new() -> io::Result<Self> {
+    fn new(live: Rc<()>) -> io::Result<Self> {
         use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
         let room = fcntl_setpipe_size(&write, ROOM).or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
-        Ok(Self { read, write, held: 0, room })
+        Ok(Self { read, write, held: 0, room, _live: live })
     }
 
     /// Bytes in the pipe.
@@ -53,16 +57,32 @@ fn splice(from: impl std::os::fd::AsFd, to: impl std::os::fd::AsFd, n: usize, mo
     Ok(rustix::pipe::splice(from, None, to, None, n, flags)?)
 }
 
-/// A worker's spare pipes.
-#[derive(Debug, Default)]
+/// A worker's pipes. Each takes two descriptors, so that their number is bounded: bodies beyond it are copied.
+#[derive(Debug)]
 pub struct Splice {
-    spare: std::cell::RefCell<Vec<Pipe>>,
+    spare: RefCell<Vec<Pipe>>,
+    /// In use, each with a share of this.
+    live: Rc<()>,
+    most: usize,
+}
+
+impl Default for Splice {
+    fn default() -> Self {
+        Self::new(KEEP)
+    }
 }
 
 impl Splice {
+    /// Up to `most` pipes at a time.
+    pub fn new(most: usize) -> Self {
+        Self { spare: RefCell::default(), live: Rc::new(()), most }
+    }
+
     /// An empty pipe, if descriptors last.
     pub fn pipe(&self) -> Option<Pipe> {
-        self.spare.borrow_mut().pop().or_else(|| Pipe::new().ok())
+        let spare = self.spare.borrow_mut().pop();
+        let free = Rc::strong_count(&self.live) <= self.most;
+        spare.or_else(|| if free { Pipe::new(Rc::clone(&self.live)).ok() } else { None })
     }
 
     /// Takes a pipe back; one that still holds bytes is closed instead, or they would end up in another body.

@@ -30,7 +30,7 @@ pub enum Peer {
 #[derive(Debug)]
 pub struct Stream {
     inner: RefCell<Inner>,
-    /// Written since the last read: a second write must not wait for Nagle (RFC 896).
+    /// Written once: from the second write on, nothing must wait for Nagle (RFC 896).
     wrote: Cell<bool>,
     nodelay: Cell<bool>,
 }
@@ -85,11 +85,6 @@ impl Stream {
         }
     }
 
-    /// The bytes on the wire are encrypted.
-    pub fn is_tls(&self) -> bool {
-        matches!(*self.inner.borrow(), Inner::Tls(_))
-    }
-
     /// Not yet registered: its end cannot wake anybody.
     pub fn is_fresh(&self) -> bool {
         matches!(*self.inner.borrow(), Inner::Fresh(_))
@@ -102,7 +97,6 @@ impl Stream {
 
     /// Reads into `room`. 0 = the peer has finished sending.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.wrote.set(false);
         let mut inner = self.inner.borrow_mut();
         if let Inner::Fresh(stream) = &mut *inner {
             match stream.read(room) {
@@ -143,24 +137,33 @@ impl Stream {
     pub fn is_quiet(&self, certain: bool) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
         match self.poll_read_ready(&mut cx) {
-            Poll::Pending if !certain => true,
             Poll::Ready(Err(_)) => false,
-            Poll::Pending | Poll::Ready(Ok(())) => self.peek_is_empty(),
+            Poll::Pending => !certain || self.look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            Poll::Ready(Ok(())) => self.peek_is_empty(),
         }
     }
 
-    /// No byte and no end is waiting. Clears a stale readiness on the way.
+    /// Looks at the socket itself, whatever the reactor believes.
+    fn look(&self) -> io::Result<()> {
+        match &*self.inner.borrow() {
+            Inner::Tcp(stream) => look_at(stream.as_fd()),
+            Inner::Unix(stream) => look_at(stream.as_fd()),
+            Inner::Tls(stream) => look_at(stream.get_ref().0.as_fd()),
+            Inner::Fresh(stream) => look_at(stream.as_fd()),
+            Inner::Closed => Ok(()),
+        }
+    }
+
+    /// No byte and no end is waiting, though the reactor believes so: that belief is cleared on the way.
     fn peek_is_empty(&self) -> bool {
-        let look = |fd: BorrowedFd<'_>| {
-            let mut byte = [0; 1];
-            let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-            rustix::net::recv(fd, &mut byte[..], flags).map(|_| ()).map_err(io::Error::from)
-        };
         let answer = match &*self.inner.borrow() {
-            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
-            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
-            Inner::Tls(stream) => stream.get_ref().0.try_io(Interest::READABLE, || look(stream.get_ref().0.as_fd())),
-            Inner::Fresh(stream) => look(stream.as_fd()),
+            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || look_at(stream.as_fd())),
+            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || look_at(stream.as_fd())),
+            Inner::Tls(stream) => {
+                let socket = stream.get_ref().0;
+                socket.try_io(Interest::READABLE, || look_at(socket.as_fd()))
+            }
+            Inner::Fresh(stream) => look_at(stream.as_fd()),
             Inner::Closed => return false,
         };
         answer.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -223,7 +226,7 @@ impl Stream {
     }
 
     /// No more waiting for acknowledgements before small packets (TCP_NODELAY). Set once, when it first matters.
-    fn set_nodelay(&self) {
+    pub fn set_nodelay(&self) {
         self.nodelay.set(true);
         // A socket that refuses it is about to fail anyway, and says so at the write.
         let _ = match &*self.inner.borrow() {
@@ -244,7 +247,6 @@ impl Stream {
 
     /// Moves up to `most` bytes from this socket into an empty `pipe`. 0 = the peer has finished sending.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
-        self.wrote.set(false);
         self.inner.borrow_mut().register()?;
         let inner = self.inner.borrow();
         let Inner::Tcp(stream) = &*inner else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
@@ -288,13 +290,19 @@ impl Inner {
     }
 }
 
-/// Bytes have been decrypted and not yet read.
+/// `WouldBlock` = nothing waits; anything else is a byte, the end, or an error.
+fn look_at(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    rustix::net::recv(fd, &mut [0; 1][..], flags).map(|_| ()).map_err(io::Error::from)
+}
+
+/// Bytes have been decrypted and not yet read, or the session has ended.
 fn holds_plaintext(stream: &mut tokio_rustls::TlsStream<TcpStream>) -> bool {
     let chunk = match stream {
         tokio_rustls::TlsStream::Client(session) => session.get_mut().1.reader().into_first_chunk().map(<[u8]>::len),
         tokio_rustls::TlsStream::Server(session) => session.get_mut().1.reader().into_first_chunk().map(<[u8]>::len),
     };
-    chunk.is_ok_and(|length| length > 0)
+    !chunk.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn write_pieces(

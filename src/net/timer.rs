@@ -7,7 +7,7 @@ use std::{
     cell::Cell,
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -52,7 +52,8 @@ impl Timer {
             }
             None => Box::pin(sleep_until(deadline)),
         };
-        let polled = sleep.as_mut().poll(cx);
+        // Outside the task's budget: a timer that was moved and, for want of budget, not registered would never strike.
+        let polled = pin!(tokio::task::unconstrained(sleep.as_mut())).poll(cx);
         self.sleep.set(Some(sleep));
         polled
     }

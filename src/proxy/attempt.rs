@@ -71,6 +71,8 @@ struct Upload<'w> {
     open: bool,
     /// It cannot be completed: the backend does not take it.
     broken: bool,
+    /// The client waits for `100 Continue`: what is awaited is the backend.
+    waits: bool,
     /// When it was all sent.
     sent: Instant,
     /// The client is watched for its leaving.
@@ -109,6 +111,9 @@ impl Attempt<'_> {
         record.status = answer.head.status();
         self.local.shard.attempt_finished(self.number(), record.status, Some(now - upload.sent));
         replay.give_up();
+        if exchange.client.is_closing() {
+            exchange.sink.close_after();
+        }
         let Answer { head, guarded } = answer;
         let announced = Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
         let staged = exchange.sink.head(&head, &announced);
@@ -154,13 +159,15 @@ impl Attempt<'_> {
 
     /// Stages the request's head, and what an earlier try has pulled of its body.
     fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &mut Replay, again: bool) -> Upload<'w> {
-        let Exchange { request, guarded, source, started, sink, .. } = exchange;
+        let Exchange { request, guarded, source, read, sink, .. } = exchange;
         let mut writer = Writer::new(wire);
         let authority = request.text(request.target.authority);
         let pass_host = self.pool.settings.pass_host && !authority.is_empty();
         let authority = if pass_host { authority } else { self.lease.backend().host.as_bytes() };
         let connection = guarded.upgrade.map_or(Said::Keep, Said::Upgrade);
-        let (trailers, expect) = (guarded.trailers, guarded.expect && !again);
+        // Its client has sent nothing of the body yet, and waits to be told that it may.
+        let expect = guarded.expect && source.received() == 0;
+        let trailers = guarded.trailers;
         let hop = Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
         writer.head(request, &hop);
         let mut pump = Pump::new();
@@ -170,16 +177,18 @@ impl Attempt<'_> {
             let _ = writer.push(Chunk::Bytes(held), whole && trailers.is_none());
             pump = Pump::resumed(whole, trailers);
         }
-        let watch = !sink.is_unwatched();
+        // On a kept connection nothing has come between the head and this.
+        let now = if self.replayable.is_some() { *read } else { Instant::now() };
         Upload {
             outlet: Outlet::H1(writer),
             pump,
-            silence: Silence::new(*started),
-            rate: Rate::new(*started),
+            silence: Silence::new(now),
+            rate: Rate::new(now),
             open: true,
             broken: false,
-            sent: *started,
-            watch,
+            waits: expect,
+            sent: now,
+            watch: !sink.is_unwatched(),
         }
     }
 
@@ -205,6 +214,11 @@ impl Attempt<'_> {
             })?;
             if head.status() >= 200 || head.status() == 101 {
                 return Ok(Answer { head, guarded });
+            }
+            if std::mem::take(&mut upload.waits) {
+                // Only now is the body the client's to send.
+                let now = Instant::now();
+                (upload.silence, upload.rate) = (Silence::new(now), Rate::new(now));
             }
             let flushed = exchange.sink.interim(&head);
             let sink = &mut exchange.sink;
@@ -268,7 +282,11 @@ impl Attempt<'_> {
         if !upload.open {
             return Ok(());
         }
-        match upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.local.spares, replay) {
+        let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.local.spares, replay);
+        if self.replayable != Some(true) && upload.outlet.has_begun() {
+            replay.give_up();
+        }
+        match moved {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(Stop::Source(broken))) => return Err(clients_fault(&broken)),
@@ -292,6 +310,10 @@ impl Attempt<'_> {
 
     fn upload_deadline(&self, exchange: &Exchange<'_>, upload: &mut Upload<'_>) -> Deadline {
         let limits = &exchange.client.limits;
+        upload.waits &= exchange.source.received() == 0;
+        if upload.waits {
+            return timing::response(upload.sent, &self.pool.settings);
+        }
         let Upload { outlet, pump, silence, rate, .. } = upload;
         rate.hold(pump.awaits() == Awaits::Outlet);
         timing::upload(pump, outlet, silence, limits, &self.pool.settings)
@@ -306,8 +328,8 @@ impl Attempt<'_> {
         down: Option<(&mut Pump, &Source<'_>)>,
         deadline: Deadline,
     ) -> Poll<Option<Kind>> {
-        let least =
-            exchange.client.limits.min_body_rate.filter(|_| upload.open && upload.pump.awaits() == Awaits::Source);
+        let sends = upload.open && !upload.waits && upload.pump.awaits() == Awaits::Source;
+        let least = exchange.client.limits.min_body_rate.filter(|_| sends);
         let rate = least.map(|_| (upload.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
         let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
@@ -345,9 +367,11 @@ impl Attempt<'_> {
         }
         let before_a_byte = wire.is_drained() && !interim;
         let may_go_again = match self.replayable {
-            Some(true) => replay.held().is_some() || upload.outlet.sent() == 0,
-            // Not idempotent: only if nothing of it has been written.
-            Some(false) => !upload.outlet.has_begun(),
+            Some(idempotent) => {
+                let whole = replay.held().is_some() || upload.outlet.sent() == 0;
+                // What is not idempotent: only if nothing of it has been written.
+                whole && (idempotent || !upload.outlet.has_begun())
+            }
             None => false,
         };
         if before_a_byte && may_go_again { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }

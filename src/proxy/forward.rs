@@ -15,6 +15,7 @@ use crate::{
     pool::{Backend, Counted, Lease},
 };
 use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::time::Instant;
 
 /// Forwards `exchange`, whose request the guard has passed.
 pub(super) async fn forward(local: &Local, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
@@ -32,13 +33,14 @@ pub(super) async fn forward(local: &Local, exchange: &mut Exchange<'_>, record: 
 /// One attempt, and one more where the first met a kept connection that had died (PRODUCT.md section 6.3).
 async fn attempts(local: &Local, pool: &Pool, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let idempotent = exchange.request.method().is_idempotent();
-    let acquired = match acquire(local, pool, !idempotent).await {
+    let acquired = match acquire(local, pool, exchange.read, !idempotent).await {
         Ok(acquired) => acquired,
         Err(kind) => return Outcome::Failed(kind),
     };
     let Acquired { backend, connection, kept } = acquired;
     let lease = Lease::new(backend);
-    let mut replay = Replay::new(kept && idempotent && exchange.guarded.framing != Framing::None);
+    let body = exchange.guarded.framing != Framing::None;
+    let mut replay = Replay::new(kept && body, exchange.client.limits.underscores);
     let attempt = Attempt { local, pool, lease: &lease, replayable: kept.then_some(idempotent) };
     match attempt.run(exchange, connection, &mut replay, false, record).await {
         Outcome::Stale => {}
@@ -66,14 +68,14 @@ struct Acquired<'p> {
 
 /// Chooses a backend and gets a connection to it. One that is full is passed over; if all are, the other workers are
 /// asked to close idle connections, once.
-async fn acquire<'p>(local: &Local, pool: &'p Pool, certain: bool) -> Result<Acquired<'p>, Kind> {
+async fn acquire<'p>(local: &Local, pool: &'p Pool, now: Instant, certain: bool) -> Result<Acquired<'p>, Kind> {
     let mut asked = Vec::new();
     for round in 0..2 {
         let mut tried = Tried::default();
         loop {
             let pick = Pick { key: 0, worker: local.worker, random: local.random(), tried: &tried };
             let Some(backend) = pool.table.pick(&pick) else { break };
-            match local.dialer.checkout(backend, &pool.settings, certain) {
+            match local.dialer.checkout(backend, &pool.settings, now, certain) {
                 Checkout::Kept(connection) => {
                     return Ok(Acquired { backend, connection, kept: true });
                 }

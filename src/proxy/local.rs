@@ -1,6 +1,6 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
-use crate::{dial::Dialer, http::Spares, plan::Plan, telemetry::metrics::Shard};
+use crate::{dial::Dialer, http::Spares, net::Splice, plan::Plan, telemetry::metrics::Shard};
 use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -25,12 +25,12 @@ pub struct Local {
 }
 
 impl Local {
-    /// A worker's own, with nothing kept yet.
-    pub fn new(plan: Arc<Plan>, shard: Arc<Shard>, worker: usize, ask_others: AskOthers) -> Self {
+    /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time.
+    pub fn new(plan: Arc<Plan>, shard: Arc<Shard>, worker: usize, pipes: usize, ask_others: AskOthers) -> Self {
         Self {
             plan,
             dialer: Dialer::default(),
-            spares: Rc::default(),
+            spares: Rc::new(Spares { pipes: Splice::new(pipes), ..Spares::default() }),
             shard,
             worker,
             ask_others,

@@ -42,7 +42,7 @@ struct Record {
 pub fn handle<'a>(local: &'a Local, mut exchange: Exchange<'a>) -> impl Future<Output = Done> + 'a {
     async move {
         let (client, started) = (exchange.client, exchange.started);
-        let counted = InFlight::new(local, client.listener);
+        let counted = InFlight::new(local, client.listener, started);
         let mut record = Record {
             id: Span::default(),
             route: NO_ROUTE,
@@ -97,13 +97,14 @@ fn ended<'c>(local: &Local, exchange: Exchange<'c>, record: &mut Record) -> Sink
 struct InFlight<'l> {
     local: &'l Local,
     listener: usize,
+    started: Instant,
     finished: bool,
 }
 
 impl<'l> InFlight<'l> {
-    fn new(local: &'l Local, listener: usize) -> Self {
+    fn new(local: &'l Local, listener: usize, started: Instant) -> Self {
         local.shard.request_started(listener);
-        Self { local, listener, finished: false }
+        Self { local, listener, started, finished: false }
     }
 
     fn finish(mut self, finished: &Finished) {
@@ -118,12 +119,13 @@ impl Drop for InFlight<'_> {
             return;
         }
         // Dropped inside: a panic, or a client whose connection was cut with its task.
-        let status = if std::thread::panicking() { Kind::Internal.status() } else { Kind::ClientGone.status() };
+        let kind = if std::thread::panicking() { Kind::Internal } else { Kind::ClientGone };
+        self.local.shard.failure(NO_ROUTE, kind as usize);
         self.local.shard.request_finished(&Finished {
             listener: self.listener,
             route: NO_ROUTE,
-            status,
-            duration: std::time::Duration::ZERO,
+            status: kind.status(),
+            duration: self.started.elapsed(),
             bytes_in: 0,
             bytes_out: 0,
         });

@@ -1,6 +1,7 @@
 //! What has been sent of a request's body, kept for one more try while it is small. Hot path.
 
 use super::pump::Watch;
+use crate::config::Underscores;
 use crate::http::{
     Head,
     body::Broken,
@@ -16,12 +17,13 @@ pub(super) struct Replay {
     held: Vec<u8>,
     whole: bool,
     trailers: Option<Box<Head>>,
+    underscores: Underscores,
 }
 
 impl Replay {
     /// Keeps what passes, if that may be of use.
-    pub(super) fn new(wanted: bool) -> Self {
-        Self { held: Vec::new(), whole: wanted, trailers: None }
+    pub(super) fn new(wanted: bool, underscores: Underscores) -> Self {
+        Self { held: Vec::new(), whole: wanted, trailers: None, underscores }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -59,7 +61,7 @@ impl Watch for Replay {
     }
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
-        check_trailers(trailers).map_err(Broken::Malformed)?;
+        check_trailers(trailers, self.underscores).map_err(Broken::Malformed)?;
         if self.whole {
             self.trailers = Some(Box::new(trailers.clone()));
         }

@@ -70,6 +70,8 @@ pub(super) async fn run(
     if !flushed.await {
         return Outcome::Failed(Kind::ClientGone);
     }
+    client.io.set_nodelay();
+    backend.io.set_nodelay();
     let (mut up, mut down) = (Way::new(client, backend), Way::new(backend, client));
     let mut moved = 0;
     timer.set_after(Instant::now(), timeout);

@@ -6,6 +6,7 @@ use std::{
     io,
     net::TcpListener,
     os::unix::net::UnixListener,
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
@@ -50,8 +51,14 @@ pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener
             return;
         }
     };
+    let mut draining = pin!(draining(&worker.shared));
     loop {
-        let Ok(mut ready) = socket.readable().await else { return };
+        let ready = tokio::select! {
+            biased;
+            ready = socket.readable() => ready,
+            _ = &mut draining => return last(&worker, socket.get_ref(), listener, address),
+        };
+        let Ok(mut ready) = ready else { return };
         // Only now that somebody is there: a place that is held in waiting is one that nobody has.
         let (of_listener, of_process) = room(&worker.shared, listener).await;
         match accept_ready(socket.get_ref()) {
@@ -65,6 +72,14 @@ pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener
                 rest(&worker, listener, &error).await;
             }
         }
+    }
+}
+
+/// What has come before the listener goes is still served.
+fn last(worker: &Rc<Worker>, socket: &TcpListener, listener: usize, address: Option<std::net::SocketAddr>) {
+    while let Some((of_listener, of_process)) = room_now(&worker.shared, listener) {
+        let Ok(Accepted::Connection(stream, peer)) = accept_ready(socket) else { return };
+        worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
     }
 }
 
@@ -125,10 +140,11 @@ async fn rest(worker: &Worker, listener: usize, error: &io::Error) {
 pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListener) {
     let Ok(socket) = tokio::net::UnixListener::from_std(socket) else { return };
     loop {
-        let (of_listener, of_process) = room(&shared, listener).await;
         let accepted = socket.accept().await.and_then(|(stream, _)| stream.into_std());
         match accepted {
             Ok(stream) => {
+                // One that was accepted waits for its place here, the others in the kernel's queue.
+                let (of_listener, of_process) = room(&shared, listener).await;
                 let worker =
                     (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
                 let _ = shared.workers[worker].send(Message::Unix(stream, listener, of_listener, of_process));

@@ -26,8 +26,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const DRAIN: Duration = Duration::from_secs(30);
 /// The time between two complaints about failing accepts.
 const COMPLAINTS: Duration = Duration::from_secs(60);
-/// The share of the process's connections that is left to the backends' side: one in so many.
-const BACKENDS_SHARE: usize = 8;
+/// The share of the process's connections that is left to the backends' side, one in so many: each client may need one.
+const BACKENDS_SHARE: usize = 2;
 
 /// Why the process cannot start.
 #[derive(Debug)]
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<Arc<Budget>>,
     /// When it was last said that accepting fails.
     complained: Mutex<Option<Instant>>,
+    /// Pipes of each worker, for large bodies.
+    pub(crate) pipes: usize,
     /// Where each listener is reached.
     pub(crate) addresses: Vec<Option<SocketAddr>>,
     /// Running, draining or stopped.
@@ -191,7 +193,7 @@ impl Server {
     fn launch(config: &Config, algorithm: Option<Algorithm>) -> Result<Self, StartError> {
         let count = config.server.workers.or_else(cores).unwrap_or(1);
         let most = descriptors();
-        let process = Budget::new(Some(config.server.max_connections.unwrap_or(most)));
+        let process = Budget::new(Some(config.server.max_connections.unwrap_or(most).max(2)));
         let plan = Arc::new(Plan::build(config, count, &process, algorithm));
         let bound = bind(config, count)?;
         let admin = config.admin.address.as_ref().map(bind_admin).transpose()?;
@@ -206,6 +208,8 @@ impl Server {
             process,
             listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
             complained: Mutex::default(),
+            // Connections leave a tenth of the descriptors; half of that, two to a pipe.
+            pipes: (most / 36 / count).clamp(2, 1024),
             addresses: bound.iter().map(Listening::local_addr).collect(),
             phase: watched,
         });

@@ -63,12 +63,17 @@ async fn serve(worker: Rc<Worker>, listeners: Vec<(usize, TcpListener)>, message
     tokio::task::spawn_local(listen(Rc::clone(&worker), messages));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     let phase = accept::draining(&worker.shared).await;
-    accepting.iter().for_each(tokio::task::JoinHandle::abort);
     if phase == Phase::Draining {
-        let stopped =
-            async { while worker.shared.phase.clone().wait_for(|phase| *phase == Phase::Stopped).await.is_err() {} };
+        let mut phase = worker.shared.phase.clone();
+        let stopped = async { drop(phase.wait_for(|phase| *phase == Phase::Stopped).await) };
+        let finished = async {
+            for accept in accepting {
+                let _ = accept.await;
+            }
+            worker.drained().await;
+        };
         tokio::select! {
-            () = worker.drained() => {}
+            () = finished => {}
             () = tokio::time::sleep(DRAIN) => {}
             () = stopped => {}
         }
@@ -98,8 +103,8 @@ async fn sweep(worker: Rc<Worker>) {
 
 impl Worker {
     fn new(number: usize, shared: &Arc<Shared>) -> Self {
-        let local =
-            Local::new(Arc::clone(&shared.plan), shared.telemetry.shard(number), number, ask_others(number, shared));
+        let (plan, shard) = (Arc::clone(&shared.plan), shared.telemetry.shard(number));
+        let local = Local::new(plan, shard, number, shared.pipes, ask_others(number, shared));
         Self { number, shared: Arc::clone(shared), local, clients: RefCell::default() }
     }
 

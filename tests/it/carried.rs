@@ -83,7 +83,7 @@ fn local(backend: SocketAddr, keys: &Keys) -> Local {
     layout.listeners.push(metrics::Listener { name: "web".into(), connections_limit: None });
     layout.routes.push("default".into());
     layout.backends.push(metrics::Backend { pool: "web".into(), name: backend.to_string() });
-    Local::new(Arc::new(plan), Telemetry::new(layout, 1).shard(0), 0, Box::new(|_| Vec::new()))
+    Local::new(Arc::new(plan), Telemetry::new(layout, 1).shard(0), 0, 4, Box::new(|_| Vec::new()))
 }
 
 /// Serves TLS clients with `local`: HTTP/2 where ALPN says so, else HTTP/1.1.

@@ -15,12 +15,14 @@ pub(crate) use wire::strip_trailers;
 pub use wire::{HeadLimits, NoHead, Wire};
 pub use writer::Writer;
 
-use super::{Head, Reject};
+use super::{Head, Reject, guard};
+use crate::config::Underscores;
 
-/// Checks the trailers of a request, whatever version they came in.
+/// Checks the trailers of a request, whatever version they came in; those with `_` in their name as fields are.
 ///
 /// # Errors
 /// One of them frames or routes (RFC 9110 section 6.5.1).
-pub fn check_trailers(trailers: &Head) -> Result<(), Reject> {
+pub fn check_trailers(trailers: &mut Head, underscores: Underscores) -> Result<(), Reject> {
+    guard::check_underscores(trailers, underscores)?;
     wire::check_trailers(trailers)
 }

@@ -82,14 +82,20 @@ where
                 timer.set_after(started, client.limits.header_timeout);
             }
             let mut head = wire.spares.heads.take();
-            let read = poll_fn(|cx| poll_head(wire, client, timer, &mut head, cx)).await;
-            let (guarded, refused) = match read {
+            let mut waited = false;
+            let read = poll_fn(|cx| {
+                let polled = poll_head(wire, client, timer, &mut head, cx);
+                waited |= polled.is_pending();
+                polled
+            });
+            let (guarded, refused) = match read.await {
                 Ok(guarded) => (guarded, None),
                 Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
                 Err(NoHead::Closed | NoHead::Broken(_)) => return After::Close,
             };
             timer.set(None);
-            let done = handle(exchange(wire, client, timer, head, guarded, refused, started)).await;
+            let read = if waited { Instant::now() } else { started };
+            let done = handle(exchange(wire, client, timer, head, guarded, refused, (started, read))).await;
             if !done.keep || !drained(wire).await {
                 let unread = done.linger && (refused.is_some() || wire.body_pending() || !wire.is_drained());
                 return if unread { After::Linger } else { After::Close };
@@ -131,14 +137,14 @@ fn exchange<'c>(
     request: Box<Head>,
     guarded: Guarded,
     refused: Option<Reject>,
-    started: Instant,
+    (started, read): (Instant, Instant),
 ) -> Exchange<'c> {
     let limits = &client.limits;
     wire.expect_body(guarded.framing, &limits.head, limits.max_body);
     let source = if guarded.framing == Framing::None { Source::Empty } else { Source::H1(wire) };
     let version = if refused.is_some() { Version::Http11 } else { request.version() };
     let sink = Sink::h1(wire, version, guarded.keep_alive && !client.is_closing());
-    Exchange { request, guarded, refused, client, timer, source, sink, started }
+    Exchange { request, guarded, refused, client, timer, source, sink, started, read }
 }
 
 /// Reads what is left of a body that nobody wanted; false if it is more than we care to read.
@@ -164,8 +170,8 @@ async fn drained(wire: &Wire) -> bool {
 
 /// Ends our side, then reads on for a while: a reset would take our answer from the client (RFC 9112 section 9.6).
 async fn linger(wire: &Wire) {
+    let mut seen = 0;
     let drain = poll_fn(|cx| {
-        let mut seen = 0;
         let _ = ready!(wire.io.poll_shutdown(cx));
         drop(wire.take_carry());
         loop {

@@ -76,7 +76,7 @@ impl Splicer {
         loop {
             let left = from.splice_left().unwrap_or(0);
             if self.pipe.held() > 0 {
-                let written = ready!(to.wire.io.poll_splice_out(cx, &mut self.pipe, left > 0));
+                let written = ready!(to.wire.io.poll_splice_out(cx, &mut self.pipe, left > 0 && !self.relaxed));
                 let written = written.map_err(SpliceError::Outlet)? as u64;
                 to.spliced(written);
                 *moved += written;

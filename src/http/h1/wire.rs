@@ -72,6 +72,8 @@ struct Inbound {
     carry: Buf,
     /// How far `carry` has been searched for the end of a head.
     scanned: usize,
+    /// An empty line in front of this request has been passed over.
+    blank: bool,
     body: Body,
     trailers: Option<Box<Head>>,
     max_fields: usize,
@@ -285,11 +287,17 @@ impl Inbound {
     fn request(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<Option<Span>, Reject> {
         if self.scanned == 0 && self.carry.bytes().starts_with(b"\r\n") {
             // RFC 9112 section 2.2: one empty line in front of a request line is ignored, more are not.
-            self.carry.consume(2);
-            self.scanned = 0;
-            if matches!(self.carry.bytes(), [b'\r' | b'\n', ..]) {
+            if std::mem::replace(&mut self.blank, true) {
                 return Err(Reject { kind: Kind::BadRequest, why: "empty lines in front of a request" });
             }
+            self.carry.consume(2);
+            if self.carry.bytes().starts_with(b"\r\n") {
+                return Err(Reject { kind: Kind::BadRequest, why: "empty lines in front of a request" });
+            }
+        }
+        if self.carry.bytes() == b"\r" {
+            // Half of that line, perhaps.
+            return Ok(None);
         }
         let end = parse::head_end(self.carry.bytes(), &mut self.scanned)?;
         let Some(end) = end else { return self.unfinished(limits) };
@@ -297,6 +305,9 @@ impl Inbound {
             return Err(self.too_large(limits));
         }
         let target = parse::request(&self.carry.bytes()[..end], head, limits.max_fields)?;
+        if head.method_text().len() > MAX_METHOD {
+            return Err(Reject { kind: Kind::BadRequest, why: "the method is too long" });
+        }
         if target.len() > limits.max_target {
             return Err(Reject { kind: Kind::TargetTooLong, why: "the request target is too long" });
         }
@@ -323,7 +334,7 @@ impl Inbound {
     /// The head has been read: `n` bytes of `carry` are done with.
     fn used(&mut self, n: usize, spares: &Spares) {
         self.carry.consume(n);
-        self.scanned = 0;
+        (self.scanned, self.blank) = (0, false);
         if self.carry.is_empty() {
             spares.buffers.give(std::mem::take(&mut self.carry));
         }
@@ -338,10 +349,7 @@ impl Inbound {
         let method = bytes.iter().position(|&byte| byte == b' ').unwrap_or(bytes.len());
         let text = &bytes[..method.min(MAX_METHOD)];
         if method > MAX_METHOD || !text.iter().all(|&byte| crate::http::guard::is_token(byte)) {
-            // A carriage return alone may be the first half of an empty line.
-            if bytes != b"\r" {
-                return Err(Reject { kind: Kind::BadRequest, why: "this is not a request line" });
-            }
+            return Err(Reject { kind: Kind::BadRequest, why: "this is not a request line" });
         }
         // Room for the method, two blanks and the version.
         if memchr::memchr(b'\n', bytes).is_none() && bytes.len() > method + limits.max_target + 12 {

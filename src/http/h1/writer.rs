@@ -226,17 +226,12 @@ impl<'c> Writer<'c> {
     }
 }
 
-impl Writer<'_> {
-    /// The message cannot be completed. Where only the connection's end delimits it, that end must be a reset.
-    pub(in crate::http) fn abort(self) {
-        if self.framing == Framing::UntilClose {
-            self.wire.io.reset();
-        }
-    }
-}
-
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
+        if self.framing == Framing::UntilClose && self.begun && !(self.ended && self.is_empty()) {
+            // Cut short: the connection's end must not pass for the body's.
+            self.wire.io.reset();
+        }
         self.wire.spares.recycle(std::mem::take(&mut self.chunk));
         if self.prefix.capacity() > 0 {
             self.wire.spares.buffers.give_scratch(std::mem::take(&mut self.prefix));

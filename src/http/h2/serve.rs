@@ -57,5 +57,6 @@ async fn one<H>(
     };
     let sink = Sink::h2(Sender::new(respond));
     let started = Instant::now();
-    handle(Exchange { request: head, guarded, refused, client, timer: &timer, source, sink, started }).await;
+    handle(Exchange { request: head, guarded, refused, client, timer: &timer, source, sink, started, read: started })
+        .await;
 }
