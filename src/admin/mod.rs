@@ -41,7 +41,7 @@ pub enum Listener {
 struct Limits {
     /// Connections at a time; further ones wait in the kernel's queue.
     connections: usize,
-    /// For a whole request head, the wait for its first byte included: longer than the usual pause between scrapes.
+    /// For a whole request head, the wait for its first byte included: short, so that silent connections make room.
     head: Duration,
     /// Then a connection ends after the answer that it is busy with,
     age: Duration,
@@ -50,8 +50,8 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits {
-    connections: 64,
-    head: Duration::from_secs(75),
+    connections: 256,
+    head: Duration::from_secs(10),
     age: Duration::from_secs(600),
     grace: Duration::from_secs(10),
 };

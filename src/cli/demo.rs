@@ -51,6 +51,9 @@ fn start() -> Result<(Server, Signals), Box<dyn std::error::Error>> {
 
 fn tell(server: &Server, backends: &[(&str, SocketAddr)]) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    if let Some(address) = server.address("demo") {
+        writeln!(out, "balancer http://{address}/")?;
+    }
     for ((name, thinks), (_, address)) in BACKENDS.iter().zip(backends) {
         writeln!(out, "backend  http://{address}/  {name}, answers after {} ms", thinks.as_millis())?;
     }
@@ -58,8 +61,7 @@ fn tell(server: &Server, backends: &[(&str, SocketAddr)]) -> io::Result<()> {
         writeln!(out, "metrics  http://{admin}/metrics")?;
     }
     if let Some(address) = server.address("demo") {
-        writeln!(out, "balancer http://{address}/\n\nTry it, several times (Ctrl-C ends the demo):\n")?;
-        writeln!(out, "curl http://{address}/")?;
+        writeln!(out, "\nAsk the balancer, several times (Ctrl-C ends the demo):\n\ncurl http://{address}/")?;
     }
     out.flush()
 }

@@ -59,6 +59,8 @@ fn refused(error: io::Error) -> Error {
         // A unix socket whose file is gone has nobody behind it either.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Kind::ConnectRefused,
         io::ErrorKind::TimedOut => Kind::ConnectTimeout,
+        // Out of descriptors: a limit of ours, not the backend's fault.
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Kind::QueueFull,
         _ => Kind::ConnectFailed,
     };
     Error::new(kind, error)

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Underscores,
-    net::{Peer, Timer},
+    net::{Peer, SMALL, Timer},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -277,21 +277,23 @@ impl<'c> Sink<'c> {
         Done { keep: false, linger: false, ended: None }
     }
 
-    /// Ready when the client has left. Not watched: a client that has sent its next request already, and one whose
-    /// socket is not registered (see [`Sink::is_unwatched`]).
+    /// Ready when the client has left. Not watched: a client that is still sending its body, or has sent 16 KiB of
+    /// further requests already, and one whose socket is not registered (see [`Sink::is_unwatched`]).
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
         match &mut self.outlet {
             Outlet::H2(sender) => sender.poll_gone(cx),
             Outlet::H1(writer) => {
                 let wire = writer.wire();
-                if wire.body_pending() || !wire.is_drained() {
-                    return Poll::Pending;
+                // What it sends meanwhile is read ahead, within bounds: its end is behind that.
+                while !wire.body_pending() && wire.read_ahead() < SMALL {
+                    match wire.poll_more(cx) {
+                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(Ok(0)) if half_close => break,
+                        Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                        Poll::Pending => break,
+                    }
                 }
-                match wire.poll_more(cx) {
-                    Poll::Ready(Ok(0)) if half_close => Poll::Pending,
-                    Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
-                    Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-                }
+                Poll::Pending
             }
         }
     }

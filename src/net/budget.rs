@@ -1,4 +1,4 @@
-//! A bound on connections: of a listener, or of the process.
+//! A bound on connections: of a listener, or of one side of the process.
 
 use std::sync::{
     Arc,
@@ -26,25 +26,19 @@ impl Budget {
         Arc::new(Self { most: most.unwrap_or(usize::MAX), open: AtomicUsize::new(0), freed: Notify::new() })
     }
 
-    /// The bound.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-
-    /// One more, if `spare` places are left free beside it.
-    pub fn take(self: &Arc<Self>, spare: usize) -> Option<Permit> {
-        let most = self.most.saturating_sub(spare);
-        let more = self.open.fetch_update(SeqCst, SeqCst, |open| (open < most).then_some(open + 1));
+    /// One more, if there is room.
+    pub fn take(self: &Arc<Self>) -> Option<Permit> {
+        let more = self.open.fetch_update(SeqCst, SeqCst, |open| (open < self.most).then_some(open + 1));
         more.ok().map(|_| Permit { budget: Arc::clone(self) })
     }
 
     /// One more, as soon as there is room.
-    pub async fn wait(self: &Arc<Self>, spare: usize) -> Permit {
+    pub async fn wait(self: &Arc<Self>) -> Permit {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
             // Listens before it looks, so that no release goes by in between.
             freed.as_mut().enable();
-            if let Some(permit) = self.take(spare) {
+            if let Some(permit) = self.take() {
                 return permit;
             }
             freed.await;
@@ -66,17 +60,17 @@ mod tests {
     #[tokio::test]
     async fn a_release_lets_the_next_one_in() {
         let budget = Budget::new(Some(2));
-        let first = budget.take(0).unwrap();
-        assert!(budget.take(1).is_none());
-        let second = budget.take(0).unwrap();
+        let first = budget.take().unwrap();
+        let second = budget.take().unwrap();
+        assert!(budget.take().is_none());
         let waiting = {
             let budget = Arc::clone(&budget);
-            tokio::spawn(async move { budget.wait(0).await })
+            tokio::spawn(async move { budget.wait().await })
         };
         tokio::task::yield_now().await;
         drop(second);
         let _third = waiting.await.unwrap();
-        assert!(budget.take(0).is_none());
+        assert!(budget.take().is_none());
         drop(first);
     }
 }

@@ -26,7 +26,7 @@ pub struct Backend {
     /// What it carries now.
     pub load: Arc<Load>,
     connections: AtomicUsize,
-    /// Connections of the whole process, clients' side included.
+    /// Connections of the process to all backends.
     process: Arc<Budget>,
 }
 
@@ -49,7 +49,7 @@ impl Backend {
     /// The right to one more connection, if that keeps their number within `max`, and the process within its bound.
     pub fn connection(self: &Arc<Self>, max: Option<usize>) -> Option<Counted> {
         let max = max.unwrap_or(usize::MAX);
-        let permit = self.process.take(0)?;
+        let permit = self.process.take()?;
         let more = self.connections.fetch_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
         more.ok().map(|_| Counted { backend: Arc::clone(self), _permit: permit })
     }
@@ -82,7 +82,7 @@ mod tests {
         drop(held);
         assert_eq!(backend.connections(), 0);
         assert!(backend.connection(Some(1)).is_some());
-        let _others = (process.take(0), process.take(0));
+        let _others = (process.take(), process.take());
         assert!(backend.connection(None).is_none(), "the process is full");
     }
 }

@@ -17,6 +17,9 @@ use crate::{
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::time::Instant;
 
+/// How often the other workers are asked, less one: what one has just taken, another has perhaps just given back.
+const ROUNDS: usize = 4;
+
 /// Forwards `exchange`, whose request the guard has passed.
 pub(super) async fn forward(local: &Local, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     record.id = forwarding::request_id(local, exchange.client, &mut exchange.request);
@@ -67,10 +70,10 @@ struct Acquired<'p> {
 }
 
 /// Chooses a backend and gets a connection to it. One that is full is passed over; if all are, the other workers are
-/// asked to close idle connections, once.
+/// asked to close idle connections, a few times.
 async fn acquire<'p>(local: &Local, pool: &'p Pool, now: Instant, certain: bool) -> Result<Acquired<'p>, Kind> {
     let mut asked = Vec::new();
-    for round in 0..2 {
+    for round in 1..=ROUNDS {
         let mut tried = Tried::default();
         loop {
             let pick = Pick { key: 0, worker: local.worker, random: local.random(), tried: &tried };
@@ -91,7 +94,7 @@ async fn acquire<'p>(local: &Local, pool: &'p Pool, now: Instant, certain: bool)
                 }
                 Checkout::Full => {
                     tried.add(backend.id);
-                    if round == 0 {
+                    if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }
                 }

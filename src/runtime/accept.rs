@@ -1,7 +1,7 @@
 //! Accepts on one worker, and hands a fresh connection to another that has clearly fewer. Hot path for connections.
 
 use super::{Message, Phase, Shared, worker::Worker};
-use crate::net::{self, Accepted, Budget, Listening, Permit, accept_ready};
+use crate::net::{self, Accepted, Listening, Permit, accept_ready};
 use std::{
     io,
     net::TcpListener,
@@ -108,12 +108,12 @@ pub(super) async fn room(shared: &Shared, listener: usize) -> (Permit, Permit) {
     if let Some(permits) = room_now(shared, listener) {
         return permits;
     }
-    let of_listener = Budget::wait(&shared.listeners[listener], 0).await;
-    (of_listener, shared.process.wait(shared.spare()).await)
+    let of_listener = shared.listeners[listener].wait().await;
+    (of_listener, shared.clients.wait().await)
 }
 
 fn room_now(shared: &Shared, listener: usize) -> Option<(Permit, Permit)> {
-    Some((shared.listeners[listener].take(0)?, shared.process.take(shared.spare())?))
+    Some((shared.listeners[listener].take()?, shared.clients.take()?))
 }
 
 /// The worker that a fresh connection goes to, if it is not this one.

@@ -26,8 +26,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 const DRAIN: Duration = Duration::from_secs(30);
 /// The time between two complaints about failing accepts.
 const COMPLAINTS: Duration = Duration::from_secs(60);
-/// The share of the process's connections that is left to the backends' side, one in so many: each client may need one.
-const BACKENDS_SHARE: usize = 2;
 
 /// Why the process cannot start.
 #[derive(Debug)]
@@ -71,8 +69,8 @@ pub(crate) struct Shared {
     pub(crate) open: Vec<AtomicUsize>,
     /// How to reach each worker.
     pub(crate) workers: Vec<mpsc::UnboundedSender<Message>>,
-    /// Connections of the process.
-    pub(crate) process: Arc<Budget>,
+    /// Connections of the process, clients' side: half of them, as each client may need one to a backend.
+    pub(crate) clients: Arc<Budget>,
     /// Connections of each listener.
     pub(crate) listeners: Vec<Arc<Budget>>,
     /// When it was last said that accepting fails.
@@ -86,11 +84,6 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Places that clients leave free for the backends' side.
-    pub(crate) fn spare(&self) -> usize {
-        self.process.most() / BACKENDS_SHARE
-    }
-
     /// Nothing has been said of it for a minute. Not a hot path: accepting has just failed.
     pub(crate) fn may_complain(&self) -> bool {
         let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,11 +185,13 @@ impl Server {
 
     fn launch(config: &Config, algorithm: Option<Algorithm>) -> Result<Self, StartError> {
         let count = config.server.workers.or_else(cores).unwrap_or(1);
-        let most = descriptors();
-        let process = Budget::new(Some(config.server.max_connections.unwrap_or(most).max(2)));
-        let plan = Arc::new(Plan::build(config, count, &process, algorithm));
         let bound = bind(config, count)?;
         let admin = config.admin.address.as_ref().map(bind_admin).transpose()?;
+        // A runtime of each worker, and control's, open a few descriptors that are not here yet.
+        let most = descriptors().saturating_sub(8 * (count + 1));
+        let process = connections(config.server.max_connections, most);
+        let backends = Budget::new(Some(process / 2));
+        let plan = Arc::new(Plan::build(config, count, &backends, algorithm));
         let telemetry = telemetry(config, &plan, count);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let (phase, watched) = watch::channel(Phase::Running);
@@ -205,7 +200,7 @@ impl Server {
             telemetry,
             open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             workers: senders,
-            process,
+            clients: Budget::new(Some(process.div_ceil(2))),
             listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
             complained: Mutex::default(),
             // Connections leave a tenth of the descriptors; half of that, two to a pipe.
@@ -262,10 +257,23 @@ fn cores() -> Option<usize> {
     std::thread::available_parallelism().ok().map(usize::from)
 }
 
-/// 90 % of the descriptors that this process may open, after raising the soft limit to the hard one.
+/// 90 % of the descriptors that this process may open, less those that are open already, after raising the soft limit to
+/// the hard one.
 fn descriptors() -> usize {
     let most = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    usize::try_from(most / 10 * 9).unwrap_or(usize::MAX).max(16)
+    let open = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
+    usize::try_from(most / 10 * 9).unwrap_or(usize::MAX).saturating_sub(open)
+}
+
+/// What `server.max_connections` comes to.
+fn connections(asked: Option<usize>, most: usize) -> usize {
+    if let Some(asked) = asked
+        && asked > most
+    {
+        tracing::warn!(asked, most, "server.max_connections is more than the limit of open files allows");
+    }
+    // One client and one backend, at the least.
+    asked.unwrap_or(most).max(2)
 }
 
 fn bind(config: &Config, workers: usize) -> Result<Vec<Listening>, StartError> {

@@ -116,3 +116,12 @@ fn a_pipelined_request_is_no_departure() {
     gate.open();
     assert_eq!((client.response().text(), client.response().text()), ("answer".to_owned(), "answer".to_owned()));
 }
+
+#[test]
+fn a_client_that_leaves_with_further_requests_waiting_is_noticed() {
+    let backend = Backend::thinking();
+    let evenkeel = in_front_of(&backend);
+    drop(waiting(&evenkeel, &backend, &GET.repeat(3)));
+    assert_dropped(&evenkeel, &backend, 1);
+    assert_eq!(backend.requests(), 1, "what it asked for besides is not asked of the backend");
+}

@@ -113,3 +113,21 @@ fn without_descriptors_accepting_rests_and_recovers() {
     });
     assert_eq!(complaints(&evenkeel), 1, "it says so once: {:?}", evenkeel.log());
 }
+
+#[test]
+fn forty_backends_that_are_all_full_are_said_to_be() {
+    let gate = Gate::default();
+    let backends: Vec<_> = (0..40).map(|_| Backend::behind(&gate, "ok")).collect();
+    let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
+    let evenkeel = Setup::to(&addresses).one_worker().pool("max_connections = 1").start();
+    let mut busy: Vec<_> = (0..40).map(|_| evenkeel.client()).collect();
+    for client in &mut busy {
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    wait_for("each has one", || backends.iter().all(|backend| backend.requests() == 1));
+    evenkeel.get("/").assert_refused(503, "queue_full");
+    gate.open();
+    for client in &mut busy {
+        assert_eq!(client.response().status, 200);
+    }
+}

@@ -289,3 +289,34 @@ fn without_silence_nothing_times_out() {
     let backend = Backend::ok("fine");
     assert_eq!(in_front_of(&backend).get("/").text(), "fine");
 }
+
+#[test]
+fn the_backends_time_runs_from_the_request_not_from_its_head() {
+    let backend = Backend::ok("fine");
+    let evenkeel = Setup::to(&[backend.address()]).pool("response_timeout = \"300ms\"").start();
+    let mut client = evenkeel.client();
+    client.get("/");
+    for piece in ["GET / HTTP/1.1\r\n", "Host: test\r\n", "\r\n"] {
+        client.send(piece);
+        // The head takes longer than the backend may.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_client_that_waits_to_be_told_to_go_on_is_not_slow() {
+    let backend = Backend::raw(|conn, _| {
+        conn.head();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+        conn.wire.exact(5).unwrap();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let evenkeel = Setup::to(&[backend.address()]).listener("body_timeout = \"200ms\"").start();
+    let mut client = evenkeel.client();
+    client.send("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert!(client.exact(25).starts_with(b"HTTP/1.1 100 Continue\r\n\r\n"));
+    client.send("hello");
+    assert_eq!(client.response().status, 200);
+}

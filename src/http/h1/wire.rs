@@ -103,6 +103,11 @@ impl Wire {
         self.inbound.borrow().carry.is_empty()
     }
 
+    /// Bytes that were read ahead.
+    pub fn read_ahead(&self) -> usize {
+        self.inbound.borrow().carry.len()
+    }
+
     /// The incoming body has not been read to its end.
     pub fn body_pending(&self) -> bool {
         !matches!(self.inbound.borrow().body, Body::Done)
