@@ -7,6 +7,10 @@ use evenkeel::{
 };
 use std::{path::Path, process::ExitCode};
 
+/// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Wrong usage exits with 2 and help with 0, by clap.
     match Cli::parse().command {

@@ -340,7 +340,7 @@ impl Head {
     pub fn add_lines(&mut self, lines: &Lines) {
         let base = self.buf.len();
         self.buf.extend_from_slice(&lines.bytes);
-        for &(start, name, value, id) in &lines.fields {
+        for (start, name, value, id) in lines.fields.into_iter().flatten() {
             let start = base + usize::from(start);
             let name_end = start + usize::from(name);
             let value_end = name_end + 2 + usize::from(value);
@@ -424,23 +424,36 @@ impl Head {
     }
 }
 
-/// Field lines that stay the same for all requests of a connection.
+/// Up to four field lines that stay the same for all requests of a connection.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
     /// Where a line starts, the lengths of its name and value, and its name.
-    fields: Vec<(u16, u8, u8, Name)>,
+    fields: [Option<(u16, u8, u8, Name)>; 4],
 }
 
 impl Lines {
-    /// Appends a line. Names and values of ours are far shorter than 255 bytes; a longer value is cut.
-    pub fn add(&mut self, id: Name, value: &[u8]) {
-        let (name, value) = (id.spelling().as_bytes(), &value[..value.len().min(255)]);
-        let start = u16::try_from(self.bytes.len()).unwrap_or(u16::MAX);
-        for piece in [name, b": ", value, b"\r\n"] {
-            self.bytes.extend_from_slice(piece);
+    /// No lines yet, and room for what usual ones need.
+    pub fn new() -> Self {
+        Self { bytes: Vec::with_capacity(112), fields: [None; 4] }
+    }
+
+    /// Appends a line whose value `write` appends. A fifth line, and one of more than 255 bytes, is left out.
+    pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        let name = id.spelling().as_bytes();
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(b": ");
+        write(&mut self.bytes);
+        let value = u8::try_from(self.bytes.len() - start - name.len() - 2).ok();
+        let free = self.fields.iter_mut().find(|field| field.is_none());
+        match (free, value, u16::try_from(start)) {
+            (Some(free), Some(value), Ok(start)) => {
+                *free = Some((start, name.len() as u8, value, id));
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+            _ => self.bytes.truncate(start),
         }
-        self.fields.push((start, name.len() as u8, value.len() as u8, id));
     }
 }
 

@@ -95,11 +95,11 @@ fn addresses(client: &Client, request: &mut Head) {
 
 /// The fields that the connection alone decides.
 fn lines(client: &Client) -> Lines {
-    let mut lines = Lines::default();
-    lines.add(Name::XForwardedFor, &peer_text(client));
-    lines.add(Name::XForwardedProto, scheme(client));
-    if let Some(port) = port_text(client) {
-        lines.add(Name::XForwardedPort, &port);
+    let mut lines = Lines::new();
+    lines.add(Name::XForwardedFor, |out| write_peer(client, out));
+    lines.add(Name::XForwardedProto, |out| out.extend_from_slice(scheme(client)));
+    if let Some(local) = client.local {
+        lines.add(Name::XForwardedPort, |out| decimal(u64::from(local.port()), out));
     }
     lines
 }
@@ -111,7 +111,7 @@ fn trusted_addresses(client: &Client, request: &mut Head) {
     if !chain.is_empty() {
         chain.extend_from_slice(b", ");
     }
-    chain.extend_from_slice(&peer_text(client));
+    write_peer(client, &mut chain);
     request.add(Name::XForwardedFor, &chain);
     if !request.has(Name::XForwardedProto) {
         request.add(Name::XForwardedProto, scheme(client));
@@ -131,21 +131,19 @@ fn port_text(client: &Client) -> Option<Vec<u8>> {
     Some(text)
 }
 
-fn peer_text(client: &Client) -> Vec<u8> {
-    let Peer::Tcp(peer) = client.peer else { return b"unix".to_vec() };
-    let mut text = Vec::with_capacity(16);
+fn write_peer(client: &Client, out: &mut Vec<u8>) {
+    let Peer::Tcp(peer) = client.peer else { return out.extend_from_slice(b"unix") };
     match peer.ip().to_canonical() {
         IpAddr::V4(address) => {
             for (place, octet) in address.octets().into_iter().enumerate() {
                 if place > 0 {
-                    text.push(b'.');
+                    out.push(b'.');
                 }
-                decimal(u64::from(octet), &mut text);
+                decimal(u64::from(octet), out);
             }
         }
-        IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+        IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
-    text
 }
 
 /// RFC 7239 section 4: an untrusted peer's is removed; ours is appended where it is asked for.
