@@ -299,7 +299,7 @@ fn the_backends_time_runs_from_the_request_not_from_its_head() {
     for piece in ["GET / HTTP/1.1\r\n", "Host: test\r\n", "\r\n"] {
         client.send(piece);
         // The head takes longer than the backend may.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(client.response().status, 200);
 }
@@ -308,7 +308,7 @@ fn the_backends_time_runs_from_the_request_not_from_its_head() {
 fn a_client_that_waits_to_be_told_to_go_on_is_not_slow() {
     let backend = Backend::raw(|conn, _| {
         conn.head();
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         conn.send("HTTP/1.1 100 Continue\r\n\r\n");
         conn.wire.exact(5).unwrap();
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
