@@ -245,11 +245,6 @@ impl<'c> Sink<'c> {
         self.keep = false;
     }
 
-    /// The final head has been staged.
-    pub fn is_headed(&self) -> bool {
-        self.headed
-    }
-
     /// The answer is whole, staged or sent: sends what is left.
     pub async fn finish(mut self, timer: &Timer) -> Done {
         let flushed = std::future::poll_fn(|cx| {

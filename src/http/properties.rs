@@ -1,8 +1,8 @@
 //! Properties of the message form: what goes in comes out, whatever it is.
 
 use super::{
-    guard,
-    h1::{Chunked, parse, write},
+    bench, guard,
+    h1::{Chunked, parse},
     head::Head,
     name::Name,
 };
@@ -48,16 +48,8 @@ fn read(bytes: &[u8]) -> (Head, guard::Guarded) {
 }
 
 fn written(head: &Head, guarded: &guard::Guarded) -> Vec<u8> {
-    let hop = write::Hop {
-        authority: head.text(head.target.authority),
-        framing: guarded.framing,
-        length: guarded.length,
-        connection: write::Connection::Keep,
-        trailers: false,
-        expect: false,
-    };
     let mut out = Vec::new();
-    write::head(head, &hop, &mut out);
+    bench::encode(head, guarded, &mut out);
     out
 }
 

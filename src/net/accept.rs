@@ -1,6 +1,5 @@
 //! Accepts until the kernel has no more, and rests when descriptors run out. Hot path for new connections.
 
-use super::Stream;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
@@ -53,11 +52,5 @@ pub fn accept_ready(listener: &TcpListener) -> io::Result<Accepted> {
                 }
             }
         }
-    }
-}
-
-impl From<std::net::TcpStream> for Stream {
-    fn from(stream: std::net::TcpStream) -> Self {
-        Self::fresh(stream)
     }
 }

@@ -277,15 +277,11 @@ fn connections(asked: Option<usize>, most: usize) -> usize {
 }
 
 fn bind(config: &Config, workers: usize) -> Result<Vec<Listening>, StartError> {
-    let bind = |listener| {
-        let what = format!("listener {}: cannot listen on {}", listener_name(listener), listener.address);
+    let bind = |listener: &crate::config::Listener| {
+        let what = format!("listener {}: cannot listen on {}", listener.name, listener.address);
         net::bind(listener, workers).map_err(cannot(what))
     };
     config.listeners.iter().map(bind).collect()
-}
-
-fn listener_name(listener: &crate::config::Listener) -> &str {
-    &listener.name
 }
 
 /// The admin listener's socket.

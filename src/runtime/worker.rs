@@ -127,7 +127,9 @@ impl Worker {
     /// Serves a connection in a task of its own.
     fn open(self: &Rc<Self>, connection: Message, local: Option<SocketAddr>) {
         let (stream, peer, listener, permits) = match connection {
-            Message::Connection(stream, peer, listener, a, b) => (stream.into(), Peer::Tcp(peer), listener, (a, b)),
+            Message::Connection(stream, peer, listener, a, b) => {
+                (Stream::fresh(stream), Peer::Tcp(peer), listener, (a, b))
+            }
             Message::Unix(stream, listener, a, b) => match tokio::net::UnixStream::from_std(stream) {
                 Ok(stream) => (Stream::unix(stream), Peer::Unix, listener, (a, b)),
                 Err(_) => return,
