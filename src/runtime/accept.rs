@@ -160,10 +160,15 @@ pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListe
     }
 }
 
+/// Resolves when every thread is ready.
+pub(super) async fn started(shared: &Shared) {
+    let _ = shared.phase.clone().wait_for(|phase| *phase != Phase::Starting).await;
+}
+
 /// Resolves when the process no longer runs.
 pub(super) async fn draining(shared: &Shared) -> Phase {
     let mut phase = shared.phase.clone();
-    let changed = phase.wait_for(|phase| *phase != Phase::Running).await;
+    let changed = phase.wait_for(|phase| matches!(phase, Phase::Draining | Phase::Stopped)).await;
     changed.map_or(Phase::Stopped, |phase| *phase)
 }
 

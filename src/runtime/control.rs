@@ -1,19 +1,24 @@
 //! The control thread: what serves no client. It never blocks for long.
 
-use super::{Admin, Shared, accept};
+use super::{Admin, Ready, Shared, accept};
 use crate::admin;
 use std::{os::unix::net::UnixListener, sync::Arc};
 
 /// Runs control until the process stops.
-pub(super) fn run(shared: &Arc<Shared>, unix: Vec<(usize, UnixListener)>, admin: Option<Admin>, name: &str) {
+pub(super) fn run(
+    shared: &Arc<Shared>,
+    unix: Vec<(usize, UnixListener)>,
+    admin: Option<Admin>,
+    name: &str,
+    ready: &Ready,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "control has no runtime");
-            std::process::abort();
-        }
+        Err(error) => return drop(ready.send(Err(error))),
     };
+    let _ = ready.send(Ok(()));
     runtime.block_on(async {
+        accept::started(shared).await;
         let accepting: Vec<_> = unix
             .into_iter()
             .map(|(number, socket)| tokio::spawn(accept::unix(Arc::clone(shared), number, socket)))

@@ -79,7 +79,7 @@ pub(crate) struct Shared {
     pub(crate) pipes: usize,
     /// Where each listener is reached.
     pub(crate) addresses: Vec<Option<SocketAddr>>,
-    /// Running, draining or stopped.
+    /// Where the process is in its life.
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
@@ -95,9 +95,14 @@ impl Shared {
     }
 }
 
+/// A thread's word that it has what it needs, or why not.
+pub(crate) type Ready = std::sync::mpsc::Sender<io::Result<()>>;
+
 /// Where the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Some thread is not ready; nothing is accepted.
+    Starting,
     Running,
     /// Accepts nothing, finishes what has begun.
     Draining,
@@ -194,7 +199,7 @@ impl Server {
         let plan = Arc::new(Plan::build(config, count, &backends, algorithm));
         let telemetry = telemetry(config, &plan, count);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let (phase, watched) = watch::channel(Phase::Running);
+        let (phase, watched) = watch::channel(Phase::Starting);
         let shared = Arc::new(Shared {
             plan,
             telemetry,
@@ -219,16 +224,25 @@ impl Server {
         }
         let (tcp, unix) = accept::deal(bound, count);
         let mut server = Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };
+        let (ready, readiness) = std::sync::mpsc::channel();
         for (number, (listeners, receiver)) in tcp.into_iter().zip(receivers).enumerate() {
-            let shared = Arc::clone(&shared);
+            let (shared, ready) = (Arc::clone(&shared), ready.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            let run = move || worker::run(number, &shared, listeners, receiver);
+            let run = move || worker::run(number, &shared, listeners, receiver, &ready);
             server.workers.push(thread.spawn(run).map_err(cannot("a worker cannot be started"))?);
         }
         let name = config.server.name.clone();
         let control = std::thread::Builder::new().name("control".into());
-        let run = move || control::run(&shared, unix, admin, &name);
+        let run = move || control::run(&shared, unix, admin, &name, &ready);
         server.control = Some(control.spawn(run).map_err(cannot("control cannot be started"))?);
+        // Clients' connections take descriptors: none is accepted before every thread has its own.
+        for _ in 0..=count {
+            readiness
+                .recv()
+                .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+                .map_err(cannot("a thread has no runtime"))?;
+        }
+        let _ = server.phase.send(Phase::Running);
         Ok(server)
     }
 }

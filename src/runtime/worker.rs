@@ -1,6 +1,6 @@
 //! One worker: a thread with a runtime of its own, its own sockets and its own connections to backends.
 
-use super::{DRAIN, Message, Phase, Shared, accept};
+use super::{DRAIN, Message, Phase, Ready, Shared, accept};
 use crate::{
     http::{
         Client,
@@ -40,15 +40,13 @@ pub(super) fn run(
     shared: &Arc<Shared>,
     listeners: Vec<(usize, TcpListener)>,
     messages: mpsc::UnboundedReceiver<Message>,
+    ready: &Ready,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            // Half a process would accept connections that nobody serves.
-            tracing::error!(worker = number, %error, "a worker has no runtime");
-            std::process::abort();
-        }
+        Err(error) => return drop(ready.send(Err(error))),
     };
+    let _ = ready.send(Ok(()));
     let metrics = runtime.handle().metrics();
     shared.telemetry.read_busy(number, Box::new(move || metrics.worker_total_busy_duration(0)));
     let worker = Rc::new(Worker::new(number, shared));
@@ -56,6 +54,7 @@ pub(super) fn run(
 }
 
 async fn serve(worker: Rc<Worker>, listeners: Vec<(usize, TcpListener)>, messages: mpsc::UnboundedReceiver<Message>) {
+    accept::started(&worker.shared).await;
     let accepting: Vec<_> = listeners
         .into_iter()
         .map(|(number, socket)| tokio::task::spawn_local(accept::tcp(Rc::clone(&worker), number, socket)))
