@@ -11,6 +11,7 @@ mod read;
 mod report;
 mod section;
 mod syntax;
+mod template;
 mod units;
 mod values;
 
@@ -18,6 +19,7 @@ mod values;
 mod tests;
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     net::IpAddr,
@@ -30,6 +32,7 @@ use ipnet::IpNet;
 pub use self::{
     address::Address,
     problem::{Problem, Problems, Severity},
+    template::{Piece, Template, Variable},
 };
 use self::{problem::Source, report::Report};
 
@@ -45,10 +48,16 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`: what is written, and how much of it.
     pub log: Log,
+    /// `[metrics]`: what of them may be chosen.
+    pub metrics: Metrics,
     /// `[[listener]]`, in the order of the file; at least one.
     pub listeners: Vec<Listener>,
-    /// `[pool.NAME]`; exactly one until routes are built.
+    /// `[[route]]`, in the order of the file; never empty: with one pool and no route written, it is [`Route::all_to`].
+    pub routes: Vec<Route>,
+    /// `[pool.NAME]`, in the order of the file; at least one, unless every route answers by itself.
     pub pools: Vec<Pool>,
+    /// `[error_pages]`: bodies of our own error answers, by status.
+    pub error_pages: Vec<ErrorPage>,
 }
 
 /// `[server]`: settings of the process.
@@ -68,6 +77,10 @@ pub struct Server {
     pub forwarded: bool,
     /// Connections of the process, both sides together; `None` = `"auto"`: 90 % of the descriptors it may open.
     pub max_connections: Option<usize>,
+    /// On TERM: `/readyz` says 503 and we go on accepting for this long.
+    pub drain_delay: Duration,
+    /// Then exchanges may finish for this long, and what a reload takes away ends within it.
+    pub drain_timeout: Duration,
 }
 
 /// `trusted_proxies`: whose word on the client's address is taken.
@@ -95,6 +108,32 @@ pub enum Underscores {
 pub struct Admin {
     /// Where it listens; `None` = `"off"`.
     pub address: Option<Address>,
+    /// One more listener, with `/metrics`, `/healthz` and `/readyz` alone; `None` = `"off"`.
+    pub metrics_address: Option<Address>,
+    /// What a caller must show to change something; `None`: such calls are refused, but on a unix socket.
+    pub token: Option<Secret>,
+}
+
+/// A key, token or password: never printed, never logged. White space around it is trimmed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes `bytes`, without the white space around them.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(bytes.trim_ascii().to_vec())
+    }
+
+    /// The secret itself.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 /// `[log]`: what is written about our own doings and about requests.
@@ -102,15 +141,78 @@ pub struct Admin {
 pub struct Log {
     /// A level, or directives in the syntax of `RUST_LOG`; known to be valid.
     pub level: String,
+    /// How our own lines are written.
+    pub format: LogFormat,
     /// Where a line for each request goes.
     pub access: AccessLog,
+    /// How that line is written.
+    pub access_format: AccessFormat,
+    /// The share of requests that get a line, 0 to 1; failures always do.
+    pub access_sample: f64,
+    /// What becomes of a line that the writer has no room for.
+    pub access_overflow: Overflow,
+    /// Fields beside the usual ones.
+    pub access_fields: Vec<AccessField>,
+}
+
+/// How the program's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// Where the access log goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     /// Nowhere.
     Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// That file, opened anew on USR1.
+    File(PathBuf),
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// A JSON object (PRODUCT.md section 10).
+    Json,
+    /// The "combined" format of Apache and nginx.
+    Combined,
+}
+
+/// What becomes of a line of the access log when its writer lags behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// It is dropped and counted.
+    Drop,
+    /// Its exchange waits: no line is lost.
+    Wait,
+}
+
+/// A further field of the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessField {
+    /// `"request:NAME"`: a field of the request; the name as written.
+    Request(String),
+    /// `"response:NAME"`: a field of the response; the name as written.
+    Response(String),
+    /// `"query"`: the query string, without its `?`.
+    Query,
+}
+
+/// `[metrics]`: what of them may be chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Upper bounds of the histograms' buckets, ascending.
+    pub buckets: Vec<Duration>,
+    /// Histograms of each backend; `None` = `"auto"`: up to 1,000 backends.
+    pub backend_histograms: Option<bool>,
 }
 
 /// `[[listener]]`: an address that we accept on, and the bounds of what comes in there.
@@ -148,6 +250,207 @@ pub struct Listener {
     pub max_target_size: usize,
     /// Bytes of a request body; `None` = no limit.
     pub max_body_size: Option<u64>,
+    /// Every request is answered with 308 to https, before any route.
+    pub redirect_to_https: bool,
+}
+
+/// `[[route]]`: which requests, and what becomes of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// In logs and metrics; derived from its match by default. No two are equal.
+    pub name: String,
+    /// Names of the listeners that it is for; empty = all.
+    pub listeners: Vec<String>,
+    /// Hosts, in lower case and without a port; empty = any.
+    pub hosts: Vec<HostMatch>,
+    /// Paths, normalised; empty = any.
+    pub paths: Vec<PathMatch>,
+    /// Methods; empty = any.
+    pub methods: Vec<String>,
+    /// Fields that must match, by name in lower case.
+    pub headers: Vec<(String, Text)>,
+    /// Cookies that must match, by name.
+    pub cookies: Vec<(String, Text)>,
+    /// Parameters of the query that must match, by name, percent-decoded.
+    pub query: Vec<(String, Text)>,
+    /// Networks that the client must be in; empty = any.
+    pub client_ip: Vec<IpNet>,
+    /// What becomes of the request.
+    pub action: Action,
+    /// What becomes of it when the pool cannot answer.
+    pub fallback: Option<Fallback>,
+    /// For the whole exchange up to the response head; `None` = no limit.
+    pub timeout: Option<Duration>,
+    /// Edits of the request's fields.
+    pub request_headers: HeaderRules,
+    /// Edits of the response's fields.
+    pub response_headers: HeaderRules,
+    /// An edit of the path.
+    pub rewrite: Option<Rewrite>,
+    /// Bytes of a request body, beside the listener's bound; `None` = no other limit.
+    pub max_body_size: Option<u64>,
+    /// WebSocket upgrades are allowed.
+    pub upgrade: bool,
+    /// Requests get a line in the access log; failures always do.
+    pub access: bool,
+}
+
+impl Route {
+    /// The route that there is when none is written: everything goes to the one pool.
+    pub fn all_to(pool: &str) -> Self {
+        Self {
+            name: "default".to_owned(),
+            listeners: Vec::new(),
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            methods: Vec::new(),
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            query: Vec::new(),
+            client_ip: Vec::new(),
+            action: Action::Pool(pool.to_owned()),
+            fallback: None,
+            timeout: Some(Duration::from_secs(60)),
+            request_headers: HeaderRules::default(),
+            response_headers: HeaderRules::default(),
+            rewrite: None,
+            max_body_size: None,
+            upgrade: true,
+            access: true,
+        }
+    }
+}
+
+/// A `host` that a route is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostMatch {
+    /// That name.
+    Exact(String),
+    /// `*.example.org`, kept as `.example.org`: one label or more in front.
+    Wildcard(String),
+}
+
+/// A `path` that a route is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// `"/v1"`: that path.
+    Exact(String),
+    /// `"/v1/*"`, kept as `/v1`: that path and what is below it; `"/*"` is kept as the empty text.
+    Below(String),
+    /// `{ prefix = "/v1" }`: whatever begins so, segment boundary or not.
+    Prefix(String),
+    /// `{ regex = "…" }`: found anywhere in the path unless anchored; known to compile.
+    Regex(String),
+}
+
+/// Text that is matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// Equal.
+    Equal(String),
+    /// Begins so.
+    Prefix(String),
+    /// Found by this expression, which is known to compile.
+    Regex(String),
+    /// Is there.
+    Present,
+    /// Is not there.
+    Absent,
+}
+
+/// What becomes of a route's requests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// They go to that pool, which there is.
+    Pool(String),
+    /// They are shared out.
+    Split {
+        /// Pools, which there are, and their shares; the sum is above 0.
+        pools: Vec<(String, u32)>,
+        /// What keeps a user on one side; `None` = chance.
+        by: Option<SplitBy>,
+    },
+    /// They are sent elsewhere.
+    Redirect {
+        /// For `Location`.
+        to: Template,
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+    },
+    /// They are answered.
+    Respond(Respond),
+}
+
+/// What keeps a user on one side of a split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SplitBy {
+    /// The client's address.
+    ClientIp,
+    /// A cookie's value, by its name.
+    Cookie(String),
+    /// A field's value, by its name in lower case.
+    Header(String),
+}
+
+/// An answer of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// Nothing in it = no body.
+    pub body: Template,
+    /// Of the body.
+    pub content_type: String,
+}
+
+/// What becomes of a request whose pool cannot answer: no backend, breaker, queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// It is answered.
+    Respond(Respond),
+    /// It goes to that pool, which there is.
+    Pool(String),
+}
+
+/// Edits of fields. Names are in lower case, none is one of those that frame or that are ours. Done in the order remove, set, add.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// These replace what is there.
+    pub set: Vec<(String, Template)>,
+    /// These come beside what is there.
+    pub add: Vec<(String, Template)>,
+    /// These go.
+    pub remove: Vec<String>,
+}
+
+/// An edit of the path; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// `strip` is taken off at a segment boundary if it is there, then `add` is put in front. Neither ends with `/`.
+    Prefix {
+        /// Taken off.
+        strip: String,
+        /// Put in front.
+        add: String,
+    },
+    /// Every match is replaced; known to compile.
+    Regex {
+        /// What is looked for.
+        regex: String,
+        /// With `$1` or `${name}` for groups.
+        replacement: String,
+    },
+}
+
+/// `[error_pages]`: bodies of our own answers with that status, read when the configuration was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// 400 to 599.
+    pub status: u16,
+    /// For browsers.
+    pub html: Option<Vec<u8>>,
+    /// For the rest.
+    pub json: Option<Vec<u8>>,
 }
 
 /// `[pool.NAME]`: a set of backends with one algorithm.
@@ -175,6 +478,12 @@ pub struct Pool {
     pub tunnel_timeout: Option<Duration>,
     /// Send the client's `Host`; otherwise the backend's address as written.
     pub pass_host: bool,
+    /// What becomes of requests when no backend is healthy.
+    pub when_all_down: WhenAllDown,
+    /// All must pass; empty = `type = "off"`.
+    pub health_checks: Vec<HealthCheck>,
+    /// Further attempts.
+    pub retry: Retry,
 }
 
 /// How a pool chooses one of its backends.
@@ -182,6 +491,122 @@ pub struct Pool {
 pub enum Algorithm {
     /// In turn, by weight, smoothly.
     RoundRobin,
+    /// Any, by weight.
+    Random,
+    /// The one with less in flight of two random ones.
+    PowerOfTwoChoices,
+    /// The one with the least in flight, by weight.
+    LeastConnections,
+}
+
+/// What becomes of requests when no backend of the pool is healthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// 503.
+    Reject,
+    /// Every backend that is not drained is tried, as if it were healthy.
+    TryAny,
+}
+
+/// `health_check`: how it is found out whether a backend can serve.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthCheck {
+    /// What is tried.
+    pub probe: Probe,
+    /// Where; 0 = the backend's own port.
+    pub port: u16,
+    /// The time between checks, give or take a tenth.
+    pub interval: Duration,
+    /// The same while the backend is not healthy, or changing.
+    pub interval_down: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// Passes in a row that make a backend healthy.
+    pub healthy_threshold: u32,
+    /// Failures in a row that make it unhealthy.
+    pub unhealthy_threshold: u32,
+    /// Until the first verdict it counts as healthy.
+    pub initially_up: bool,
+}
+
+impl HealthCheck {
+    /// What there is when none is written.
+    pub fn tcp() -> Self {
+        Self {
+            probe: Probe::Tcp,
+            port: 0,
+            interval: Duration::from_secs(10),
+            interval_down: Duration::from_secs(2),
+            timeout: Duration::from_secs(5),
+            healthy_threshold: 2,
+            unhealthy_threshold: 3,
+            initially_up: true,
+        }
+    }
+}
+
+/// What a check tries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Probe {
+    /// A connection is accepted.
+    Tcp,
+    /// A request is answered as expected.
+    Http(Box<HttpProbe>),
+}
+
+/// A check by HTTP/1.1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpProbe {
+    /// Path and query.
+    pub path: String,
+    /// GET by default.
+    pub method: String,
+    /// Sent with its length.
+    pub body: Option<String>,
+    /// For `Host`; `None` = the backend's address.
+    pub host: Option<String>,
+    /// Further fields.
+    pub headers: Vec<(String, String)>,
+    /// The connection is kept for the next check.
+    pub reuse: bool,
+    /// Statuses that pass, as inclusive ranges.
+    pub expect_status: Vec<(u16, u16)>,
+    /// What the body must hold.
+    pub expect_body: Option<BodyMatch>,
+    /// Values that must stand at these dotted places of a JSON body; strings, numbers and booleans as JSON text.
+    pub expect_json: Vec<(String, serde_json::Value)>,
+}
+
+/// What a body must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyMatch {
+    /// That text.
+    Contains(String),
+    /// A match of that expression, which is known to compile.
+    Regex(String),
+}
+
+/// `retry`: further attempts at a request that can be sent again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// After the first.
+    pub attempts: u32,
+    /// After a connection that could not be made.
+    pub on_connect: bool,
+    /// After one that died before a byte of the response.
+    pub on_reset: bool,
+    /// After a response that did not come in time.
+    pub on_timeout: bool,
+    /// The first retry waits up to this, each further one up to twice as long.
+    pub backoff_base: Duration,
+    /// None waits longer.
+    pub backoff_max: Duration,
+    /// Retries, as a share of the pool's requests of the last 10 s.
+    pub budget: f64,
+    /// Retries in 10 s that are always allowed.
+    pub budget_floor: u32,
+    /// Bytes of a body that are kept for being sent again.
+    pub buffer: usize,
 }
 
 /// One address that we call.
@@ -193,6 +618,8 @@ pub struct Backend {
     pub name: String,
     /// Its share, 0 to 1000, beside the others' weights.
     pub weight: u32,
+    /// Used only while no other backend can be.
+    pub backup: bool,
 }
 
 /// `keepalive`: connections to a backend that are kept for the next request.
@@ -204,6 +631,22 @@ pub struct Keepalive {
     pub idle_timeout: Option<Duration>,
     /// Requests on one connection before it is closed; `None` = no limit.
     pub max_requests: Option<u64>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            on_connect: true,
+            on_reset: true,
+            on_timeout: true,
+            backoff_base: Duration::from_millis(25),
+            backoff_max: Duration::from_millis(250),
+            budget: 0.2,
+            budget_floor: 10,
+            buffer: 64 * 1024,
+        }
+    }
 }
 
 impl Config {

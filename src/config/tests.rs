@@ -67,7 +67,7 @@ fn bad_tables_are_explained() {
 #[test]
 fn the_minimal_file_is_valid_and_every_default_is_the_products() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml");
-    let Config { server, admin, log, listeners, pools } = Config::load(&path).unwrap();
+    let Config { server, admin, log, metrics, listeners, routes, pools, error_pages } = Config::load(&path).unwrap();
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     assert!(!server.name.is_empty());
     let expected = Server {
@@ -78,10 +78,15 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         name: server.name.clone(),
         forwarded: false,
         max_connections: None,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(30),
     };
     assert_eq!(server, expected);
-    assert_eq!(admin, Admin { address: Some(Address::Tcp("127.0.0.1:9900".parse().unwrap())) });
-    assert_eq!(log, Log { level: "info".into(), access: AccessLog::Off });
+    let address = Some(Address::Tcp("127.0.0.1:9900".parse().unwrap()));
+    assert_eq!(admin, Admin { address, metrics_address: None, token: None });
+    assert_eq!((metrics.buckets.len(), metrics.backend_histograms), (13, None));
+    assert_eq!((routes, error_pages), (vec![Route::all_to("web")], vec![]));
+    assert_eq!((log.level.as_str(), log.access), ("info", AccessLog::Off));
     let expected = Listener {
         name: "0.0.0.0:8080".into(),
         address: Address::Tcp("0.0.0.0:8080".parse().unwrap()),
@@ -99,10 +104,15 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         max_headers: 128,
         max_target_size: 8 * 1024,
         max_body_size: None,
+        redirect_to_https: false,
     };
     assert_eq!(listeners, [expected]);
-    let backend =
-        |address: &str| Backend { address: Address::Tcp(address.parse().unwrap()), name: address.into(), weight: 1 };
+    let backend = |address: &str| Backend {
+        address: Address::Tcp(address.parse().unwrap()),
+        name: address.into(),
+        weight: 1,
+        backup: false,
+    };
     let expected = Pool {
         name: "web".into(),
         algorithm: Algorithm::RoundRobin,
@@ -115,6 +125,9 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         body_timeout: seconds(60),
         tunnel_timeout: seconds(3600),
         pass_host: true,
+        when_all_down: WhenAllDown::Reject,
+        health_checks: vec![HealthCheck::tcp()],
+        retry: Retry::default(),
     };
     assert_eq!(pools, [expected]);
 }
@@ -145,6 +158,7 @@ fn every_key_of_a_listener_is_read() {
         max_headers: 64,
         max_target_size: 4096,
         max_body_size: Some(10 << 20),
+        redirect_to_https: false,
     };
     assert_eq!(read, expected);
 }
@@ -161,8 +175,13 @@ fn every_key_of_a_pool_is_read() {
         name: "api".into(),
         algorithm: Algorithm::RoundRobin,
         backends: vec![
-            Backend { address: Address::Tcp("[::1]:80".parse().unwrap()), name: "b".into(), weight: 0 },
-            Backend { address: Address::Unix("/run/app.sock".into()), name: "unix:/run/app.sock".into(), weight: 1 },
+            Backend { address: Address::Tcp("[::1]:80".parse().unwrap()), name: "b".into(), weight: 0, backup: false },
+            Backend {
+                address: Address::Unix("/run/app.sock".into()),
+                name: "unix:/run/app.sock".into(),
+                weight: 1,
+                backup: false,
+            },
         ],
         keepalive: Keepalive { max_idle: 0, idle_timeout: None, max_requests: Some(9) },
         max_connections: Some(7),
@@ -172,6 +191,9 @@ fn every_key_of_a_pool_is_read() {
         body_timeout: None,
         tunnel_timeout: None,
         pass_host: false,
+        when_all_down: WhenAllDown::Reject,
+        health_checks: vec![HealthCheck::tcp()],
+        retry: Retry::default(),
     };
     assert_eq!(read, expected);
 }
@@ -191,6 +213,8 @@ fn every_key_of_the_process_is_read() {
         name: "lb-1".into(),
         forwarded: true,
         max_connections: Some(50),
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(30),
     };
     assert_eq!(read, expected);
     assert_eq!(server("trusted_proxies = \"192.0.2.0/24\"").trusted_proxies.nets.len(), 1);

@@ -159,6 +159,7 @@ impl Pool {
         let backends: Vec<_> = pool.backends.iter().zip(ids).map(backend).collect();
         let own = match pool.algorithm {
             config::Algorithm::RoundRobin => Algorithm::RoundRobin,
+            _ => unreachable!("no other is read"),
         };
         // Processes that start together must not all begin with the first backend.
         let cursor = Arc::new(AtomicUsize::new(getrandom::u32().unwrap_or(0) as usize));

@@ -1,5 +1,6 @@
 //! One backend: who it is, and what all workers share of it. Settings live in the plan.
 
+use super::Health;
 use crate::{
     balance::Load,
     config::Address,
@@ -25,6 +26,8 @@ pub struct Backend {
     pub weight: u32,
     /// What it carries now.
     pub load: Arc<Load>,
+    /// What checks have found out.
+    pub health: Health,
     connections: AtomicUsize,
     /// Connections of the process to all backends.
     process: Arc<Budget>,
@@ -38,7 +41,17 @@ impl Backend {
             // RFC 9110 section 7.2 wants a host; a path is none.
             Address::Unix(_) => "localhost".into(),
         };
-        Self { id, name, address, host, weight, load: Arc::default(), connections: AtomicUsize::new(0), process }
+        Self {
+            id,
+            name,
+            address,
+            host,
+            weight,
+            load: Arc::default(),
+            health: Health::default(),
+            connections: AtomicUsize::new(0),
+            process,
+        }
     }
 
     /// Open connections of all workers, idle ones included.

@@ -70,6 +70,7 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
         max_headers: section.read("max_headers", 128, values::count(1..=1024)),
         max_target_size: target,
         max_body_size: section.read("max_body_size", None, values::size_limit),
+        redirect_to_https: false,
     };
     let written = written?;
     fits(&section, &written.address, ipv6_only, defer_accept);

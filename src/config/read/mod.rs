@@ -8,7 +8,7 @@ mod process;
 
 use toml::{Spanned, de::DeTable};
 
-use super::{Address, Config, keys, report::Report, section::Field, section::Section};
+use super::{Address, Config, Route, keys, report::Report, section::Field, section::Section};
 
 /// The whole file; `None` if a part is missing, which has then been reported.
 pub(super) fn document<'a>(table: &'a Spanned<DeTable<'a>>, report: &'a Report) -> Option<Config> {
@@ -18,7 +18,10 @@ pub(super) fn document<'a>(table: &'a Spanned<DeTable<'a>>, report: &'a Report) 
     let log = process::log(&document);
     let listeners = listener::listeners(&document, &admin, admin_field.as_ref());
     let pools = pool::pools(&document);
-    Some(Config { server, admin, log, listeners: listeners?, pools: pools? })
+    let metrics = process::metrics(&document);
+    let (listeners, pools) = (listeners?, pools?);
+    let routes = pools.first().map(|pool| Route::all_to(&pool.name)).into_iter().collect();
+    Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages: Vec::new() })
 }
 
 /// An address, its text, and the field that it stands in.

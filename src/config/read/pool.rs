@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        Algorithm, Backend, Keepalive, Pool, address, keys,
+        Algorithm, Backend, HealthCheck, Keepalive, Pool, Retry, WhenAllDown, address, keys,
         report::Wrong,
         section::{Field, Section},
         units::quoted,
@@ -98,6 +98,9 @@ fn pool(name: &str, field: &Field<'_>) -> Option<Pool> {
         body_timeout: section.read("body_timeout", seconds(60), values::timeout),
         tunnel_timeout: section.read("tunnel_timeout", seconds(3600), values::timeout),
         pass_host: section.read("pass_host", true, values::flag),
+        when_all_down: WhenAllDown::Reject,
+        health_checks: vec![HealthCheck::tcp()],
+        retry: Retry::default(),
     };
     Some(Pool { backends: backends?, ..pool })
 }
@@ -175,7 +178,7 @@ fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
         DeValue::Table(_) => {}
         DeValue::String(_) | DeValue::Integer(_) => {
             let Written { address, text, field } = Written::new(field.read(address::call)?, field.clone());
-            let backend = Backend { address, name: text, weight: 1 };
+            let backend = Backend { address, name: text, weight: 1, backup: false };
             return Some(Entry { backend, name: field.clone(), address: field });
         }
         value => {
@@ -194,6 +197,6 @@ fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
     };
     let Written { address, text, field } = Written::new(address_field.read(address::call)?, address_field);
     let weight = u32::try_from(weight).expect("at most 1000");
-    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight };
+    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight, backup: false };
     Some(Entry { backend, name: name_field.unwrap_or_else(|| field.clone()), address: field })
 }

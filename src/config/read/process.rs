@@ -1,12 +1,16 @@
 //! `[server]`, `[admin]`, `[log]`: what may stand once, and concerns the whole process.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::super::{
-    AccessLog, Address, Admin, Log, Server, Trusted, Underscores, address, keys,
+    AccessFormat, AccessLog, Address, Admin, Log, LogFormat, Metrics, Overflow, Server, Trusted, Underscores, address,
+    keys,
     keys::nearest,
     report::Wrong,
     section::{Field, Section},
@@ -30,6 +34,8 @@ pub(super) fn server(document: &Section<'_>) -> Server {
         name: host_name(),
         forwarded: false,
         max_connections: None,
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(30),
     };
     let Some(section) = document.section("server", &keys::SERVER) else { return server };
     let underscores = &[("drop", Underscores::Drop), ("allow", Underscores::Allow), ("reject", Underscores::Reject)];
@@ -47,22 +53,37 @@ pub(super) fn server(document: &Section<'_>) -> Server {
 
 /// `[admin]`, or its defaults; and the field of its address where the file has one.
 pub(super) fn admin<'a>(document: &Section<'a>) -> (Admin, Option<Field<'a>>) {
-    let default = Admin { address: Some(Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)))) };
+    let address = Some(Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900))));
+    let default = Admin { address, metrics_address: None, token: None };
     let Some(section) = document.section("admin", &keys::ADMIN) else { return (default, None) };
-    let address = section.read("address", default.address, |field| match field.value().as_str() {
+    let address = section.read("address", default.address.clone(), |field| match field.value().as_str() {
         Some("off") => Ok(None),
         _ => address::listen(field).map(Some),
     });
-    (Admin { address }, section.field("address"))
+    (Admin { address, ..default }, section.field("address"))
 }
 
 /// `[log]`, or its defaults.
 pub(super) fn log(document: &Section<'_>) -> Log {
-    let mut log = Log { level: "info".into(), access: AccessLog::Off };
+    let mut log = Log {
+        level: "info".into(),
+        format: LogFormat::Text,
+        access: AccessLog::Off,
+        access_format: AccessFormat::Json,
+        access_sample: 1.0,
+        access_overflow: Overflow::Drop,
+        access_fields: Vec::new(),
+    };
     let Some(section) = document.section("log", &keys::LOG) else { return log };
     log.level = section.read("level", log.level, level);
     log.access = section.read("access", log.access, access);
     log
+}
+
+/// `[metrics]`, or its defaults.
+pub(super) fn metrics(_document: &Section<'_>) -> Metrics {
+    const BUCKETS: [u64; 13] = [1, 5, 10, 25, 50, 100, 200, 300, 500, 1000, 2500, 5000, 10_000];
+    Metrics { buckets: BUCKETS.map(Duration::from_millis).to_vec(), backend_histograms: None }
 }
 
 fn trusted(section: &Section<'_>) -> Trusted {

@@ -1,0 +1,80 @@
+//! What active checks have found out about one backend. Written by control's checks, read by control and scrapes.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// The outcome so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It can serve; `None` until enough checks have said so or not.
+    pub up: Option<bool>,
+    /// Why it cannot, in a few words without an address: `connection refused`, `status 503`. Empty while it can.
+    pub reason: String,
+    /// When `up` last changed.
+    pub since: SystemTime,
+}
+
+/// What checks have found out.
+#[derive(Debug)]
+pub struct Health {
+    verdict: Mutex<Verdict>,
+    passed: AtomicU64,
+    failed: AtomicU64,
+    /// Of the last check, in microseconds.
+    duration: AtomicU64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let verdict = Verdict { up: None, reason: String::new(), since: SystemTime::now() };
+        Self {
+            verdict: Mutex::new(verdict),
+            passed: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            duration: AtomicU64::default(),
+        }
+    }
+}
+
+impl Health {
+    /// What is known now.
+    pub fn verdict(&self) -> Verdict {
+        self.lock().clone()
+    }
+
+    /// It is known to be up or down from now on; `None`: nothing is known any more. True if that is news.
+    pub fn judge(&self, up: Option<bool>, reason: &str) -> bool {
+        let mut verdict = self.lock();
+        let news = verdict.up != up;
+        if news {
+            verdict.since = SystemTime::now();
+        }
+        verdict.up = up;
+        if verdict.reason != reason {
+            reason.clone_into(&mut verdict.reason);
+        }
+        news
+    }
+
+    /// One check has ended.
+    pub fn checked(&self, passed: bool, duration: Duration) {
+        let count = if passed { &self.passed } else { &self.failed };
+        count.fetch_add(1, Relaxed);
+        self.duration.store(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// How many checks have passed and failed, and how long the last one took.
+    pub fn checks(&self) -> (u64, u64, Duration) {
+        let duration = Duration::from_micros(self.duration.load(Relaxed));
+        (self.passed.load(Relaxed), self.failed.load(Relaxed), duration)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Verdict> {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
