@@ -1,15 +1,13 @@
 //! A balancer of your own: the first backend while it has fewer than two requests, then the next, and so on.
 //!
-//! ```text
-//! cargo run --example custom_balancer                 # in front of two built-in backends
-//! cargo run --example custom_balancer -- FILE.toml    # for each pool of your configuration
-//! ```
+//! `cargo run --example custom_balancer` puts it in front of two built-in backends; with `-- FILE.toml` it serves each
+//! pool of your configuration.
 
 use evenkeel::balance::{Algorithm, Balancer, Member, Pick, Picked};
 use evenkeel::{config::Config, runtime::Server};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::{error::Error, path::Path, thread, time::Duration};
+use std::{env, error::Error, fs, path::Path, thread, time::Duration};
 
 const FILL: u32 = 2; // requests that a backend takes before the next one is called
 const CONFIG: &str = "admin.address = 'off'\nlistener.address = '127.0.0.1:0'\npool.web.backends = ['A', 'B']";
@@ -26,14 +24,14 @@ impl Balancer for FirstWithRoom {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (text, name) = match std::env::args().nth(1) {
-        Some(path) => (std::fs::read_to_string(&path)?, path),
+    let (text, name) = match env::args().nth(1) {
+        Some(path) => (fs::read_to_string(&path)?, path),
         None => (CONFIG.replace("A", &backend("a")?).replace("B", &backend("b")?), "built in".to_string()),
     };
     let config = Config::parse(&text, Path::new(&name)).map_err(|problems| problems.to_string())?;
-    let first_with_room = Algorithm::Custom(|members| Box::new(FirstWithRoom(members.to_vec())));
-    let server = Server::builder().algorithm(first_with_room).start(&config)?;
-    let addresses = config.listeners.iter().filter_map(|listener| server.address(&listener.name));
+    let algorithm = Algorithm::Custom(|members| Box::new(FirstWithRoom(members.to_vec())));
+    let server = Server::builder().algorithm(algorithm).start(&config)?;
+    let addresses = config.listeners.iter().flat_map(|listener| server.address(&listener.name));
     addresses.for_each(|address| println!("curl http://{address}/"));
     thread::sleep(Duration::MAX); // until Ctrl-C
     Ok(())
