@@ -43,15 +43,28 @@ fn heads(criterion: &mut Criterion) {
     });
 }
 
+/// A quarter of the members is busy, and each pick has random bits of its own.
 fn picks(criterion: &mut Criterion) {
-    for count in [3u32, 10, 10_000] {
-        let members: Vec<Member> =
-            (0..count).map(|id| Member { id, weight: 1 + id % 5, load: Arc::default() }).collect();
-        let balancer = balance::build(Algorithm::RoundRobin, &members, &Arc::default());
-        let tried = Tried::default();
-        criterion.bench_function(&format!("pick/round_robin/{count}"), |bencher| {
-            bencher.iter(|| balancer.pick(black_box(&Pick { key: 0, worker: 0, random: 0, tried: &tried })));
-        });
+    let algorithms = [
+        ("round_robin", Algorithm::RoundRobin),
+        ("random", Algorithm::Random),
+        ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
+        ("least_connections", Algorithm::LeastConnections),
+    ];
+    for (name, algorithm) in algorithms {
+        for count in [3u32, 10, 32, 10_000] {
+            let members: Vec<Member> =
+                (0..count).map(|id| Member { id, weight: 1 + id % 5, load: Arc::default() }).collect();
+            members.iter().step_by(4).for_each(|member| member.load.begin());
+            let balancer = balance::build(algorithm, &members, &Arc::default());
+            let (tried, mut random) = (Tried::default(), 0u64);
+            criterion.bench_function(&format!("pick/{name}/{count}"), |bencher| {
+                bencher.iter(|| {
+                    random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    balancer.pick(black_box(&Pick { key: 0, worker: 0, random, tried: &tried }))
+                });
+            });
+        }
     }
 }
 

@@ -2,8 +2,14 @@
 //!
 //! To add an algorithm: one file, one variant of [`Algorithm`], one arm of [`build`], and the shared suite runs on it.
 
+mod burdens;
+mod dice;
+mod least_connections;
 mod load;
+mod power_of_two_choices;
+mod random;
 mod round_robin;
+mod shares;
 #[cfg(test)]
 mod testing;
 
@@ -46,6 +52,7 @@ pub struct Pick<'a> {
 pub struct Tried {
     first: [u32; INLINE],
     len: usize,
+    /// In order.
     more: Vec<u32>,
 }
 
@@ -54,14 +61,20 @@ impl Tried {
     pub fn add(&mut self, id: u32) {
         match self.first.get_mut(self.len) {
             Some(free) => *free = id,
-            None => self.more.push(id),
+            // Sorted: a pool of thousands may have been tried.
+            None => self.more.insert(self.more.partition_point(|&other| other < id), id),
         }
         self.len += 1;
     }
 
     /// `id` has been tried.
     pub fn has(&self, id: u32) -> bool {
-        self.first[..self.len.min(INLINE)].contains(&id) || self.more.contains(&id)
+        self.first[..self.len.min(INLINE)].contains(&id) || self.more.binary_search(&id).is_ok()
+    }
+
+    /// Nobody has been tried.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 
@@ -72,6 +85,12 @@ pub enum Picked {
     Member(usize),
     /// There is nobody who was not tried.
     Exhausted,
+}
+
+impl From<Option<usize>> for Picked {
+    fn from(place: Option<usize>) -> Self {
+        place.map_or(Self::Exhausted, Self::Member)
+    }
 }
 
 /// An algorithm over one immutable list of members; dropped with its table.
@@ -85,7 +104,13 @@ pub trait Balancer: fmt::Debug + Send + Sync {
 pub enum Algorithm {
     /// In turn, by weight, smoothly.
     RoundRobin,
-    /// One from outside the crate, given to the builder that `examples/embed` shows.
+    /// Any, by weight.
+    Random,
+    /// The one that carries less of two random ones.
+    PowerOfTwoChoices,
+    /// The one that carries least for its weight; of 8 random ones where there are more than 32.
+    LeastConnections,
+    /// One from outside the crate, given to the builder as `examples/custom_balancer.rs` shows.
     Custom(fn(&[Member]) -> Box<dyn Balancer>),
 }
 
@@ -93,6 +118,27 @@ pub enum Algorithm {
 pub fn build(algorithm: Algorithm, members: &[Member], cursor: &Arc<AtomicUsize>) -> Box<dyn Balancer> {
     match algorithm {
         Algorithm::RoundRobin => Box::new(round_robin::RoundRobin::new(members, Arc::clone(cursor))),
+        Algorithm::Random => Box::new(random::Random::new(members)),
+        Algorithm::PowerOfTwoChoices => Box::new(power_of_two_choices::PowerOfTwoChoices::new(members)),
+        Algorithm::LeastConnections => Box::new(least_connections::LeastConnections::new(members)),
         Algorithm::Custom(build) => build(members),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_were_tried_are_remembered() {
+        let mut tried = Tried::default();
+        assert!(tried.is_empty());
+        let ids = || (0..40u32).map(|n| n * 7 % 41 * 1000);
+        for (count, id) in ids().enumerate() {
+            assert!(!tried.has(id), "{id} was not tried");
+            tried.add(id);
+            assert!(ids().take(count + 1).all(|id| tried.has(id)));
+        }
+        assert!(!tried.is_empty() && !tried.has(1));
     }
 }

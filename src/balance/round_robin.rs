@@ -12,6 +12,9 @@ use std::sync::{
 /// The longest order that is laid out. Weights whose sum is larger, after what they share is taken out, are scaled down.
 const MAX_ORDER: usize = 16 * 1024;
 
+/// The most that laying out an order may take, in looks at a member: control does it at each change of the table.
+const MAX_LOOKS: usize = 1 << 20;
+
 /// An order of members, walked by all workers with one cursor.
 #[derive(Debug)]
 pub(super) struct RoundRobin {
@@ -45,6 +48,9 @@ fn lay_out(members: &[Member]) -> Box<[(u32, u32)]> {
     if weights.iter().all(|&weight| weight == 1) {
         return members.iter().zip(0..).map(|(member, place)| (place, member.id)).collect();
     }
+    if members.len().saturating_mul(sum as usize) > MAX_LOOKS {
+        return spread(&weights).map(|place| (place as u32, members[place].id)).collect();
+    }
     let mut credit = vec![0; members.len()];
     let step = |_| {
         credit.iter_mut().zip(&weights).for_each(|(credit, weight)| *credit += weight);
@@ -54,6 +60,15 @@ fn lay_out(members: &[Member]) -> Box<[(u32, u32)]> {
         (best as u32, members[best].id)
     };
     (0..sum).map(step).collect()
+}
+
+/// An order for many members that needs no look at all of them at each step: turn k of a weight w stands at (k + 1/2) / w
+/// of the order.
+fn spread(weights: &[i64]) -> impl Iterator<Item = usize> {
+    let turns = |(place, &weight): (usize, &i64)| (0..weight).map(move |turn| (((2 * turn + 1) << 40) / weight, place));
+    let mut order: Vec<(i64, usize)> = weights.iter().enumerate().flat_map(turns).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, place)| place)
 }
 
 /// Weights without their common divisor, and small enough that the order stays bounded. Nobody is scaled to nothing.
@@ -86,6 +101,12 @@ mod tests {
         let balancer = RoundRobin::new(&testing::members(&[5, 1, 1]), Arc::default());
         let order: String = balancer.order.iter().map(|&(place, _)| char::from(b'a' + place as u8)).collect();
         assert_eq!(order, "aabacaa");
+    }
+
+    #[test]
+    fn the_order_of_many_is_even_too() {
+        let order: Vec<usize> = spread(&[4, 2, 1, 1]).collect();
+        assert_eq!(order, [0, 1, 0, 2, 3, 0, 1, 0]);
     }
 
     #[test]

@@ -32,6 +32,50 @@ impl Listening {
     }
 }
 
+/// A socket that listens already: the service manager's, or another process's.
+#[derive(Debug)]
+pub enum Passed {
+    /// With an IP address and a port.
+    Tcp(TcpListener),
+    /// With a path.
+    Unix(UnixListener),
+}
+
+impl Passed {
+    /// Where it listens; `None` for a unix socket without a path.
+    pub fn address(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok().map(Address::Tcp),
+            Self::Unix(socket) => Some(Address::Unix(socket.local_addr().ok()?.as_pathname()?.to_path_buf())),
+        }
+    }
+}
+
+/// The sockets of `listener`, made of one that listens already instead of being bound. All of `workers` wait on the same
+/// TCP socket: more sockets could share its address only if whoever bound it had asked for that.
+///
+/// # Errors
+/// The kernel refuses a copy, or one of the listener's settings.
+pub fn adopt(listener: &Listener, socket: Passed, workers: usize) -> io::Result<Listening> {
+    match socket {
+        Passed::Unix(socket) => {
+            socket.set_nonblocking(true)?;
+            Ok(Listening::Unix(socket))
+        }
+        Passed::Tcp(socket) => {
+            let socket = Socket::from(socket);
+            socket.set_nonblocking(true)?;
+            defer(listener, &socket)?;
+            // A second listen(2) sets the backlog anew and loses nothing.
+            socket.listen(backlog(listener))?;
+            let copies = (1..workers).map(|_| socket.try_clone().map(TcpListener::from));
+            let mut sockets = copies.collect::<io::Result<Vec<_>>>()?;
+            sockets.push(TcpListener::from(socket));
+            Ok(Listening::Tcp(sockets))
+        }
+    }
+}
+
 /// Binds `listener` once for each of `workers`.
 ///
 /// # Errors
@@ -46,7 +90,7 @@ pub fn bind(listener: &Listener, workers: usize) -> io::Result<Listening> {
             drop(probe);
             let sockets = (0..workers).map(|_| {
                 let socket = socket_shared(listener, address)?;
-                socket.listen(i32::try_from(listener.backlog).unwrap_or(i32::MAX))?;
+                socket.listen(backlog(listener))?;
                 Ok(TcpListener::from(socket))
             });
             sockets.collect::<io::Result<Vec<_>>>().map(Listening::Tcp)
@@ -64,11 +108,20 @@ fn socket_shared(listener: &Listener, address: SocketAddr) -> io::Result<Socket>
     let socket = open(listener, address)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
-    if listener.defer_accept {
-        let seconds = listener.header_timeout.map_or(DEFER_SECONDS, |time| time.as_secs().clamp(1, 3600) as i32);
-        sys::defer_accept(&socket, seconds)?;
-    }
+    defer(listener, &socket)?;
     Ok(socket)
+}
+
+fn defer(listener: &Listener, socket: &Socket) -> io::Result<()> {
+    if !listener.defer_accept {
+        return Ok(());
+    }
+    let seconds = listener.header_timeout.map_or(DEFER_SECONDS, |time| time.as_secs().clamp(1, 3600) as i32);
+    sys::defer_accept(socket, seconds)
+}
+
+fn backlog(listener: &Listener) -> i32 {
+    i32::try_from(listener.backlog).unwrap_or(i32::MAX)
 }
 
 fn open(listener: &Listener, address: SocketAddr) -> io::Result<Socket> {

@@ -14,7 +14,7 @@ pub use accept::{Accepted, accept_ready};
 pub use budget::{Budget, Permit};
 pub use buf::{Buf, Buffers, LARGE, SMALL};
 pub use connect::connect;
-pub use listen::{Listening, bind, bind_unix};
+pub use listen::{Listening, Passed, adopt, bind, bind_unix};
 pub use pipe::{Pipe, Splice};
 pub use stream::{Peer, Stream};
 pub use sys::watch;

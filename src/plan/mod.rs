@@ -159,7 +159,9 @@ impl Pool {
         let backends: Vec<_> = pool.backends.iter().zip(ids).map(backend).collect();
         let own = match pool.algorithm {
             config::Algorithm::RoundRobin => Algorithm::RoundRobin,
-            _ => unreachable!("no other is read"),
+            config::Algorithm::Random => Algorithm::Random,
+            config::Algorithm::PowerOfTwoChoices => Algorithm::PowerOfTwoChoices,
+            config::Algorithm::LeastConnections => Algorithm::LeastConnections,
         };
         // Processes that start together must not all begin with the first backend.
         let cursor = Arc::new(AtomicUsize::new(getrandom::u32().unwrap_or(0) as usize));
@@ -176,7 +178,8 @@ impl Pool {
             pass_host: pool.pass_host,
             tls: None,
         };
-        let table = Table::new(algorithm.unwrap_or(own), &backends, &cursor);
+        let weighted: Vec<_> = backends.iter().map(|backend| (Arc::clone(backend), backend.weight)).collect();
+        let table = Table::new(algorithm.unwrap_or(own), &weighted, &cursor);
         Self { name: pool.name.clone(), table, backends, settings }
     }
 }

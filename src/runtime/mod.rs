@@ -2,6 +2,8 @@
 
 mod accept;
 mod control;
+#[cfg_attr(not(test), expect(dead_code, reason = "start, reload and drain call it when they are built on control"))]
+mod systemd;
 mod worker;
 
 use crate::{

@@ -1,0 +1,24 @@
+//! The random bits of one pick. Hot path.
+
+/// Random numbers out of the bits that a pick brings, by splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+#[derive(Debug)]
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn new(random: u64) -> Self {
+        Self(random)
+    }
+
+    /// 64 random bits.
+    pub(super) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, without a division (Lemire 2019); 0 if `end` is 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.roll()) * u128::from(end)) >> 64) as u64
+    }
+}
