@@ -162,11 +162,15 @@ impl Default for Head {
 impl Head {
     /// Empties the head and keeps its memory.
     pub fn clear(&mut self) {
+        self.start = Start::Response(200, Span::default());
+        self.version = Version::Http11;
+        if self.buf.is_empty() {
+            // Nothing points anywhere.
+            return;
+        }
         self.buf.clear();
         self.fields.clear();
         self.known = [0; Name::COUNT];
-        self.start = Start::Response(200, Span::default());
-        self.version = Version::Http11;
         self.target = Target::default();
         self.received = Target::default();
     }

@@ -48,6 +48,11 @@ impl Buf {
         self.start == self.end
     }
 
+    /// It is more than a placeholder.
+    pub fn has_memory(&self) -> bool {
+        !self.data.is_empty()
+    }
+
     /// The free room behind the bytes that are held.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.data[self.end..]
@@ -72,6 +77,9 @@ impl Buf {
 
     /// Moves what is held to the front and makes room for at least `more` bytes.
     pub fn reserve(&mut self, more: usize) {
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
         if self.data.len() - self.end >= more {
             return;
         }

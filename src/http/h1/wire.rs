@@ -160,7 +160,11 @@ impl Wire {
             if !self.io.may_read() {
                 ready!(self.io.poll_read_ready(cx))?;
             }
-            self.spares.buffers.give(std::mem::replace(carry, self.spares.buffers.small()));
+            if carry.has_memory() {
+                carry.reserve(SMALL);
+            } else {
+                *carry = self.spares.buffers.small();
+            }
         } else if carry.room().is_empty() {
             carry.reserve(SMALL);
         }
@@ -304,12 +308,30 @@ impl Inbound {
             // Half of that line, perhaps.
             return Ok(None);
         }
+        if self.scanned == 0
+            && let Some((target, end)) = parse::whole_request(self.carry.bytes(), head, limits.max_fields)
+            && end <= limits.max_size
+        {
+            return self.request_read(target, end, head, limits, spares);
+        }
         let end = parse::head_end(self.carry.bytes(), &mut self.scanned)?;
         let Some(end) = end else { return self.unfinished(limits) };
         if end > limits.max_size {
             return Err(self.too_large(limits));
         }
         let target = parse::request(&self.carry.bytes()[..end], head, limits.max_fields)?;
+        self.request_read(target, end, head, limits, spares)
+    }
+
+    /// A request head was read, up to `end`.
+    fn request_read(
+        &mut self,
+        target: Span,
+        end: usize,
+        head: &Head,
+        limits: &HeadLimits,
+        spares: &Spares,
+    ) -> Result<Option<Span>, Reject> {
         if head.method_text().len() > MAX_METHOD {
             return Err(Reject { kind: Kind::BadRequest, why: "the method is too long" });
         }
@@ -321,6 +343,13 @@ impl Inbound {
     }
 
     fn response(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<bool, Reject> {
+        if self.scanned == 0
+            && let Some(end) = parse::whole_response(self.carry.bytes(), head, limits.max_fields)
+            && end <= limits.max_size
+        {
+            self.used(end, spares);
+            return Ok(true);
+        }
         let as_response = |reject: Reject| Reject { kind: Kind::BadResponse, ..reject };
         let end = parse::head_end(self.carry.bytes(), &mut self.scanned).map_err(as_response)?;
         if end.unwrap_or(self.carry.len()) > limits.max_size {
