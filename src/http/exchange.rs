@@ -66,8 +66,8 @@ pub struct Client {
     closing: Cell<bool>,
     /// Wakes it while it waits for a request.
     waker: RefCell<Option<Waker>>,
-    /// The forwarding fields that are the same for all its requests, made with the first one.
-    pub lines: OnceCell<Lines>,
+    /// The forwarding fields that are the same for all its requests of one version, made with the first one.
+    pub lines: OnceCell<(Version, Lines)>,
 }
 
 impl Client {

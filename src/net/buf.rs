@@ -70,6 +70,14 @@ impl Buf {
         self.start += n;
     }
 
+    /// Puts `bytes` in front of what is held, if there is room. True if it did.
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(bytes.len()) else { return false };
+        self.data[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+
     /// Keeps only the first `n` bytes.
     pub fn truncate(&mut self, n: usize) {
         self.end = self.end.min(self.start + n);
@@ -161,6 +169,9 @@ mod tests {
         assert_eq!(buf.bytes(), b"efghijkl");
         buf.truncate(3);
         assert_eq!(buf.bytes(), b"efg");
+        buf.consume(2);
+        assert!(buf.prepend(b"xy") && !buf.prepend(b"z"));
+        assert_eq!(buf.bytes(), b"xyg");
     }
 
     #[test]

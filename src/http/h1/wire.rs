@@ -3,7 +3,7 @@
 //!
 //! Both sides are read alike: a request's body from the client, a response's from the backend.
 
-use super::{chunked::Chunked, parse};
+use super::{Writer, chunked::Chunked, parse};
 use crate::{
     error::Kind,
     http::{
@@ -276,6 +276,20 @@ impl Wire {
         }
     }
 
+    /// Stages the whole body in `to`, if it is short, of known length, and here already: the usual case, without pieces
+    /// and turns. True if it did.
+    pub fn pass_short(&self, to: &mut Writer<'_>) -> bool {
+        let inbound = &mut *self.inbound.borrow_mut();
+        let Body::Length(left) = inbound.body else { return false };
+        if left != inbound.carry.len() as u64 || !to.push_short(inbound.carry.bytes()) {
+            return false;
+        }
+        (inbound.body, inbound.scanned) = (Body::Done, 0);
+        inbound.received += left;
+        self.spares.buffers.give(std::mem::take(&mut inbound.carry));
+        true
+    }
+
     /// The trailer section, if the body ended with one.
     pub fn take_trailers(&self) -> Option<Box<Head>> {
         self.inbound.borrow_mut().trailers.take()
@@ -294,6 +308,9 @@ impl Wire {
 
 impl Inbound {
     fn request(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<Option<Span>, Reject> {
+        if self.carry.is_empty() {
+            return Ok(None);
+        }
         if self.scanned == 0 && self.carry.bytes().starts_with(b"\r\n") {
             // RFC 9112 section 2.2: one empty line in front of a request line is ignored, more are not.
             if std::mem::replace(&mut self.blank, true) {
@@ -343,6 +360,9 @@ impl Inbound {
     }
 
     fn response(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<bool, Reject> {
+        if self.carry.is_empty() {
+            return Ok(false);
+        }
         if self.scanned == 0
             && let Some(end) = parse::whole_response(self.carry.bytes(), head, limits.max_fields)
             && end <= limits.max_size
