@@ -32,7 +32,11 @@ impl Chunk {
 
     /// How many bytes there are.
     pub fn len(&self) -> usize {
-        self.bytes().len()
+        match self {
+            Self::Empty => 0,
+            Self::Buf(buf) => buf.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
     }
 
     /// There are none.

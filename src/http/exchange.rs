@@ -1,6 +1,7 @@
 //! One request and its response, whatever version carries them. Hot path.
 
 use super::{
+    Spares,
     body::{Outlet, Source},
     guard::{Framing, Guarded, Reject, Upgrade},
     h1::{
@@ -65,8 +66,8 @@ pub struct Client {
     closing: Cell<bool>,
     /// Wakes it while it waits for a request.
     waker: RefCell<Option<Waker>>,
-    /// The forwarding fields that are the same for all its requests, made with the first one.
-    pub lines: OnceCell<Lines>,
+    /// The forwarding fields that are the same for all its requests of one version, made with the first one.
+    pub lines: OnceCell<(Version, Lines)>,
 }
 
 impl Client {
@@ -128,6 +129,13 @@ pub struct Exchange<'c> {
     pub started: Instant,
     /// When its head was there, whole.
     pub read: Instant,
+}
+
+impl Exchange<'_> {
+    /// It is over: its head's memory goes back.
+    pub(super) fn end(self, spares: &Spares) {
+        spares.heads.give(self.request);
+    }
 }
 
 /// The way to answer one request.
@@ -246,7 +254,7 @@ impl<'c> Sink<'c> {
     }
 
     /// The answer is whole, staged or sent: sends what is left.
-    pub async fn finish(mut self, timer: &Timer) -> Done {
+    pub async fn finish(&mut self, timer: &Timer) -> Done {
         let flushed = std::future::poll_fn(|cx| {
             if let Poll::Ready(flushed) = self.outlet.poll_flush(cx) {
                 return Poll::Ready(flushed.is_ok());
@@ -258,16 +266,15 @@ impl<'c> Sink<'c> {
     }
 
     /// Like [`Sink::finish`], where nothing is left to be sent.
-    pub fn finished(self) -> Done {
+    pub fn finished(&self) -> Done {
         Done { keep: self.keep && self.outlet.has_ended(), linger: true, ended: None }
     }
 
     /// The answer cannot be completed: the client must notice.
-    pub fn abort(self) -> Done {
-        match self.outlet {
-            // Its end tells: before the length that was said, before the last chunk, or as a reset.
-            Outlet::H1(writer) => drop(writer),
-            Outlet::H2(sender) => sender.abort(),
+    pub fn abort(&mut self) -> Done {
+        // With HTTP/1 the connection's end tells: before the length that was said, before the last chunk, or as a reset.
+        if let Outlet::H2(sender) = &mut self.outlet {
+            sender.abort();
         }
         Done { keep: false, linger: false, ended: None }
     }
@@ -310,7 +317,7 @@ impl<'c> Sink<'c> {
     }
 
     /// The connection has been a tunnel, and is over.
-    pub fn switched(self) -> Done {
+    pub fn switched(&self) -> Done {
         Done { keep: false, linger: false, ended: None }
     }
 

@@ -162,11 +162,15 @@ impl Default for Head {
 impl Head {
     /// Empties the head and keeps its memory.
     pub fn clear(&mut self) {
+        self.start = Start::Response(200, Span::default());
+        self.version = Version::Http11;
+        if self.buf.is_empty() {
+            // Nothing points anywhere.
+            return;
+        }
         self.buf.clear();
         self.fields.clear();
         self.known = [0; Name::COUNT];
-        self.start = Start::Response(200, Span::default());
-        self.version = Version::Http11;
         self.target = Target::default();
         self.received = Target::default();
     }
@@ -429,7 +433,7 @@ impl Head {
 pub struct Lines {
     bytes: Vec<u8>,
     /// Where a line starts, the lengths of its name and value, and its name.
-    fields: [Option<(u16, u8, u8, Name)>; 4],
+    fields: [Option<(u16, u8, u16, Name)>; 4],
 }
 
 impl Lines {
@@ -438,14 +442,14 @@ impl Lines {
         Self { bytes: Vec::with_capacity(112), fields: [None; 4] }
     }
 
-    /// Appends a line whose value `write` appends. A fifth line, and one of more than 255 bytes, is left out.
+    /// Appends a line whose value `write` appends. A fifth line, and what is behind 64 KiB, is left out.
     pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         let name = id.spelling().as_bytes();
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(b": ");
         write(&mut self.bytes);
-        let value = u8::try_from(self.bytes.len() - start - name.len() - 2).ok();
+        let value = u16::try_from(self.bytes.len() - start - name.len() - 2).ok();
         let free = self.fields.iter_mut().find(|field| field.is_none());
         match (free, value, u16::try_from(start)) {
             (Some(free), Some(value), Ok(start)) => {

@@ -78,38 +78,38 @@ impl Name {
 
     /// The number of `name`, in any case.
     pub fn of(name: &[u8]) -> Self {
-        // By length and first letter there are one or two candidates.
-        let candidates: &[Self] = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
-            (2, Some(b't')) => &[Self::Te],
-            (3, Some(b'v')) => &[Self::Via],
-            (4, Some(b'h')) => &[Self::Host],
-            (4, Some(b'd')) => &[Self::Date],
-            (6, Some(b'a')) => &[Self::Accept],
-            (6, Some(b'c')) => &[Self::Cookie],
-            (6, Some(b's')) => &[Self::Server],
-            (6, Some(b'e')) => &[Self::Expect],
-            (7, Some(b't')) => &[Self::Trailer],
-            (7, Some(b'u')) => &[Self::Upgrade],
-            (9, Some(b'f')) => &[Self::Forwarded],
-            (9, Some(b'x')) => &[Self::XRealIp],
-            (10, Some(b'c')) => &[Self::Connection],
-            (10, Some(b'k')) => &[Self::KeepAlive],
-            (10, Some(b's')) => &[Self::SetCookie],
-            (10, Some(b'u')) => &[Self::UserAgent],
-            (12, Some(b'c')) => &[Self::ContentType],
-            (12, Some(b'x')) => &[Self::XRequestId],
-            (13, Some(b'a')) => &[Self::Authorization],
-            (14, Some(b'c')) => &[Self::ContentLength],
-            (14, Some(b'h')) => &[Self::Http2Settings],
-            (15, Some(b'x')) => &[Self::XForwardedFor],
-            (16, Some(b'x')) => &[Self::XForwardedHost, Self::XForwardedPort],
-            (16, Some(b'p')) => &[Self::ProxyConnection],
-            (17, Some(b't')) => &[Self::TransferEncoding],
-            (17, Some(b'x')) => &[Self::XForwardedProto],
-            _ => &[],
+        // By length and first letter there is one candidate; where there are two, one more letter decides.
+        let known = match (name.len(), name.first().map(|first| first | 0x20)) {
+            (2, Some(b't')) => Self::Te,
+            (3, Some(b'v')) => Self::Via,
+            (4, Some(b'h')) => Self::Host,
+            (4, Some(b'd')) => Self::Date,
+            (6, Some(b'a')) => Self::Accept,
+            (6, Some(b'c')) => Self::Cookie,
+            (6, Some(b's')) => Self::Server,
+            (6, Some(b'e')) => Self::Expect,
+            (7, Some(b't')) => Self::Trailer,
+            (7, Some(b'u')) => Self::Upgrade,
+            (9, Some(b'f')) => Self::Forwarded,
+            (9, Some(b'x')) => Self::XRealIp,
+            (10, Some(b'c')) => Self::Connection,
+            (10, Some(b'k')) => Self::KeepAlive,
+            (10, Some(b's')) => Self::SetCookie,
+            (10, Some(b'u')) => Self::UserAgent,
+            (12, Some(b'c')) => Self::ContentType,
+            (12, Some(b'x')) => Self::XRequestId,
+            (13, Some(b'a')) => Self::Authorization,
+            (14, Some(b'c')) => Self::ContentLength,
+            (14, Some(b'h')) => Self::Http2Settings,
+            (15, Some(b'x')) => Self::XForwardedFor,
+            (16, Some(b'x')) if name[12] | 0x20 == b'h' => Self::XForwardedHost,
+            (16, Some(b'x')) => Self::XForwardedPort,
+            (16, Some(b'p')) => Self::ProxyConnection,
+            (17, Some(b't')) => Self::TransferEncoding,
+            (17, Some(b'x')) => Self::XForwardedProto,
+            _ => return Self::Other,
         };
-        let found = candidates.iter().find(|known| same(known.spelling().as_bytes(), name));
-        found.copied().unwrap_or(Self::Other)
+        if same(known.spelling().as_bytes(), name) { known } else { Self::Other }
     }
 
     /// The field frames, routes, or is ours alone: no `Connection` option and no trailer may name it
@@ -133,16 +133,33 @@ impl Name {
 /// Setting bit 5 makes letters small and leaves digits and `-` as they are. It maps no other token character
 /// (RFC 9110 section 5.6.2) on one of those; controls, which it does, are in no name that a parser has passed.
 fn same(spelling: &[u8], name: &[u8]) -> bool {
-    let mut ours = spelling.chunks_exact(8);
-    let mut theirs = name.chunks_exact(8);
-    let small = |piece: &[u8]| {
-        let mut bytes = [0; 8];
-        bytes[..piece.len()].copy_from_slice(piece);
-        u64::from_ne_bytes(bytes) | 0x2020_2020_2020_2020
-    };
-    let whole = ours.by_ref().zip(theirs.by_ref()).all(|(ours, theirs)| small(ours) == small(theirs));
-    let alike = |(ours, theirs): (&u8, &u8)| ours | 0x20 == theirs | 0x20;
-    whole && spelling.len() == name.len() && ours.remainder().iter().zip(theirs.remainder()).all(alike)
+    if spelling.len() != name.len() {
+        return false;
+    }
+    // The first and the last piece of a short name overlap.
+    match (edges::<8>(spelling), edges::<8>(name)) {
+        (Some(ours), Some(theirs)) => {
+            let small = |piece: [u8; 8]| u64::from_ne_bytes(piece) | 0x2020_2020_2020_2020;
+            let middle = 8..name.len().saturating_sub(8).max(8);
+            ours.map(small) == theirs.map(small) && alike(&spelling[middle.clone()], &name[middle])
+        }
+        _ => match (edges::<4>(spelling), edges::<4>(name)) {
+            (Some(ours), Some(theirs)) => {
+                let small = |piece: [u8; 4]| u32::from_ne_bytes(piece) | 0x2020_2020;
+                ours.map(small) == theirs.map(small)
+            }
+            _ => alike(spelling, name),
+        },
+    }
+}
+
+/// The first and the last `N` bytes.
+fn edges<const N: usize>(text: &[u8]) -> Option<[[u8; N]; 2]> {
+    Some([*text.first_chunk()?, *text.last_chunk()?])
+}
+
+fn alike(spelling: &[u8], name: &[u8]) -> bool {
+    spelling.iter().zip(name).all(|(ours, theirs)| ours | 0x20 == theirs | 0x20)
 }
 
 #[cfg(test)]
@@ -157,6 +174,13 @@ mod tests {
             assert_eq!(Name::of(spelling.to_uppercase().as_bytes()) as usize, number);
         }
         assert_eq!(Name::of(b"x-forwarded-foo!"), Name::Other);
+        for (number, spelling) in SPELLING.iter().enumerate().skip(1) {
+            for at in 0..spelling.len() {
+                let mut other = spelling.as_bytes().to_vec();
+                other[at] = if other[at] == b'!' { b'#' } else { b'!' };
+                assert_ne!(Name::of(&other) as usize, number, "{spelling} with another byte at {at}");
+            }
+        }
         assert_eq!(Name::of(b""), Name::Other);
     }
 }

@@ -73,19 +73,16 @@ pub(super) fn authority(text: &[u8]) -> Result<(), Reject> {
             (&text[..close + 2], &rest[close + 1..])
         }
         _ => {
-            let host = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-            if !text[..host].iter().all(|&byte| IN_NAMES[usize::from(byte)]) {
-                return Err(AUTHORITY);
-            }
+            // What ends the name is the colon of a port, or wrong.
+            let host = text.iter().position(|&byte| !IN_NAMES[usize::from(byte)]).unwrap_or(text.len());
             text.split_at(host)
         }
     };
     let port_is_fine = match port {
         [] => true,
-        [b':', digits @ ..] => {
-            digits.iter().all(u8::is_ascii_digit)
-                && digits.len() <= 5
-                && digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) <= 0xffff
+        [b':', digits @ ..] if digits.len() <= 5 => {
+            let more = |port: u32, digit: &u8| digit.is_ascii_digit().then(|| port * 10 + u32::from(digit - b'0'));
+            digits.iter().try_fold(0, more).is_some_and(|port| port <= 0xffff)
         }
         _ => false,
     };

@@ -48,6 +48,11 @@ impl Buf {
         self.start == self.end
     }
 
+    /// It is more than a placeholder.
+    pub fn has_memory(&self) -> bool {
+        !self.data.is_empty()
+    }
+
     /// The free room behind the bytes that are held.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.data[self.end..]
@@ -65,6 +70,14 @@ impl Buf {
         self.start += n;
     }
 
+    /// Puts `bytes` in front of what is held, if there is room. True if it did.
+    pub fn prepend(&mut self, bytes: &[u8]) -> bool {
+        let Some(start) = self.start.checked_sub(bytes.len()) else { return false };
+        self.data[start..self.start].copy_from_slice(bytes);
+        self.start = start;
+        true
+    }
+
     /// Keeps only the first `n` bytes.
     pub fn truncate(&mut self, n: usize) {
         self.end = self.end.min(self.start + n);
@@ -72,6 +85,9 @@ impl Buf {
 
     /// Moves what is held to the front and makes room for at least `more` bytes.
     pub fn reserve(&mut self, more: usize) {
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
         if self.data.len() - self.end >= more {
             return;
         }
@@ -153,6 +169,9 @@ mod tests {
         assert_eq!(buf.bytes(), b"efghijkl");
         buf.truncate(3);
         assert_eq!(buf.bytes(), b"efg");
+        buf.consume(2);
+        assert!(buf.prepend(b"xy") && !buf.prepend(b"z"));
+        assert_eq!(buf.bytes(), b"xyg");
     }
 
     #[test]

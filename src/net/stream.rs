@@ -6,15 +6,16 @@
 use super::{pipe::Pipe, sys};
 use std::{
     cell::{Cell, RefCell},
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice},
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
+    task::coop,
 };
 
 /// Who is at the other end.
@@ -98,49 +99,60 @@ impl Stream {
     /// Reads into `room`. 0 = the peer has finished sending.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut inner = self.inner.borrow_mut();
-        if let Inner::Fresh(stream) = &mut *inner {
-            match stream.read(room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.register()?,
-                answer => return Poll::Ready(answer),
+        if let Inner::Tls(stream) = &mut *inner {
+            let mut buf = ReadBuf::new(room);
+            ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
+            return Poll::Ready(Ok(buf.filled().len()));
+        }
+        // A task that always finds bytes gives way after a while.
+        let turn = ready!(coop::poll_proceed(cx));
+        loop {
+            match inner.read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(inner.poll_readable(cx))?,
+                answer => {
+                    turn.made_progress();
+                    return Poll::Ready(answer);
+                }
             }
         }
-        let mut buf = ReadBuf::new(room);
-        ready!(match &mut *inner {
-            Inner::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Inner::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        })?;
-        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// As far as the reactor knows, a read would give something: no system call, and nobody is woken. A fresh socket is
+    /// to be tried.
+    pub fn may_read(&self) -> bool {
+        match &*self.inner.borrow() {
+            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Inner::Tls(_) => false,
+            Inner::Fresh(_) | Inner::Closed => true,
+        }
     }
 
     /// Ready when a read would give something: bytes, the end, or an error. Holds no buffer, and costs no system call
     /// until there is an event. For TLS: bytes on the wire, which may turn out to be no plaintext.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.inner.borrow_mut();
-        inner.register()?;
-        match &mut *inner {
-            Inner::Tcp(stream) => stream.poll_read_ready(cx),
-            Inner::Unix(stream) => stream.poll_read_ready(cx),
-            Inner::Tls(stream) => {
-                if holds_plaintext(stream) {
-                    return Poll::Ready(Ok(()));
-                }
-                stream.get_ref().0.poll_read_ready(cx)
-            }
-            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        self.inner.borrow_mut().poll_readable(cx)
     }
 
     /// An idle connection is still open and silent, as far as is known here: the reactor's cached readiness, and a look
     /// at the socket when that is not clean. `certain` looks in any case.
     pub fn is_quiet(&self, certain: bool) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.poll_read_ready(&mut cx) {
-            Poll::Ready(Err(_)) => false,
-            Poll::Pending => !certain || self.look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
-            Poll::Ready(Ok(())) => self.peek_is_empty(),
+        let believed = match &mut *self.inner.borrow_mut() {
+            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Inner::Tls(stream) => {
+                if holds_plaintext(stream) {
+                    return false;
+                }
+                stream.get_ref().0.try_io(Interest::READABLE, || Ok(())).is_ok()
+            }
+            Inner::Fresh(_) => true,
+            Inner::Closed => return false,
+        };
+        if believed {
+            return self.peek_is_empty();
         }
+        !certain || self.look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Looks at the socket itself, whatever the reactor believes.
@@ -175,21 +187,17 @@ impl Stream {
             self.set_nodelay();
         }
         let mut inner = self.inner.borrow_mut();
-        if let Inner::Fresh(stream) = &mut *inner {
-            let written = match pieces {
-                [piece] => stream.write(piece),
-                pieces => stream.write_vectored(pieces),
+        if let Inner::Tls(stream) = &mut *inner {
+            return match pieces {
+                [piece] => Pin::new(stream).poll_write(cx, piece),
+                pieces => Pin::new(stream).poll_write_vectored(cx, pieces),
             };
-            match written {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => inner.register()?,
+        }
+        loop {
+            match inner.write(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(inner.poll_writable(cx))?,
                 answer => return Poll::Ready(answer),
             }
-        }
-        match &mut *inner {
-            Inner::Tcp(stream) => write_pieces(Pin::new(stream), cx, pieces),
-            Inner::Unix(stream) => write_pieces(Pin::new(stream), cx, pieces),
-            Inner::Tls(stream) => write_pieces(Pin::new(&mut **stream), cx, pieces),
-            Inner::Fresh(_) | Inner::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -288,6 +296,69 @@ impl Inner {
         }
         Ok(())
     }
+
+    /// Reads, if the reactor believes that there is something. A short read tells it that there is no more: its events
+    /// come on edges, so that the read which would say so is spared.
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let (mut got, most) = (0, room.len());
+        let mut read = |fd: BorrowedFd<'_>| {
+            got = rustix::net::recv(fd, &mut *room, rustix::net::RecvFlags::empty())?.0;
+            if (1..most).contains(&got) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        let answer = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+            Self::Fresh(stream) => read(stream.as_fd()),
+            Self::Tls(_) | Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+        };
+        if got > 0 { Ok(got) } else { answer.map(|()| 0) }
+    }
+
+    /// Writes, if the reactor believes that there is room. A short write tells it that there is no more.
+    fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut gone = 0;
+        let mut write = |fd: BorrowedFd<'_>| {
+            let (sent, whole) = match pieces {
+                [piece] => (rustix::net::send(fd, piece, rustix::net::SendFlags::NOSIGNAL)?, piece.len()),
+                pieces => (rustix::io::writev(fd, pieces)?, pieces.iter().map(|piece| piece.len()).sum()),
+            };
+            gone = sent;
+            if (1..whole).contains(&sent) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        };
+        let answer = match self {
+            Self::Tcp(stream) => stream.try_io(Interest::WRITABLE, || write(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(Interest::WRITABLE, || write(stream.as_fd())),
+            Self::Fresh(stream) => write(stream.as_fd()),
+            Self::Tls(_) | Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+        };
+        if gone > 0 { Ok(gone) } else { answer.map(|()| 0) }
+    }
+
+    /// Ready when a read would give something. Makes a fresh connection known to the reactor.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.register()?;
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => {
+                if holds_plaintext(stream) {
+                    return Poll::Ready(Ok(()));
+                }
+                stream.get_ref().0.poll_read_ready(cx)
+            }
+            Self::Fresh(_) | Self::Closed => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Ready when a write would take something. Makes a fresh connection known to the reactor.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.register()?;
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+            _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
 }
 
 /// `WouldBlock` = nothing waits; anything else is a byte, the end, or an error.
@@ -303,17 +374,6 @@ fn holds_plaintext(stream: &mut tokio_rustls::TlsStream<TcpStream>) -> bool {
         tokio_rustls::TlsStream::Server(session) => session.get_mut().1.reader().into_first_chunk().map(<[u8]>::len),
     };
     !chunk.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-}
-
-fn write_pieces(
-    io: Pin<&mut impl AsyncWrite>,
-    cx: &mut Context<'_>,
-    pieces: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    match pieces {
-        [piece] => io.poll_write(cx, piece),
-        pieces => io.poll_write_vectored(cx, pieces),
-    }
 }
 
 impl AsyncRead for Stream {

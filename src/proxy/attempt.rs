@@ -170,7 +170,8 @@ impl Attempt<'_> {
         let trailers = guarded.trailers;
         let hop = Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
         writer.head(request, &hop);
-        let mut pump = Pump::new();
+        // Without a body, what has been staged is everything.
+        let mut pump = if guarded.framing == Framing::None { Pump::resumed(true, None) } else { Pump::new() };
         if again && let Some(held) = replay.held().map(Bytes::copy_from_slice) {
             let (whole, trailers) = (source.has_ended(), replay.take_trailers());
             // It has been pushed before: it fits.
@@ -245,7 +246,9 @@ impl Attempt<'_> {
         replay: &mut Replay,
         head: &mut Head,
     ) -> Poll<Result<(), Missing>> {
-        if let Err(kind) = self.poll_upload(cx, exchange, upload, replay) {
+        if upload.open
+            && let Err(kind) = self.poll_upload(cx, exchange, upload, replay)
+        {
             return Poll::Ready(Err(Missing::Failed(kind)));
         }
         if let Poll::Ready(read) = wire.poll_response(cx, head, &RESPONSE_HEAD) {
@@ -279,9 +282,6 @@ impl Attempt<'_> {
         upload: &mut Upload<'_>,
         replay: &mut Replay,
     ) -> Result<(), Kind> {
-        if !upload.open {
-            return Ok(());
-        }
         let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.local.spares, replay);
         if self.replayable != Some(true) && upload.outlet.has_begun() {
             replay.give_up();
@@ -388,9 +388,16 @@ impl Attempt<'_> {
         now: Instant,
     ) -> Result<bool, Kind> {
         let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
-        let (mut pump, mut silence, mut waited) = (Pump::new(), Silence::new(now), false);
+        let short = match &mut exchange.sink.outlet {
+            Outlet::H1(writer) => wire.pass_short(writer),
+            Outlet::H2(_) => false,
+        };
+        let mut pump = if short { Pump::resumed(true, None) } else { Pump::new() };
+        let (mut silence, mut waited) = (Silence::new(now), false);
         poll_fn(|cx| {
-            self.poll_upload(cx, exchange, upload, replay)?;
+            if upload.open {
+                self.poll_upload(cx, exchange, upload, replay)?;
+            }
             let outlet = &mut exchange.sink.outlet;
             match pump.poll(cx, &mut source, outlet, &self.local.spares, &mut Response) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(waited)),

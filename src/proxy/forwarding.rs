@@ -16,7 +16,6 @@ use std::net::IpAddr;
 
 /// A request that has passed through us this often goes round in a loop.
 const MAX_PASSES: usize = 10;
-const HEX: [u8; 16] = *b"0123456789abcdef";
 /// The longest request id that is taken over, in bytes.
 const MAX_ID: usize = 128;
 
@@ -32,14 +31,18 @@ pub(super) fn apply(local: &Local, client: &Client, request: &mut Head) -> Resul
     if plan.forwarded || request.has(Name::Forwarded) {
         forwarded(local, client, request);
     }
-    addresses(client, request);
-    let version: &[u8] = match request.version() {
+    addresses(local, client, request);
+    Ok(())
+}
+
+/// Our own element of `Via`.
+fn via(local: &Local, version: Version) -> [&[u8]; 2] {
+    let version: &[u8] = match version {
         Version::Http10 => b"1.0 ",
         Version::Http11 => b"1.1 ",
         Version::Http2 => b"2 ",
     };
-    request.add_pieces(b"Via", Name::Via, &[version, plan.via.as_bytes()]);
-    Ok(())
+    [version, local.plan.via.as_bytes()]
 }
 
 /// How often `name` stands in a `Via` value (RFC 9110 section 7.6.3).
@@ -62,12 +65,26 @@ pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> 
     }
     request.remove(Name::XRequestId);
     let mut digits = [0; 32];
-    let number = [local.random().to_be_bytes(), local.random().to_be_bytes()];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.as_flattened()) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
+    let (left, right) = digits.split_at_mut(16);
+    left.copy_from_slice(&hexadecimal(local.random()));
+    right.copy_from_slice(&hexadecimal(local.random()));
     request.add(Name::XRequestId, &digits)
+}
+
+/// The 16 digits of `number`.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (half, number) in digits.chunks_exact_mut(8).zip([number >> 32, number & 0xffff_ffff]) {
+        // Half a byte in each byte, the highest first.
+        let wide = (number | number << 16) & 0x0000_ffff_0000_ffff;
+        let wide = (wide | wide << 8) & 0x00ff_00ff_00ff_00ff;
+        let wide = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        // 1 in each byte that holds 10 or more.
+        let letters = (wide + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        let text = wide + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+        half.copy_from_slice(&text.to_be_bytes());
+    }
+    digits
 }
 
 /// Safe in a log, a field, JSON and HTML.
@@ -76,31 +93,39 @@ fn is_id(text: &[u8]) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.iter().all(fine)
 }
 
-/// `X-Forwarded-*` and `X-Real-IP`.
-fn addresses(client: &Client, request: &mut Head) {
+/// `X-Forwarded-*`, `X-Real-IP` and `Via`.
+fn addresses(local: &Local, client: &Client, request: &mut Head) {
+    let version = request.version();
     if client.trusted {
         trusted_addresses(client, request);
+        request.add_pieces(b"Via", Name::Via, &via(local, version));
     } else {
         for name in
             [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp]
         {
             request.remove(name);
         }
-        request.add_lines(client.lines.get_or_init(|| lines(client)));
+        let (of, made) = client.lines.get_or_init(|| (version, lines(local, client, version)));
+        if *of == version {
+            request.add_lines(made);
+        } else {
+            request.add_lines(&lines(local, client, version));
+        }
     }
     if !request.has(Name::XForwardedHost) && !request.received.authority.is_empty() {
         request.add_copy(Name::XForwardedHost, request.received.authority);
     }
 }
 
-/// The fields that the connection alone decides.
-fn lines(client: &Client) -> Lines {
+/// The fields that the connection and the request's version alone decide.
+fn lines(local: &Local, client: &Client, version: Version) -> Lines {
     let mut lines = Lines::new();
     lines.add(Name::XForwardedFor, |out| write_peer(client, out));
     lines.add(Name::XForwardedProto, |out| out.extend_from_slice(scheme(client)));
     if let Some(local) = client.local {
         lines.add(Name::XForwardedPort, |out| decimal(u64::from(local.port()), out));
     }
+    lines.add(Name::Via, |out| via(local, version).into_iter().for_each(|piece| out.extend_from_slice(piece)));
     lines
 }
 
@@ -165,4 +190,16 @@ fn forwarded(local: &Local, client: &Client, request: &mut Head) {
     let host = String::from_utf8_lossy(request.text(request.received.authority)).into_owned();
     let host = if host.is_empty() { String::new() } else { format!(";host=\"{host}\"") };
     request.add(Name::Forwarded, format!("for={node}{host};proto={by_proto}").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_hexadecimal() {
+        for number in [0, 1, 9, 10, 15, 16, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
+        }
+    }
 }

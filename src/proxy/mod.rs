@@ -14,7 +14,7 @@ pub use local::{AskOthers, Local};
 use self::attempt::Outcome;
 use crate::{
     error::{Kind, Side},
-    http::{Done, Exchange, Method, Sink, head::Span, reply},
+    http::{Done, Exchange, Method, head::Span, reply},
     telemetry::metrics::{Finished, Layout, NO_ROUTE},
 };
 use std::{future::Future, pin::Pin};
@@ -38,59 +38,49 @@ struct Record {
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
-#[allow(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice: as given, and as bound")]
-pub fn handle<'a>(local: &'a Local, mut exchange: Exchange<'a>) -> impl Future<Output = Done> + 'a {
-    async move {
-        let (client, started) = (exchange.client, exchange.started);
-        let counted = InFlight::new(local, client.listener, started);
-        let mut record = Record {
-            id: Span::default(),
-            route: NO_ROUTE,
-            status: 0,
-            failure: None,
-            ended: None,
-            bytes_in: 0,
-            bytes_out: 0,
-        };
-        let outcome = match exchange.refused {
-            Some(reject) => {
-                tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
-                refused(local, &mut exchange, reject.kind, &mut record)
-            }
-            None => {
-                record.route = Layout::route(DEFAULT_ROUTE);
-                match exchange.request.method() {
-                    Method::Connect => refused(local, &mut exchange, Kind::ConnectDenied, &mut record),
-                    _ => forward::forward(local, &mut exchange, &mut record).await,
-                }
-            }
-        };
-        let done = match outcome {
-            Outcome::Answered => ended(local, exchange, &mut record).finished(),
-            Outcome::Switched => {
-                local.spares.heads.give(exchange.request);
-                exchange.sink.switched()
-            }
-            Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
-            Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
-        };
-        if let Some(kind) = record.failure {
-            local.shard.failure(record.route, kind as usize);
+pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
+    let (client, started) = (exchange.client, exchange.started);
+    let counted = InFlight::new(local, client.listener, started);
+    let mut record = Record {
+        id: Span::default(),
+        route: NO_ROUTE,
+        status: 0,
+        failure: None,
+        ended: None,
+        bytes_in: 0,
+        bytes_out: 0,
+    };
+    let outcome = match exchange.refused {
+        Some(reject) => {
+            tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
+            refused(local, exchange, reject.kind, &mut record)
         }
-        let ended = record.ended.unwrap_or_else(Instant::now);
-        let Record { route, status, bytes_in, bytes_out, .. } = record;
-        let duration = ended.saturating_duration_since(started);
-        counted.finish(&Finished { listener: client.listener, route, status, duration, bytes_in, bytes_out });
-        done.at(ended)
+        None => {
+            record.route = Layout::route(DEFAULT_ROUTE);
+            match exchange.request.method() {
+                Method::Connect => refused(local, exchange, Kind::ConnectDenied, &mut record),
+                _ => forward::forward(local, exchange, &mut record).await,
+            }
+        }
+    };
+    let done = match outcome {
+        Outcome::Answered => {
+            record.bytes_in = exchange.source.received();
+            record.bytes_out = exchange.sink.outlet.sent();
+            exchange.sink.finished()
+        }
+        Outcome::Switched => exchange.sink.switched(),
+        Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
+        Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
+    };
+    if let Some(kind) = record.failure {
+        local.shard.failure(record.route, kind as usize);
     }
-}
-
-/// Takes the exchange apart, and its bytes down.
-fn ended<'c>(local: &Local, exchange: Exchange<'c>, record: &mut Record) -> Sink<'c> {
-    record.bytes_in = exchange.source.received();
-    record.bytes_out = exchange.sink.outlet.sent();
-    local.spares.heads.give(exchange.request);
-    exchange.sink
+    let ended = record.ended.unwrap_or_else(Instant::now);
+    let Record { route, status, bytes_in, bytes_out, .. } = record;
+    let duration = ended.saturating_duration_since(started);
+    counted.finish(&Finished { listener: client.listener, route, status, duration, bytes_in, bytes_out });
+    done.at(ended)
 }
 
 /// Counts a request as in flight while it lives; one that panics ends with 500.
@@ -145,12 +135,12 @@ fn refused(local: &Local, exchange: &mut Exchange<'_>, kind: Kind, record: &mut 
 /// Answers with a failure of ours, or cuts what has begun. In a box of its own: good exchanges do not carry its size.
 fn answer<'a>(
     local: &'a Local,
-    exchange: Exchange<'a>,
+    exchange: &'a mut Exchange<'_>,
     kind: Kind,
     record: &'a mut Record,
 ) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
     Box::pin(async move {
-        let Exchange { request, source, mut sink, timer, client, .. } = exchange;
+        let Exchange { request, source, sink, timer, client, .. } = exchange;
         record.failure = Some(kind);
         record.bytes_in = source.received();
         if kind == Kind::ClientGone || !sink.unsay() {
@@ -158,18 +148,16 @@ fn answer<'a>(
                 record.status = kind.status();
             }
             record.bytes_out = sink.outlet.sent();
-            local.spares.heads.give(request);
             return sink.abort();
         }
         record.status = kind.status();
         let mut head = local.spares.heads.take();
         let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
         let failure = reply::Failure { kind, request_id, via: &local.plan.via };
-        let staged = failure.stage(&request, &mut head, &mut sink);
+        let staged = failure.stage(request, &mut head, sink);
         record.bytes_out = sink.outlet.sent();
         timer.set_after(Instant::now(), client.limits.write_timeout);
         local.spares.heads.give(head);
-        local.spares.heads.give(request);
         match staged {
             Ok(()) => sink.finish(timer).await,
             Err(_) => sink.abort(),

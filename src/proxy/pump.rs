@@ -48,7 +48,7 @@ pub(super) struct Pump {
     /// Nothing more will be pulled.
     ended: bool,
     trailers: Option<Box<Head>>,
-    splicer: Option<Splicer>,
+    splicer: Option<Box<Splicer>>,
     /// Grows with every step: a silence is the time in which it does not.
     steps: u64,
 }
@@ -69,7 +69,7 @@ impl Pump {
 
     /// When it should be told to [`relax`](Pump::relax): a moment that is near.
     pub(super) fn impatient_at(&self) -> Option<Instant> {
-        self.splicer.as_ref().and_then(Splicer::impatient_at)
+        self.splicer.as_ref().and_then(|splicer| splicer.impatient_at())
     }
 
     /// Its sender is slow: it takes what comes as it comes. The kernel wakes the task if something is there already.
@@ -127,7 +127,7 @@ impl Pump {
             }
             self.awaits = Awaits::Source;
             if let (Source::H1(from), Outlet::H1(to)) = (&*source, &*outlet) {
-                self.splicer = Splicer::begin(from, to, spares);
+                self.splicer = Splicer::begin(from, to, spares).map(Box::new);
                 if self.splicer.is_some() {
                     watch.blind();
                 }

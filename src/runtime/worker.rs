@@ -3,10 +3,10 @@
 use super::{DRAIN, Message, Phase, Ready, Shared, accept};
 use crate::{
     http::{
-        Client,
-        h1::{self, Wire},
+        Client, Exchange,
+        h1::{self, ClientSide, Wire},
     },
-    net::{Peer, Permit, Stream, Timer},
+    net::{Peer, Permit, Stream},
     proxy::{self, AskOthers, Local},
 };
 use std::{
@@ -29,7 +29,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     number: usize,
     pub(super) shared: Arc<Shared>,
-    local: Local,
+    local: Rc<Local>,
+    /// Answers what comes over HTTP/1.
+    server: h1::Server,
     /// Its client connections, so that they can be told to end.
     clients: RefCell<slab::Slab<Rc<Client>>>,
 }
@@ -104,7 +106,10 @@ impl Worker {
     fn new(number: usize, shared: &Arc<Shared>) -> Self {
         let (plan, shard) = (Arc::clone(&shared.plan), shared.telemetry.shard(number));
         let local = Local::new(plan, shard, number, shared.pipes, ask_others(number, shared));
-        Self { number, shared: Arc::clone(shared), local, clients: RefCell::default() }
+        let local = Rc::new(local);
+        let lent = Rc::clone(&local);
+        let server = h1::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
+        Self { number, shared: Arc::clone(shared), local, server, clients: RefCell::default() }
     }
 
     pub(super) fn listener_name(&self, listener: usize) -> &str {
@@ -159,8 +164,7 @@ impl Worker {
 async fn connected(stream: Stream, client: Rc<Client>, open: Open) {
     let worker = &*open.worker;
     let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
-    let timer = Timer::default();
-    h1::serve(&wire, &client, &timer, &async |exchange| proxy::handle(&worker.local, exchange).await).await;
+    h1::serve(&Rc::new(ClientSide::new(wire, client)), &worker.server).await;
 }
 
 /// Counts a connection as open while it lives.

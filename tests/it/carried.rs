@@ -5,7 +5,7 @@ use bytes::Bytes;
 use evenkeel::{
     config::Config,
     http::{Client, Exchange, h1, h2 as served},
-    net::{Budget, Peer, Stream, Timer},
+    net::{Budget, Peer, Stream},
     plan::{Plan, Tls},
     proxy::{self, Local},
     telemetry::metrics::{self, Layout, Telemetry},
@@ -100,11 +100,12 @@ async fn balancer(local: Local, keys: &Keys) -> SocketAddr {
                 let client = Rc::new(Client::new(Peer::Tcp(peer), None, 0, true, false, limits));
                 let is_h2 = session.get_ref().1.alpn_protocol() == Some(b"h2");
                 let (io, spares) = (Stream::tls(session.into()), Rc::clone(&local.spares));
-                let handle = async move |exchange: Exchange<'_>| proxy::handle(&local, exchange).await;
+                let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&local, exchange).await;
                 if is_h2 {
                     let _ = served::serve(io, client, spares, Rc::new(handle)).await;
                 } else {
-                    h1::serve(&h1::Wire::new(io, spares), &client, &Timer::default(), &handle).await;
+                    let connection = h1::ClientSide::new(h1::Wire::new(io, spares), client);
+                    h1::serve(&Rc::new(connection), &h1::Server::new(handle)).await;
                 }
             });
         }

@@ -2,6 +2,7 @@
 
 mod chunked;
 pub(crate) mod parse;
+mod runner;
 mod serve;
 mod splice;
 mod wire;
@@ -9,7 +10,8 @@ pub mod write;
 mod writer;
 
 pub(super) use chunked::Chunked;
-pub use serve::serve;
+pub use runner::Server;
+pub use serve::{ClientSide, serve};
 pub use splice::{SpliceError, Splicer};
 pub(crate) use wire::strip_trailers;
 pub use wire::{HeadLimits, NoHead, Wire};

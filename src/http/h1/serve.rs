@@ -2,7 +2,10 @@
 //!
 //! While a connection waits for a request it holds no buffer and no box: its future is small, and a test says how small.
 
-use super::{NoHead, Wire};
+use super::{
+    NoHead, Wire,
+    runner::{Job, Server, Slot},
+};
 use crate::{
     error::Kind,
     http::{
@@ -14,8 +17,9 @@ use crate::{
     net::Timer,
 };
 use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
+    convert::Infallible,
+    future::poll_fn,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,16 +29,32 @@ use tokio::time::Instant;
 const LINGER_BYTES: u64 = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves `wire` until either side ends it. `handle` answers each exchange.
-pub async fn serve<H>(wire: &Wire, client: &Client, timer: &Timer, handle: &H)
-where
-    H: AsyncFn(Exchange<'_>) -> Done,
-{
+/// A client's connection, and what all its exchanges share.
+#[derive(Debug)]
+pub struct ClientSide {
+    wire: Wire,
+    client: Rc<Client>,
+    timer: Timer,
+}
+
+impl ClientSide {
+    /// A connection that nothing has been read from.
+    pub fn new(wire: Wire, client: Rc<Client>) -> Self {
+        Self { wire, client, timer: Timer::default() }
+    }
+}
+
+/// Serves `connection` until either side ends it. `server` answers each exchange.
+pub async fn serve(connection: &Rc<ClientSide>, server: &Server) {
+    let ClientSide { wire, client, timer } = &**connection;
     // The first head's time runs from here: from accept.
     timer.set_after(Instant::now(), client.limits.header_timeout);
     let mut first = true;
     while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
-        match active(wire, client, timer, first, handle).await {
+        let mut runner = server.run(connection, first);
+        let after = poll_fn(|cx| runner.poll(cx)).await;
+        server.give(runner);
+        match after {
             After::Idle(now) => timer.set_after(now, client.limits.idle_timeout),
             After::Close => return,
             After::Linger => return linger(wire).await,
@@ -44,7 +64,7 @@ where
 }
 
 /// What becomes of the connection.
-enum After {
+pub(super) enum After {
     Idle(Instant),
     Close,
     Linger,
@@ -62,49 +82,55 @@ fn poll_idle(wire: &Wire, client: &Client, timer: &Timer, cx: &mut Context<'_>) 
     }
 }
 
-/// The part of a connection that has something to do. In a box of its own, through a plain function, so that its size
-/// is not the idle connection's.
-fn active<'c, H>(
-    wire: &'c Wire,
-    client: &'c Client,
-    timer: &'c Timer,
-    first: bool,
-    handle: &'c H,
-) -> Pin<Box<dyn Future<Output = After> + 'c>>
+/// The part of a connection that has something to do: one after the other, as `slot` brings them.
+pub(super) async fn attend<H>(slot: Rc<Slot>, handle: Rc<H>) -> Infallible
 where
-    H: AsyncFn(Exchange<'_>) -> Done,
+    H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
-    Box::pin(async move {
-        let mut first = first;
-        loop {
-            let started = Instant::now();
-            if !std::mem::take(&mut first) {
-                timer.set_after(started, client.limits.header_timeout);
-            }
-            let mut head = wire.spares.heads.take();
-            let mut waited = false;
-            let read = poll_fn(|cx| {
-                let polled = poll_head(wire, client, timer, &mut head, cx);
-                waited |= polled.is_pending();
-                polled
-            });
-            let (guarded, refused) = match read.await {
-                Ok(guarded) => (guarded, None),
-                Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
-                Err(NoHead::Closed | NoHead::Broken(_)) => return After::Close,
-            };
-            timer.set(None);
-            let read = if waited { Instant::now() } else { started };
-            let done = handle(exchange(wire, client, timer, head, guarded, refused, (started, read))).await;
-            if !done.keep || !drained(wire).await {
-                let unread = done.linger && (refused.is_some() || wire.body_pending() || !wire.is_drained());
-                return if unread { After::Linger } else { After::Close };
-            }
-            if wire.is_drained() {
-                return After::Idle(done.ended.unwrap_or_else(Instant::now));
-            }
+    loop {
+        let Job { connection, first } = poll_fn(|_| slot.poll_job()).await;
+        let after = active(&connection, first, &*handle).await;
+        drop(connection);
+        slot.done(after);
+    }
+}
+
+async fn active<H>(connection: &ClientSide, mut first: bool, handle: &H) -> After
+where
+    H: AsyncFn(&mut Exchange<'_>) -> Done,
+{
+    let ClientSide { wire, client, timer } = connection;
+    loop {
+        let started = Instant::now();
+        if !std::mem::take(&mut first) {
+            timer.set_after(started, client.limits.header_timeout);
         }
-    })
+        let mut head = wire.spares.heads.take();
+        let mut waited = false;
+        let read = poll_fn(|cx| {
+            let polled = poll_head(wire, client, timer, &mut head, cx);
+            waited |= polled.is_pending();
+            polled
+        });
+        let (guarded, refused) = match read.await {
+            Ok(guarded) => (guarded, None),
+            Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
+            Err(NoHead::Closed | NoHead::Broken(_)) => return After::Close,
+        };
+        timer.set(None);
+        let read = if waited { Instant::now() } else { started };
+        let mut exchange = exchange(wire, client, timer, head, guarded, refused, (started, read));
+        let done = handle(&mut exchange).await;
+        let refused = exchange.refused.is_some();
+        exchange.end(&wire.spares);
+        if !done.keep || !drained(wire).await {
+            let unread = done.linger && (refused || wire.body_pending() || !wire.is_drained());
+            return if unread { After::Linger } else { After::Close };
+        }
+        if wire.is_drained() {
+            return After::Idle(done.ended.unwrap_or_else(Instant::now));
+        }
+    }
 }
 
 fn poll_head(
@@ -211,12 +237,11 @@ mod tests {
             half_close: false,
             underscores: Underscores::Drop,
         };
-        let client = Client::new(Peer::Unix, None, 0, false, false, Arc::new(limits));
+        let client = Rc::new(Client::new(Peer::Unix, None, 0, false, false, Arc::new(limits)));
         let wire = Wire::new(crate::net::Stream::fresh(stream), Rc::default());
-        let timer = Timer::default();
-        let handle = async |exchange: Exchange<'_>| exchange.sink.abort();
-        let idle = size_of_val(&serve(&wire, &client, &timer, &handle));
-        let held = size_of_val(&wire) + size_of_val(&client) + size_of_val(&timer);
+        let held = size_of_val(&*client) + size_of::<ClientSide>();
+        let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort());
+        let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client)), &server));
         assert!(idle <= 256 && held <= 512, "the future has {idle} bytes, what it borrows {held}");
     }
 }

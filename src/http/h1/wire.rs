@@ -3,7 +3,7 @@
 //!
 //! Both sides are read alike: a request's body from the client, a response's from the backend.
 
-use super::{chunked::Chunked, parse};
+use super::{Writer, chunked::Chunked, parse};
 use crate::{
     error::Kind,
     http::{
@@ -157,10 +157,14 @@ impl Wire {
         let carry = &mut self.inbound.borrow_mut().carry;
         if carry.is_empty() {
             // No buffer before there is something to put into it. (A fresh socket is tried at once.)
-            if !self.io.is_fresh() {
+            if !self.io.may_read() {
                 ready!(self.io.poll_read_ready(cx))?;
             }
-            self.spares.buffers.give(std::mem::replace(carry, self.spares.buffers.small()));
+            if carry.has_memory() {
+                carry.reserve(SMALL);
+            } else {
+                *carry = self.spares.buffers.small();
+            }
         } else if carry.room().is_empty() {
             carry.reserve(SMALL);
         }
@@ -272,6 +276,20 @@ impl Wire {
         }
     }
 
+    /// Stages the whole body in `to`, if it is short, of known length, and here already: the usual case, without pieces
+    /// and turns. True if it did.
+    pub fn pass_short(&self, to: &mut Writer<'_>) -> bool {
+        let inbound = &mut *self.inbound.borrow_mut();
+        let Body::Length(left) = inbound.body else { return false };
+        if left != inbound.carry.len() as u64 || !to.push_short(inbound.carry.bytes()) {
+            return false;
+        }
+        (inbound.body, inbound.scanned) = (Body::Done, 0);
+        inbound.received += left;
+        self.spares.buffers.give(std::mem::take(&mut inbound.carry));
+        true
+    }
+
     /// The trailer section, if the body ended with one.
     pub fn take_trailers(&self) -> Option<Box<Head>> {
         self.inbound.borrow_mut().trailers.take()
@@ -290,6 +308,9 @@ impl Wire {
 
 impl Inbound {
     fn request(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<Option<Span>, Reject> {
+        if self.carry.is_empty() {
+            return Ok(None);
+        }
         if self.scanned == 0 && self.carry.bytes().starts_with(b"\r\n") {
             // RFC 9112 section 2.2: one empty line in front of a request line is ignored, more are not.
             if std::mem::replace(&mut self.blank, true) {
@@ -304,12 +325,30 @@ impl Inbound {
             // Half of that line, perhaps.
             return Ok(None);
         }
+        if self.scanned == 0
+            && let Some((target, end)) = parse::whole_request(self.carry.bytes(), head, limits.max_fields)
+            && end <= limits.max_size
+        {
+            return self.request_read(target, end, head, limits, spares);
+        }
         let end = parse::head_end(self.carry.bytes(), &mut self.scanned)?;
         let Some(end) = end else { return self.unfinished(limits) };
         if end > limits.max_size {
             return Err(self.too_large(limits));
         }
         let target = parse::request(&self.carry.bytes()[..end], head, limits.max_fields)?;
+        self.request_read(target, end, head, limits, spares)
+    }
+
+    /// A request head was read, up to `end`.
+    fn request_read(
+        &mut self,
+        target: Span,
+        end: usize,
+        head: &Head,
+        limits: &HeadLimits,
+        spares: &Spares,
+    ) -> Result<Option<Span>, Reject> {
         if head.method_text().len() > MAX_METHOD {
             return Err(Reject { kind: Kind::BadRequest, why: "the method is too long" });
         }
@@ -321,6 +360,16 @@ impl Inbound {
     }
 
     fn response(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<bool, Reject> {
+        if self.carry.is_empty() {
+            return Ok(false);
+        }
+        if self.scanned == 0
+            && let Some(end) = parse::whole_response(self.carry.bytes(), head, limits.max_fields)
+            && end <= limits.max_size
+        {
+            self.used(end, spares);
+            return Ok(true);
+        }
         let as_response = |reject: Reject| Reject { kind: Kind::BadResponse, ..reject };
         let end = parse::head_end(self.carry.bytes(), &mut self.scanned).map_err(as_response)?;
         if end.unwrap_or(self.carry.len()) > limits.max_size {

@@ -130,6 +130,7 @@ impl<'c> Writer<'c> {
         self.ended |= last;
         if length > COPY {
             self.chunk = chunk;
+            self.join();
             return Ok(());
         }
         let suffix = std::mem::replace(&mut self.suffix, NOTHING);
@@ -138,6 +139,29 @@ impl<'c> Writer<'c> {
         staged.extend_from_slice(suffix);
         self.wire.spares.recycle(chunk);
         Ok(())
+    }
+
+    /// Puts what is staged in front of the chunk right in front of it, where the head stood with which it came: one
+    /// piece is cheaper to send than two.
+    fn join(&mut self) {
+        if let Chunk::Buf(buf) = &mut self.chunk
+            && self.sent_prefix == 0
+            && buf.prepend(&self.prefix)
+        {
+            self.prefix.clear();
+        }
+    }
+
+    /// Stages a whole body, if it is short and has the length that was said. True if it did.
+    pub(super) fn push_short(&mut self, body: &[u8]) -> bool {
+        let fits = self.framing == Framing::Length(body.len() as u64) && body.len() <= COPY;
+        if fits {
+            self.staged().extend_from_slice(body);
+            self.framing = Framing::Length(0);
+            self.sent += body.len() as u64;
+            self.ended = true;
+        }
+        fits
     }
 
     /// `n` bytes of the body have gone by without passing through here.
@@ -191,12 +215,14 @@ impl<'c> Writer<'c> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let prefix = &self.prefix[self.sent_prefix..];
-            let written = if self.chunk.is_empty() && self.suffix.is_empty() {
-                ready!(self.wire.io.poll_write(cx, &[IoSlice::new(prefix)]))?
-            } else {
-                let pieces = [prefix, self.chunk.bytes(), self.suffix].map(IoSlice::new);
-                let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);
-                ready!(self.wire.io.poll_write(cx, &pieces[first..]))?
+            let written = match (&self.chunk, self.suffix) {
+                (Chunk::Empty, []) => ready!(self.wire.io.poll_write(cx, &[IoSlice::new(prefix)]))?,
+                (chunk, suffix) => {
+                    let pieces = [prefix, chunk.bytes(), suffix].map(IoSlice::new);
+                    let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);
+                    let last = if suffix.is_empty() { 2 } else { 3 };
+                    ready!(self.wire.io.poll_write(cx, &pieces[first.min(last - 1)..last]))?
+                }
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// The connection broke, or the client broke the protocol.
 pub async fn serve<H>(io: Stream, client: Rc<Client>, spares: Rc<Spares>, handle: Rc<H>) -> Result<(), h2::Error>
 where
-    H: AsyncFn(Exchange<'_>) -> Done + 'static,
+    H: AsyncFn(&mut Exchange<'_>) -> Done + 'static,
 {
     let max_list = u32::try_from(client.limits.head.max_size).unwrap_or(u32::MAX);
     let mut builder = h2::server::Builder::new();
@@ -41,7 +41,7 @@ async fn one<H>(
     spares: &Spares,
     handle: &H,
 ) where
-    H: AsyncFn(Exchange<'_>) -> Done,
+    H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
     let timer = Timer::default();
     let (parts, stream) = request.into_parts();
@@ -57,6 +57,9 @@ async fn one<H>(
     };
     let sink = Sink::h2(Sender::new(respond));
     let started = Instant::now();
-    handle(Exchange { request: head, guarded, refused, client, timer: &timer, source, sink, started, read: started })
-        .await;
+    let timer = &timer;
+    let mut exchange =
+        Exchange { request: head, guarded, refused, client, timer, source, sink, started, read: started };
+    handle(&mut exchange).await;
+    exchange.end(spares);
 }

@@ -214,7 +214,7 @@ impl Sender {
         }
     }
 
-    pub(in crate::http) fn abort(mut self) {
+    pub(in crate::http) fn abort(&mut self) {
         match &mut self.stream {
             Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
             None => self.respond.send_reset(Reason::INTERNAL_ERROR),
