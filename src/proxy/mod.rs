@@ -15,13 +15,10 @@ use self::attempt::Outcome;
 use crate::{
     error::{Kind, Side},
     http::{Done, Exchange, Method, Sink, head::Span, reply},
-    telemetry::metrics::{Finished, Layout, NO_ROUTE},
+    plan::{DEFAULT_ROUTE, NO_ROUTE},
 };
 use std::{future::Future, pin::Pin};
 use tokio::time::Instant;
-
-/// The number of the one route that there is while a configuration has none.
-const DEFAULT_ROUTE: usize = 0;
 
 /// What is known of an exchange when it ends.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ pub fn handle<'a>(local: &'a Local, mut exchange: Exchange<'a>) -> impl Future<O
                 refused(local, &mut exchange, reject.kind, &mut record)
             }
             None => {
-                record.route = Layout::route(DEFAULT_ROUTE);
+                record.route = DEFAULT_ROUTE;
                 match exchange.request.method() {
                     Method::Connect => refused(local, &mut exchange, Kind::ConnectDenied, &mut record),
                     _ => forward::forward(local, &mut exchange, &mut record).await,
@@ -75,12 +72,10 @@ pub fn handle<'a>(local: &'a Local, mut exchange: Exchange<'a>) -> impl Future<O
             Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
         };
         if let Some(kind) = record.failure {
-            local.shard.failure(record.route, kind as usize);
+            local.metrics.routes[record.route].failure(local.worker, kind as usize);
         }
         let ended = record.ended.unwrap_or_else(Instant::now);
-        let Record { route, status, bytes_in, bytes_out, .. } = record;
-        let duration = ended.saturating_duration_since(started);
-        counted.finish(&Finished { listener: client.listener, route, status, duration, bytes_in, bytes_out });
+        counted.finish(&record, ended);
         done.at(ended)
     }
 }
@@ -103,13 +98,22 @@ struct InFlight<'l> {
 
 impl<'l> InFlight<'l> {
     fn new(local: &'l Local, listener: usize, started: Instant) -> Self {
-        local.shard.request_started(listener);
+        local.metrics.listeners[listener].started(local.worker);
         Self { local, listener, started, finished: false }
     }
 
-    fn finish(mut self, finished: &Finished) {
+    fn finish(mut self, record: &Record, ended: Instant) {
         self.finished = true;
-        self.local.shard.request_finished(finished);
+        let Record { route, status, bytes_in, bytes_out, .. } = *record;
+        self.count(route, status);
+        let duration = ended.saturating_duration_since(self.started);
+        self.local.metrics.routes[route].finished(self.local.worker, duration, bytes_in, bytes_out);
+    }
+
+    fn count(&self, route: usize, status: u16) {
+        let Local { metrics, worker, .. } = self.local;
+        metrics.listeners[self.listener].finished(*worker);
+        metrics.requests[self.listener][route].count(*worker, status);
     }
 }
 
@@ -120,15 +124,10 @@ impl Drop for InFlight<'_> {
         }
         // Dropped inside: a panic, or a client whose connection was cut with its task.
         let kind = if std::thread::panicking() { Kind::Internal } else { Kind::ClientGone };
-        self.local.shard.failure(NO_ROUTE, kind as usize);
-        self.local.shard.request_finished(&Finished {
-            listener: self.listener,
-            route: NO_ROUTE,
-            status: kind.status(),
-            duration: self.started.elapsed(),
-            bytes_in: 0,
-            bytes_out: 0,
-        });
+        let metrics = &self.local.metrics.routes[NO_ROUTE];
+        metrics.failure(self.local.worker, kind as usize);
+        self.count(NO_ROUTE, kind.status());
+        metrics.finished(self.local.worker, self.started.elapsed(), 0, 0);
     }
 }
 

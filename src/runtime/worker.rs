@@ -8,6 +8,7 @@ use crate::{
     },
     net::{Peer, Permit, Stream, Timer},
     proxy::{self, AskOthers, Local},
+    telemetry::metrics::WorkerMetrics,
 };
 use std::{
     cell::RefCell,
@@ -30,6 +31,7 @@ pub(super) struct Worker {
     number: usize,
     pub(super) shared: Arc<Shared>,
     local: Local,
+    connections: Arc<WorkerMetrics>,
     /// Its client connections, so that they can be told to end.
     clients: RefCell<slab::Slab<Rc<Client>>>,
 }
@@ -102,9 +104,10 @@ async fn sweep(worker: Rc<Worker>) {
 
 impl Worker {
     fn new(number: usize, shared: &Arc<Shared>) -> Self {
-        let (plan, shard) = (Arc::clone(&shared.plan), shared.telemetry.shard(number));
-        let local = Local::new(plan, shard, number, shared.pipes, ask_others(number, shared));
-        Self { number, shared: Arc::clone(shared), local, clients: RefCell::default() }
+        let (plan, metrics) = (Arc::clone(&shared.plan), Arc::clone(&shared.metrics));
+        let local = Local::new(plan, metrics, number, shared.pipes, ask_others(number, shared));
+        let connections = shared.telemetry.worker(number);
+        Self { number, shared: Arc::clone(shared), local, connections, clients: RefCell::default() }
     }
 
     pub(super) fn listener_name(&self, listener: usize) -> &str {
@@ -175,7 +178,8 @@ impl Open {
     fn new(worker: &Rc<Worker>, client: Rc<Client>, permits: (Permit, Permit)) -> Self {
         let listener = client.listener;
         worker.shared.open[worker.number].fetch_add(1, Relaxed);
-        worker.local.shard.connection_opened(listener);
+        worker.local.metrics.listeners[listener].opened(worker.number);
+        worker.connections.opened();
         let place = worker.clients.borrow_mut().insert(client);
         Self { worker: Rc::clone(worker), place, listener, _permits: permits }
     }
@@ -187,7 +191,8 @@ impl Drop for Open {
             self.worker.shared.telemetry.panicked();
         }
         self.worker.shared.open[self.worker.number].fetch_sub(1, Relaxed);
-        self.worker.local.shard.connection_closed(self.listener);
+        self.worker.local.metrics.listeners[self.listener].closed(self.worker.number);
+        self.worker.connections.closed();
         self.worker.clients.borrow_mut().remove(self.place);
     }
 }

@@ -6,9 +6,9 @@ use evenkeel::{
     config::Config,
     http::{Client, Exchange, h1, h2 as served},
     net::{Budget, Peer, Stream, Timer},
-    plan::{Plan, Tls},
+    plan::{Metrics, Plan, Tls},
     proxy::{self, Local},
-    telemetry::metrics::{self, Layout, Telemetry},
+    telemetry::metrics::{BUCKETS, Telemetry},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -79,11 +79,9 @@ fn local(backend: SocketAddr, keys: &Keys) -> Local {
     let mut plan = Plan::build(&config, 1, &Budget::new(None), None);
     let server_name = ServerName::try_from("localhost").unwrap();
     plan.pools[0].settings.tls = Some(Tls { config: Arc::clone(&keys.client), server_name });
-    let mut layout = Layout::new(&evenkeel::error::Kind::WORDS);
-    layout.listeners.push(metrics::Listener { name: "web".into(), connections_limit: None });
-    layout.routes.push("default".into());
-    layout.backends.push(metrics::Backend { pool: "web".into(), name: backend.to_string() });
-    Local::new(Arc::new(plan), Telemetry::new(layout, 1).shard(0), 0, 4, Box::new(|_| Vec::new()))
+    let telemetry = Telemetry::new(&evenkeel::error::Kind::WORDS, &BUCKETS, 1);
+    let metrics = Metrics::new(&plan, &telemetry);
+    Local::new(Arc::new(plan), Arc::new(metrics), 0, 4, Box::new(|_| Vec::new()))
 }
 
 /// Serves TLS clients with `local`: HTTP/2 where ALPN says so, else HTTP/1.1.
