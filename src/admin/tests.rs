@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::telemetry::metrics::Layout;
+use crate::telemetry::metrics::BUCKETS;
 
 /// Long enough that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ fn run(test: impl Future<Output = ()>) {
 }
 
 fn telemetry() -> Arc<Telemetry> {
-    Arc::new(Telemetry::new(Layout::new(&[]), 1))
+    Arc::new(Telemetry::new(&[], &BUCKETS, 1))
 }
 
 /// Serves on a free port; gives its address.

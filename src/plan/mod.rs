@@ -1,5 +1,9 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
+mod metrics;
+
+pub use metrics::{DEFAULT_ROUTE, Metrics, NO_ROUTE};
+
 use crate::{
     balance::Algorithm,
     config::{self, Config},

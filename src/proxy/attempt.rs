@@ -101,7 +101,7 @@ impl Attempt<'_> {
             Ok(answer) => answer,
             Err(outcome) => {
                 if let Outcome::Failed(kind) = outcome {
-                    self.local.shard.attempt_finished(self.number(), kind.status(), None);
+                    self.count(kind.status(), None);
                     tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
                 }
                 return outcome;
@@ -109,7 +109,7 @@ impl Attempt<'_> {
         };
         let now = Instant::now();
         record.status = answer.head.status();
-        self.local.shard.attempt_finished(self.number(), record.status, Some(now - upload.sent));
+        self.count(record.status, Some(now - upload.sent));
         replay.give_up();
         if exchange.client.is_closing() {
             exchange.sink.close_after();
@@ -144,8 +144,9 @@ impl Attempt<'_> {
         Outcome::Answered
     }
 
-    fn number(&self) -> usize {
-        self.lease.backend().id as usize
+    fn count(&self, status: u16, response_time: Option<Duration>) {
+        let backend = &self.local.metrics.backends[self.lease.backend().id as usize];
+        backend.attempt(self.local.worker, status, response_time);
     }
 
     /// After the head: for log and metric alone.

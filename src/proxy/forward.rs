@@ -125,7 +125,7 @@ fn connect<'p>(
 /// A backend that could not be connected to.
 fn refused(local: &Local, backend: &Backend, error: &Error) -> Outcome {
     let kind = error.kind();
-    local.shard.attempt_finished(backend.id as usize, kind.status(), None);
+    local.metrics.backends[backend.id as usize].attempt(local.worker, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::debug!(backend = %backend.name, failure = kind.word(), %source, "attempt failed");
     Outcome::Failed(kind)

@@ -1,6 +1,11 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
-use crate::{dial::Dialer, http::Spares, net::Splice, plan::Plan, telemetry::metrics::Shard};
+use crate::{
+    dial::Dialer,
+    http::Spares,
+    net::Splice,
+    plan::{Metrics, Plan},
+};
 use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -15,8 +20,8 @@ pub struct Local {
     pub dialer: Dialer,
     /// Buffers, pipes and heads.
     pub spares: Rc<Spares>,
-    /// Its counts.
-    pub shard: Arc<Shard>,
+    /// What it counts in, with its number.
+    pub metrics: Arc<Metrics>,
     /// Its number.
     pub worker: usize,
     /// How to reach the others.
@@ -26,12 +31,12 @@ pub struct Local {
 
 impl Local {
     /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time.
-    pub fn new(plan: Arc<Plan>, shard: Arc<Shard>, worker: usize, pipes: usize, ask_others: AskOthers) -> Self {
+    pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, pipes: usize, ask_others: AskOthers) -> Self {
         Self {
             plan,
             dialer: Dialer::default(),
             spares: Rc::new(Spares { pipes: Splice::new(pipes), ..Spares::default() }),
-            shard,
+            metrics,
             worker,
             ask_others,
             random: Cell::new(getrandom::u64().unwrap_or(worker as u64)),

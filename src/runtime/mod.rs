@@ -11,8 +11,9 @@ use crate::{
     config::{Address, Config},
     error::Kind,
     net::{self, Budget, Listening},
-    plan::Plan,
-    telemetry::metrics::{self, BackendGauges, Layout, Telemetry},
+    plan::{Metrics, Plan},
+    pool::Backend,
+    telemetry::metrics::{BackendGauges, State, Telemetry},
 };
 use std::{
     fmt, io,
@@ -67,6 +68,8 @@ pub(crate) enum Message {
 pub(crate) struct Shared {
     pub(crate) plan: Arc<Plan>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// What the plan's exchanges count in.
+    pub(crate) metrics: Arc<Metrics>,
     /// Connections of each worker, for handing fresh ones over.
     pub(crate) open: Vec<AtomicUsize>,
     /// How to reach each worker.
@@ -199,12 +202,13 @@ impl Server {
         let process = connections(config.server.max_connections, most);
         let backends = Budget::new(Some(process / 2));
         let plan = Arc::new(Plan::build(config, count, &backends, algorithm));
-        let telemetry = telemetry(config, &plan, count);
+        let (telemetry, metrics) = telemetry(config, &plan, count);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let (phase, watched) = watch::channel(Phase::Starting);
         let shared = Arc::new(Shared {
             plan,
             telemetry,
+            metrics,
             open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             workers: senders,
             clients: Budget::new(Some(process.div_ceil(2))),
@@ -326,32 +330,30 @@ fn bind_admin(address: &Address) -> Result<Admin, StartError> {
     bound.map_err(cannot(format!("admin: cannot listen on {address}")))
 }
 
-fn telemetry(config: &Config, plan: &Arc<Plan>, workers: usize) -> Arc<Telemetry> {
-    let mut layout = Layout::new(&Kind::WORDS);
-    layout.listeners = config
-        .listeners
-        .iter()
-        .map(|listener| metrics::Listener {
-            name: listener.name.clone(),
-            connections_limit: listener.max_connections.map(|most| most as u64),
-        })
-        .collect();
-    layout.routes = vec!["default".into()];
-    let named = |(pool, backend): (&crate::plan::Pool, &Arc<crate::pool::Backend>)| metrics::Backend {
-        pool: pool.name.clone(),
-        name: backend.name.clone(),
-    };
-    layout.backends = plan.backends().map(named).collect();
-    let telemetry = Telemetry::new(layout, workers);
-    for (number, (_, backend)) in plan.backends().enumerate() {
-        let backend = Arc::clone(backend);
-        let read = move || BackendGauges {
-            in_flight: i64::from(backend.load.in_flight()),
-            connections: backend.connections() as i64,
-            weight: f64::from(backend.weight),
-        };
-        telemetry.read_backend(number, Box::new(read));
+fn telemetry(config: &Config, plan: &Plan, workers: usize) -> (Arc<Telemetry>, Arc<Metrics>) {
+    let buckets: Vec<f64> = config.metrics.buckets.iter().map(Duration::as_secs_f64).collect();
+    let telemetry = Telemetry::new(&Kind::WORDS, &buckets, workers);
+    telemetry.set_backend_histograms(config.metrics.backend_histograms);
+    let metrics = Metrics::new(plan, &telemetry);
+    for ((_, backend), metrics) in plan.backends().zip(&metrics.backends) {
+        let backend = Arc::downgrade(backend);
+        metrics.read(Box::new(move || backend.upgrade().map(|backend| gauges(&backend))));
     }
     telemetry.config_accepted(1, SystemTime::now());
-    Arc::new(telemetry)
+    (Arc::new(telemetry), Arc::new(metrics))
+}
+
+fn gauges(backend: &Backend) -> BackendGauges {
+    let (passed, failed, duration) = backend.health.checks();
+    let up = backend.health.verdict().up != Some(false);
+    BackendGauges {
+        in_flight: i64::from(backend.load.in_flight()),
+        connections: backend.connections() as i64,
+        weight: f64::from(backend.weight),
+        up,
+        state: if up { State::Ready } else { State::Down },
+        passed,
+        failed,
+        check_duration: (passed + failed > 0).then_some(duration),
+    }
 }

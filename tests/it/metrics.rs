@@ -1,11 +1,15 @@
 //! `/metrics` and `/healthz`: series exist from the start, and count what happened (PRODUCT.md section 9).
 
+use std::io::{ErrorKind, Write};
+use std::process::{Command, Stdio};
+
 use crate::support::{Backend, Client, Evenkeel, Gate, Setup, in_front_of, scrape, sum_of, wait_for};
 
 /// The series that exist at 0 from the start, by name and labels; `code`, `reason` and `result` are not among them.
 fn at_start(backend: &str) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
     let listener = || vec![("listener", "web".to_owned())];
     let route = || vec![("route", "default".to_owned())];
+    let pool = || vec![("pool", "web".to_owned())];
     let target = || vec![("pool", "web".to_owned()), ("backend", backend.to_owned())];
     vec![
         ("evenkeel_listener_connections", listener()),
@@ -18,6 +22,11 @@ fn at_start(backend: &str) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("evenkeel_backend_response_seconds_count", target()),
         ("evenkeel_backend_in_flight", target()),
         ("evenkeel_backend_connections", target()),
+        ("evenkeel_health_check_duration_seconds", target()),
+        ("evenkeel_retries_total", pool()),
+        ("evenkeel_retry_budget_exhausted_total", pool()),
+        ("evenkeel_all_down", pool()),
+        ("evenkeel_log_dropped_total", vec![]),
         ("evenkeel_panics_total", vec![]),
     ]
 }
@@ -32,14 +41,16 @@ fn series_exist_at_zero_from_the_start() {
         assert_eq!(sum_of(&text, name, &labels), Some(0.0), "{name} {labels:?}");
     }
     assert_eq!(sum_of(&text, "evenkeel_build_info", &[]), Some(1.0));
+    assert_eq!(sum_of(&text, "evenkeel_backend_up", &[("pool", "web")]), Some(1.0));
+    assert_eq!(sum_of(&text, "evenkeel_backend_state", &[("pool", "web")]), Some(1.0), "in one of its states");
     for name in ["evenkeel_worker_connections", "evenkeel_worker_busy_seconds_total"] {
         for worker in ["0", "1"] {
             assert!(sum_of(&text, name, &[("worker", worker)]).is_some(), "{name} {worker}");
         }
     }
-    for name in
-        ["process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"]
-    {
+    // In whole seconds: this process may not have used one yet.
+    assert!(sum_of(&text, "process_cpu_seconds_total", &[]).is_some());
+    for name in ["process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"] {
         assert!(sum_of(&text, name, &[]).is_some_and(|value| value > 0.0), "{name}");
     }
 }
@@ -58,6 +69,34 @@ fn every_metric_has_help_and_a_type() {
             assert!(said, "no {what} for {name}");
         }
     }
+}
+
+#[test]
+fn promtool_finds_nothing_wrong() {
+    let backend = Backend::ok("fine");
+    let evenkeel = in_front_of(&backend);
+    evenkeel.get("/");
+    let text = scrape(evenkeel.admin());
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match promtool {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Not by a macro: those are silent in a test that passes.
+            writeln!(std::io::stderr(), "SKIPPED: promtool is not in PATH (Debian's package prometheus has it)")
+                .unwrap();
+            return;
+        }
+        started => started.unwrap(),
+    };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    let said =
+        (said.status.success(), String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
+    assert_eq!(said, (true, String::new(), String::new()), "{text}");
 }
 
 #[test]

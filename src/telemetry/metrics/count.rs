@@ -1,17 +1,20 @@
 //! The cells that a worker counts in: plain counts, and counts by status number. Hot path: no lock, no locked
-//! instruction; memory is taken once, when a status of a new hundred is first seen.
+//! instruction; memory is taken only for every seventh status that one worker sees in one place.
 //!
-//! **One writer.** A cell belongs to the thread that owns its shard, which adds by a relaxed load and a relaxed store
-//! (a plain `mov` each). Any thread may read at any time and sees a whole value that is at most a little old. Two
-//! writers would lose counts; they could do no other harm.
+//! **One writer.** A cell belongs to one worker, whose thread adds by a relaxed load and a relaxed store (a plain `mov`
+//! each). Any thread may read at any time and sees a whole value that is at most a little old. Two writers would lose
+//! counts; they could do no other harm.
 
-use std::array;
 use std::iter;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Hundreds of status numbers that are counted: 100 to 999.
-const HUNDREDS: usize = 9;
+/// Cells on one cache line.
+const WIDTH: usize = 8;
+/// Statuses that [`Codes`] hold without more memory. With the pointer to more they fill a cache line.
+const FIRST: usize = 6;
+/// A cell of [`Codes`] holds its status above these bits, and how often it was counted in them.
+const COUNT_BITS: u32 = 54;
 
 /// A number that only its owner changes.
 #[derive(Debug, Default)]
@@ -20,13 +23,12 @@ pub(super) struct Count(AtomicU64);
 impl Count {
     /// Adds `n`. For the owner alone.
     pub(super) fn add(&self, n: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+        self.set(self.value().wrapping_add(n));
     }
 
     /// Adds to a count that is kept as a float. For the owner alone.
     pub(super) fn add_float(&self, n: f64) {
-        let sum = f64::from_bits(self.0.load(Relaxed)) + n;
-        self.0.store(sum.to_bits(), Relaxed);
+        self.set((self.float() + n).to_bits());
     }
 
     /// What has been counted.
@@ -38,67 +40,92 @@ impl Count {
     pub(super) fn float(&self) -> f64 {
         f64::from_bits(self.value())
     }
+
+    fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
 }
 
-/// A hundred cells, on cache lines that no other worker writes.
+/// Cells that fill whole cache lines, so that nobody else writes beside them.
 #[derive(Debug)]
-#[repr(align(64))]
-struct Hundred([Count; 100]);
+pub(super) struct Cells(Box<[Line]>);
 
-#[derive(Debug)]
-#[repr(align(64))]
-struct Blocks {
-    hundreds: [OnceLock<Box<Hundred>>; HUNDREDS],
-    /// A number outside 100 to 999 is no status: exported as `code="0"`, so that nothing goes uncounted.
-    none: Count,
-}
-
-/// Counts by status: any number can be counted, and only the hundreds that were seen take memory. 16 bytes when unused.
 #[derive(Debug, Default)]
-pub(super) struct Codes(OnceLock<Box<Blocks>>);
+#[repr(align(64))]
+struct Line([Count; WIDTH]);
+
+impl Cells {
+    /// At least `n`, all at 0.
+    pub(super) fn new(n: usize) -> Self {
+        Self(iter::repeat_with(Line::default).take(n.div_ceil(WIDTH)).collect())
+    }
+
+    /// The cell at `index`.
+    pub(super) fn at(&self, index: usize) -> &Count {
+        &self.0[index / WIDTH].0[index % WIDTH]
+    }
+}
+
+/// Counts by status: any number can be counted, and only statuses that were seen take memory: a cache line for every
+/// six, in the order in which they came. So the usual ones are found in the first line, and 901 of them, which takes
+/// malice, are looked through in about a microsecond.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Codes {
+    /// Filled from the front, each with a status of its own; 0 is a free one.
+    first: [Count; FIRST],
+    rest: OnceLock<Box<Codes>>,
+}
 
 impl Codes {
-    /// Counts one `status`; any number is fine. For the owner alone.
+    /// Counts one `status`; one outside 100 to 999 counts as 0, so that nothing goes uncounted. For the owner alone.
     pub(super) fn add(&self, status: u16) {
-        let blocks = self.0.get_or_init(new_blocks);
-        let (hundred, rest) = (usize::from(status / 100), usize::from(status % 100));
-        match blocks.hundreds.get(hundred.wrapping_sub(1)) {
-            Some(block) => block.get_or_init(new_hundred).0[rest].add(1),
-            None => blocks.none.add(1),
+        let code = if (100..1000).contains(&status) { u64::from(status) } else { 0 };
+        let mut line = self;
+        while !line.add_here(code) {
+            line = line.rest.get_or_init(Box::default);
         }
     }
 
-    /// The sums of several tables, by status, without those at 0.
-    pub(super) fn total<'a>(tables: impl Iterator<Item = &'a Self>) -> Vec<(u16, u64)> {
-        let tables: Vec<&Blocks> = tables.filter_map(|codes| codes.0.get().map(Box::as_ref)).collect();
-        if tables.is_empty() {
-            return Vec::new();
+    fn add_here(&self, code: u64) -> bool {
+        for cell in &self.first {
+            let value = cell.value();
+            if value >> COUNT_BITS == code || value == 0 {
+                cell.set((code << COUNT_BITS) | ((value + 1) & COUNTED));
+                return true;
+            }
         }
-        let none: u64 = tables.iter().map(|blocks| blocks.none.value()).sum();
-        let counted = (1..=HUNDREDS as u16).flat_map(|hundred| total_of_hundred(&tables, hundred));
-        iter::once((0, none)).chain(counted).filter(|(_, count)| *count > 0).collect()
+        false
+    }
+
+    /// How often each status was counted, in no order. No status comes twice.
+    fn counted(&self) -> impl Iterator<Item = (u16, u64)> {
+        let lines = iter::successors(Some(self), |line| line.rest.get().map(Box::as_ref));
+        let values = lines.flat_map(|line| line.first.iter().map(Count::value)).take_while(|value| *value != 0);
+        values.map(|value| ((value >> COUNT_BITS) as u16, value & COUNTED))
+    }
+
+    /// The sums of several tables, by status, ascending, without those at 0.
+    pub(super) fn total<'a>(tables: impl IntoIterator<Item = &'a Self>) -> Vec<(u16, u64)> {
+        let mut total: Vec<(u16, u64)> = tables.into_iter().flat_map(Self::counted).collect();
+        total.sort_unstable();
+        total.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                kept.1 += later.1;
+            }
+            same
+        });
+        total
+    }
+
+    /// How often anything was counted.
+    pub(super) fn sum<'a>(tables: impl IntoIterator<Item = &'a Self>) -> u64 {
+        tables.into_iter().flat_map(Self::counted).map(|(_, count)| count).sum()
     }
 }
 
-fn total_of_hundred(tables: &[&Blocks], hundred: u16) -> Vec<(u16, u64)> {
-    let blocks: Vec<&Hundred> =
-        tables.iter().filter_map(|blocks| blocks.hundreds[usize::from(hundred) - 1].get().map(Box::as_ref)).collect();
-    if blocks.is_empty() {
-        return Vec::new();
-    }
-    let sum = |rest: u16| blocks.iter().map(|block| block.0[usize::from(rest)].value()).sum();
-    (0..100).map(|rest| (hundred * 100 + rest, sum(rest))).collect()
-}
-
-#[cold]
-fn new_blocks() -> Box<Blocks> {
-    Box::new(Blocks { hundreds: array::from_fn(|_| OnceLock::new()), none: Count::default() })
-}
-
-#[cold]
-fn new_hundred() -> Box<Hundred> {
-    Box::new(Hundred(array::from_fn(|_| Count::default())))
-}
+const COUNTED: u64 = (1 << COUNT_BITS) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -107,22 +134,38 @@ mod tests {
     #[test]
     fn any_number_is_counted_and_what_is_no_status_is_counted_as_0() {
         let (one, other) = (Codes::default(), Codes::default());
-        for status in [0, 99, 100, 200, 200, 404, 599, 999, 1000, u16::MAX] {
+        for status in [200, 0, 99, 100, 200, 200, 404, 599, 999, 1000, u16::MAX] {
             one.add(status);
         }
+        other.add(404);
         other.add(200);
-        let total = Codes::total([&one, &other, &Codes::default()].into_iter());
-        assert_eq!(total, [(0, 4), (100, 1), (200, 3), (404, 1), (599, 1), (999, 1)]);
+        let tables = [&one, &other, &Codes::default()];
+        assert_eq!(Codes::total(tables), [(0, 4), (100, 1), (200, 4), (404, 2), (599, 1), (999, 1)]);
+        assert_eq!(Codes::sum(tables), 13);
     }
 
     #[test]
-    fn every_status_takes_bounded_memory_and_none_takes_almost_none() {
-        assert!(size_of::<Codes>() <= 16);
+    fn a_status_takes_a_sixth_of_a_cache_line() {
+        assert_eq!(size_of::<Codes>(), 64);
         let codes = Codes::default();
-        assert!(Codes::total([&codes].into_iter()).is_empty());
-        (0..=u16::MAX).for_each(|status| codes.add(status));
-        let total = Codes::total([&codes].into_iter());
+        (200..200 + FIRST as u16).for_each(|status| codes.add(status));
+        assert!(codes.rest.get().is_none());
+        codes.add(404);
+        assert!(codes.rest.get().is_some());
+    }
+
+    #[test]
+    fn every_status_takes_bounded_memory_and_is_counted() {
+        let codes = Codes::default();
+        assert!(Codes::total([&codes]).is_empty());
+        for _ in 0..2 {
+            (0..=u16::MAX).for_each(|status| codes.add(status));
+        }
+        let total = Codes::total([&codes]);
         assert_eq!(total.len(), 901);
-        assert_eq!(total.iter().map(|(_, count)| count).sum::<u64>(), 65_536);
+        assert_eq!(total[0], (0, 2 * (65_536 - 900)));
+        assert!(total[1..].iter().all(|(_, count)| *count == 2));
+        let lines = iter::successors(Some(&codes), |line| line.rest.get().map(Box::as_ref)).count();
+        assert_eq!(lines, 901_usize.div_ceil(FIRST));
     }
 }

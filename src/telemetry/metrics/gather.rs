@@ -1,174 +1,174 @@
-//! What a scrape sees: the shards of all workers added up. Runs on a blocking thread of control; not hot.
+//! What a scrape sees: the cells of all workers added up. Runs on a blocking thread of control; not hot.
 //!
 //! Workers go on counting meanwhile, so the families of one scrape may differ by the exchanges that end during it.
+//! Names are locked only while the living handles are listed: a reload does not wait for a scrape.
 
 use std::env::consts::{ARCH, OS};
 use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use super::backend::{BackendGauges, BackendMetrics, State};
+use super::family::{self, Family};
+use super::listener::{Closed, ListenerMetrics};
+use super::names::labels;
+use super::page::Page;
+use super::pool::Retry;
+use super::{Sources, lock};
 
-use super::family::{self, Samples};
-use super::histogram::{Histogram, Total};
-use super::shard::{Closed, ListenerCells, RouteCells};
-use super::{BackendGauges, Codes, Count, State};
+/// What a number is exported as where there is none.
+const INFINITE: &str = "+Inf";
 
-/// The collector that the registry holds.
-pub(super) struct Gather {
-    descs: Vec<Desc>,
-    state: Arc<State>,
-}
+/// A backend and what was read of it, once for all families.
+type Read = (Arc<BackendMetrics>, BackendGauges);
 
-impl Gather {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { descs: family::ALL.iter().map(|family| family.desc()).collect(), state }
+impl Sources {
+    /// Writes everything but what the process's own collector says.
+    pub(super) fn gather(&self, page: &mut Page) {
+        self.gather_process(page);
+        self.gather_workers(page);
+        self.gather_listeners(page);
+        self.gather_routes(page);
+        self.gather_pools(page);
+        self.gather_backends(page);
     }
-}
 
-impl Collector for Gather {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = Vec::with_capacity(family::ALL.len());
-        self.state.gather_process(&mut families);
-        self.state.gather_listeners(&mut families);
-        self.state.gather_routes(&mut families);
-        self.state.gather_backends(&mut families);
-        self.state.gather_workers(&mut families);
-        families
-    }
-}
-
-impl State {
-    fn gather_process(&self, out: &mut Vec<MetricFamily>) {
-        let one = |family, labels: &[&str], value| {
-            let mut samples = Samples::of(family);
-            samples.add(labels, value);
-            samples.finish()
-        };
+    fn gather_process(&self, page: &mut Page) {
         let (generation, accepted, at) = self.config();
-        out.push(one(&family::BUILD, &[env!("CARGO_PKG_VERSION"), OS, ARCH], 1.0));
-        out.push(one(&family::GENERATION, &[], generation as f64));
-        out.push(one(&family::RELOAD_OK, &[], f64::from(u8::from(accepted))));
-        out.push(one(&family::RELOAD_AT, &[], at));
-        out.push(one(&family::PANICS, &[], self.panics() as f64));
+        let build = labels(&[("version", env!("CARGO_PKG_VERSION")), ("os", OS), ("arch", ARCH)]);
+        page.family(&family::BUILD, |samples| samples.add(&build, 1));
+        page.family(&family::GENERATION, |samples| samples.add("", generation));
+        page.family(&family::RELOAD_OK, |samples| samples.add("", u8::from(accepted)));
+        page.family(&family::RELOAD_AT, |samples| samples.add("", at));
+        page.family(&family::PANICS, |samples| samples.add("", self.panics()));
+        let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
+        page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
     }
 
-    fn gather_listeners(&self, out: &mut Vec<MetricFamily>) {
-        let mut each = |family, value: &dyn Fn(usize) -> f64| {
-            let mut samples = Samples::of(family);
-            for (number, listener) in self.layout.listeners.iter().enumerate() {
-                samples.add(&[&listener.name], value(number));
+    fn gather_workers(&self, page: &mut Page) {
+        let numbers: Vec<String> = (0..self.workers.len()).map(|number| number.to_string()).collect();
+        page.family(&family::WORKER_CONNECTIONS, |samples| {
+            for (number, worker) in numbers.iter().zip(&self.workers) {
+                samples.add_with("", ("worker", number), worker.open());
             }
-            out.push(samples.finish());
-        };
-        each(&family::CONNECTIONS, &|l| self.still(l, |cells| (&cells.closed, &cells.opened)));
-        each(&family::CONNECTIONS_OPENED, &|l| self.of_listener(l, |cells| &cells.opened));
-        each(&family::REQUESTS_IN_FLIGHT, &|l| self.still(l, |cells| (&cells.finished, &cells.started)));
-        each(&family::CONNECTIONS_LIMIT, &|l| {
-            self.layout.listeners[l].connections_limit.map_or(f64::INFINITY, |limit| limit as f64)
         });
-        let mut closed = Samples::of(&family::CONNECTIONS_CLOSED);
-        for (number, listener) in self.layout.listeners.iter().enumerate() {
-            for (reason, word) in Closed::WORDS.iter().enumerate() {
-                closed.add(&[&listener.name, word], self.of_listener(number, |cells| &cells.closed_by[reason]));
+        page.family(&family::WORKER_BUSY, |samples| {
+            for (number, read) in numbers.iter().zip(&self.busy) {
+                let busy = read.get().map_or(0.0, |read| read().as_secs_f64());
+                samples.add_with("", ("worker", number), busy);
             }
-        }
-        out.push(closed.finish());
-        out.push(self.requests());
+        });
     }
 
-    fn requests(&self) -> MetricFamily {
-        let mut samples = Samples::of(&family::REQUESTS);
-        for (number, listener) in self.layout.listeners.iter().enumerate() {
-            for route in 0..self.layout.route_count() {
-                let codes = Codes::total(self.shards.iter().map(|shard| shard.codes(number, route)));
-                for (code, count) in codes {
-                    let labels = [&listener.name, self.layout.route_name(route), &code.to_string()];
-                    samples.add(&labels, count as f64);
+    fn gather_listeners(&self, page: &mut Page) {
+        let listeners = self.listeners.living();
+        let mut each = |family: &'static Family, value: fn(&ListenerMetrics) -> u64| {
+            page.family(family, |samples| {
+                listeners.iter().for_each(|listener| samples.add(&listener.labels, value(listener)));
+            });
+        };
+        each(&family::CONNECTIONS, ListenerMetrics::open);
+        each(&family::CONNECTIONS_OPENED, ListenerMetrics::opened_total);
+        each(&family::REQUESTS_IN_FLIGHT, ListenerMetrics::in_flight);
+        page.family(&family::CONNECTIONS_LIMIT, |samples| {
+            for listener in &listeners {
+                match listener.limit() {
+                    Some(limit) => samples.add(&listener.labels, limit),
+                    None => samples.add(&listener.labels, INFINITE),
                 }
             }
-        }
-        samples.finish()
-    }
-
-    fn gather_routes(&self, out: &mut Vec<MetricFamily>) {
-        let mut duration = Samples::of(&family::DURATION);
-        let mut bytes_in = Samples::of(&family::REQUEST_BYTES);
-        let mut bytes_out = Samples::of(&family::RESPONSE_BYTES);
-        let mut failures = Samples::of(&family::FAILURES);
-        for number in 0..self.layout.route_count() {
-            let name = self.layout.route_name(number);
-            let cells: Vec<&RouteCells> = self.shards.iter().map(|shard| &shard.routes[number]).collect();
-            let total = Total::of(&self.bounds, cells.iter().map(|cells| &cells.duration));
-            duration.add_histogram(&[name], &self.bounds, &total);
-            bytes_in.add(&[name], sum(cells.iter().map(|cells| &cells.bytes_in)) as f64);
-            bytes_out.add(&[name], sum(cells.iter().map(|cells| &cells.bytes_out)) as f64);
-            for (kind, word) in self.layout.failures.iter().enumerate() {
-                let count = sum(cells.iter().filter_map(|cells| cells.failures.get()).map(|kinds| &kinds[kind]));
-                if count > 0 {
-                    failures.add(&[name, word], count as f64);
+        });
+        page.family(&family::CONNECTIONS_CLOSED, |samples| {
+            for listener in &listeners {
+                for (reason, word) in Closed::WORDS.into_iter().enumerate() {
+                    samples.add_with(&listener.labels, ("reason", word), listener.closed_by_total(reason));
                 }
             }
-        }
-        out.extend([duration, bytes_in, bytes_out, failures].map(Samples::finish));
-    }
-
-    fn gather_backends(&self, out: &mut Vec<MetricFamily>) {
-        let [mut requests, mut response, mut in_flight, mut connections, mut weight] = [
-            &family::BACKEND_REQUESTS,
-            &family::BACKEND_RESPONSE,
-            &family::BACKEND_IN_FLIGHT,
-            &family::BACKEND_CONNECTIONS,
-            &family::BACKEND_WEIGHT,
-        ]
-        .map(Samples::of);
-        for (number, backend) in self.layout.backends.iter().enumerate() {
-            let labels = [backend.pool.as_str(), backend.name.as_str()];
-            let cells = || self.shards.iter().map(|shard| &shard.backends[number]);
-            for (code, count) in Codes::total(cells().map(|cells| &cells.codes)) {
-                requests.add(&[labels[0], labels[1], &code.to_string()], count as f64);
+        });
+        page.family(&family::REQUESTS, |samples| {
+            for requests in self.requests.living() {
+                samples.add_codes(&requests.labels, &requests.codes());
             }
-            if self.layout.has_backend_histograms() {
-                let parts: Vec<&Histogram> = cells().filter_map(|cells| cells.response.as_ref()).collect();
-                response.add_histogram(&labels, &self.bounds, &Total::of(&self.bounds, parts.into_iter()));
+        });
+    }
+
+    fn gather_routes(&self, page: &mut Page) {
+        let routes = self.routes.living();
+        page.family(&family::DURATION, |samples| {
+            routes.iter().for_each(|route| samples.add_histogram(&route.labels, &self.bounds, &route.durations()));
+        });
+        page.family(&family::REQUEST_BYTES, |samples| {
+            routes.iter().for_each(|route| samples.add(&route.labels, route.bytes().0));
+        });
+        page.family(&family::RESPONSE_BYTES, |samples| {
+            routes.iter().for_each(|route| samples.add(&route.labels, route.bytes().1));
+        });
+        page.family(&family::FAILURES, |samples| {
+            for route in &routes {
+                let failed = self.failures.iter().enumerate().map(|(kind, word)| (word, route.failed(kind)));
+                for (word, count) in failed.filter(|(_, count)| *count > 0) {
+                    samples.add_with(&route.labels, ("reason", word), count);
+                }
             }
-            let gauges = self.backends[number].get().map_or_else(BackendGauges::default, |read| read());
-            in_flight.add(&labels, gauges.in_flight as f64);
-            connections.add(&labels, gauges.connections as f64);
-            weight.add(&labels, gauges.weight);
+        });
+    }
+
+    fn gather_pools(&self, page: &mut Page) {
+        let pools = self.pools.living();
+        page.family(&family::RETRIES, |samples| {
+            for pool in &pools {
+                for (reason, word) in Retry::WORDS.into_iter().enumerate() {
+                    samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
+                }
+            }
+        });
+        page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+        });
+        page.family(&family::ALL_DOWN, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
+        });
+    }
+
+    fn gather_backends(&self, page: &mut Page) {
+        let living = self.backends.living();
+        let has_times = self.has_backend_histograms(living.len());
+        let backends: Vec<Read> =
+            living.into_iter().filter_map(|backend| backend.gauges().map(|gauges| (backend, gauges))).collect();
+        page.family(&family::BACKEND_REQUESTS, |samples| {
+            backends.iter().for_each(|(backend, _)| samples.add_codes(&backend.labels, &backend.codes()));
+        });
+        if has_times {
+            page.family(&family::BACKEND_RESPONSE, |samples| {
+                for (backend, _) in &backends {
+                    samples.add_histogram(&backend.labels, &self.bounds, &backend.response_times());
+                }
+            });
         }
-        out.extend([requests, response, in_flight, connections, weight].map(Samples::finish));
-    }
-
-    fn gather_workers(&self, out: &mut Vec<MetricFamily>) {
-        let mut connections = Samples::of(&family::WORKER_CONNECTIONS);
-        let mut busy = Samples::of(&family::WORKER_BUSY);
-        for (number, shard) in self.shards.iter().enumerate() {
-            let name = number.to_string();
-            let closed = sum(shard.listeners.iter().map(|cells| &cells.closed));
-            let opened = sum(shard.listeners.iter().map(|cells| &cells.opened));
-            connections.add(&[&name], opened.saturating_sub(closed) as f64);
-            busy.add(&[&name], self.busy[number].get().map_or(0.0, |read| read().as_secs_f64()));
-        }
-        out.extend([connections, busy].map(Samples::finish));
-    }
-
-    fn of_listener(&self, listener: usize, cell: impl Fn(&ListenerCells) -> &Count) -> f64 {
-        sum(self.shards.iter().map(|shard| cell(&shard.listeners[listener]))) as f64
-    }
-
-    /// What has begun and not ended. `cells` gives ends first and they are read first, so that what begins and ends
-    /// in between does not count below 0.
-    fn still(&self, listener: usize, cells: impl Fn(&ListenerCells) -> (&Count, &Count)) -> f64 {
-        let ended = self.of_listener(listener, |of| cells(of).0);
-        let begun = self.of_listener(listener, |of| cells(of).1);
-        (begun - ended).max(0.0)
+        gather_gauges(&backends, page);
+        page.family(&family::BACKEND_STATE, |samples| {
+            for (backend, gauges) in &backends {
+                for state in State::ALL {
+                    samples.add_with(&backend.labels, ("state", state.word()), u8::from(state == gauges.state));
+                }
+            }
+        });
+        page.family(&family::HEALTH_CHECKS, |samples| {
+            for (backend, gauges) in &backends {
+                samples.add_with(&backend.labels, ("result", "pass"), gauges.passed);
+                samples.add_with(&backend.labels, ("result", "fail"), gauges.failed);
+            }
+        });
     }
 }
 
-fn sum<'a>(cells: impl Iterator<Item = &'a Count>) -> u64 {
-    cells.map(Count::value).sum()
+fn gather_gauges(backends: &[Read], page: &mut Page) {
+    let mut each = |family: &'static Family, value: fn(&BackendGauges) -> f64| {
+        page.family(family, |samples| {
+            backends.iter().for_each(|(backend, gauges)| samples.add(&backend.labels, value(gauges)));
+        });
+    };
+    each(&family::BACKEND_UP, |gauges| f64::from(u8::from(gauges.up)));
+    each(&family::BACKEND_IN_FLIGHT, |gauges| gauges.in_flight as f64);
+    each(&family::BACKEND_CONNECTIONS, |gauges| gauges.connections as f64);
+    each(&family::BACKEND_WEIGHT, |gauges| gauges.weight);
+    each(&family::HEALTH_CHECK_DURATION, |gauges| gauges.check_duration.unwrap_or_default().as_secs_f64());
 }

@@ -1,68 +1,80 @@
-//! Metrics: workers count in shards of their own, control adds them up when Prometheus asks.
+//! Metrics: workers count in cells of their own, control adds them up when Prometheus asks.
 //!
 //! A shared counter costs 205 ns under two threads and a look-up by label 564, a cell of one's own 2 (DESIGN.md
-//! section 6): so each worker has a [`Shard`] whose series were laid out beforehand by a [`Layout`], and calls them by
-//! number. [`Telemetry`] owns the shards, holds what concerns the whole process, and gathers everything through the
-//! `prometheus` crate.
+//! section 6). So a plan asks [`Telemetry`] once for a **handle** by name, and workers count in the handle, each in
+//! cells that nobody else writes.
+//!
+//! A series exists while somebody holds its handle. Of two plans that know the same name both get the same handle: its
+//! counts go on over a reload, and an exchange that still holds the old plan counts in the right cells. When the last
+//! holder of a name is gone, so is the series; should the name come again, it begins at 0.
 
+mod backend;
 mod count;
 mod family;
 mod gather;
 mod histogram;
-mod layout;
-mod shard;
+mod listener;
+mod names;
+mod page;
+mod pool;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::iter;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
-use self::count::{Codes, Count};
-use self::gather::Gather;
+pub use self::backend::{BackendGauges, BackendMetrics, ReadBackend, State};
+pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
-pub use self::layout::{BUCKETS, Backend, Layout, Listener, NO_ROUTE};
-pub use self::shard::{Closed, Finished, Shard};
+pub use self::listener::{Closed, ListenerMetrics, WorkerMetrics};
+use self::names::{Names, labels};
+use self::page::Page;
+pub use self::pool::{PoolMetrics, Retry};
+pub use self::route::{RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a backend's shared state says at this moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct BackendGauges {
-    /// Attempts that have begun and not ended.
-    pub in_flight: i64,
-    /// Open connections, idle ones included.
-    pub connections: i64,
-    /// The weight in effect, slow start included.
-    pub weight: f64,
-}
-
-/// Reads a backend's gauges; called at each scrape on a blocking thread.
-pub type ReadBackend = Box<dyn Fn() -> BackendGauges + Send + Sync>;
+/// Up to this many backends have histograms when `metrics.backend_histograms` is `auto`.
+const AUTO_HISTOGRAMS: usize = 1_000;
 
 /// Reads how long a worker has been busy since its start; called at each scrape on a blocking thread.
 pub type ReadBusy = Box<dyn Fn() -> Duration + Send + Sync>;
 
+/// Reads how many lines of the access log were dropped; called at each scrape on a blocking thread.
+pub type ReadDropped = Box<dyn Fn() -> u64 + Send + Sync>;
+
 /// All metrics of the process. Made by control at start; shared with the admin listener.
 pub struct Telemetry {
-    state: Arc<State>,
-    registry: Registry,
+    sources: Sources,
+    /// What the operating system says of the process.
+    process: Registry,
+    /// How long the last text was, which the next one will be about as well.
+    length: AtomicUsize,
 }
 
-/// What the collector reads.
-struct State {
-    layout: Layout,
-    bounds: Bounds,
-    shards: Vec<Arc<Shard>>,
-    /// By backend; empty until registered, and then at 0.
-    backends: Box<[OnceLock<ReadBackend>]>,
+/// What a scrape reads.
+struct Sources {
+    /// The failure words, by number.
+    failures: &'static [&'static str],
+    bounds: Arc<Bounds>,
+    backend_histograms: Mutex<Option<bool>>,
+    workers: Box<[Arc<WorkerMetrics>]>,
     /// By worker.
     busy: Box<[OnceLock<ReadBusy>]>,
+    listeners: Names<ListenerMetrics>,
+    routes: Names<RouteMetrics>,
+    requests: Names<RequestMetrics>,
+    pools: Names<PoolMetrics>,
+    backends: Names<BackendMetrics>,
+    log_dropped: Mutex<Option<ReadDropped>>,
     generation: AtomicU64,
     accepted: AtomicBool,
     /// Unix time of the last accepted configuration, in milliseconds.
@@ -71,76 +83,132 @@ struct State {
 }
 
 impl Telemetry {
-    /// Every series of `layout` at 0, with one shard for each of `workers`.
-    pub fn new(layout: Layout, workers: usize) -> Self {
-        let bounds = Bounds::new(&layout.buckets);
-        let state = Arc::new(State {
-            shards: (0..workers).map(|_| Arc::new(Shard::new(&layout, &bounds))).collect(),
-            backends: layout.backends.iter().map(|_| OnceLock::new()).collect(),
+    /// No names yet. `failures` are the failure words in the order of their numbers, and `buckets` the upper bounds of
+    /// all histograms in seconds: cells are laid out by them, so another `metrics.buckets` needs a restart.
+    pub fn new(failures: &'static [&'static str], buckets: &[f64], workers: usize) -> Self {
+        let sources = Sources {
+            failures,
+            bounds: Arc::new(Bounds::new(buckets)),
+            backend_histograms: Mutex::new(None),
+            workers: iter::repeat_with(Arc::default).take(workers).collect(),
             busy: (0..workers).map(|_| OnceLock::new()).collect(),
-            layout,
-            bounds,
+            listeners: Names::new(),
+            routes: Names::new(),
+            requests: Names::new(),
+            pools: Names::new(),
+            backends: Names::new(),
+            log_dropped: Mutex::new(None),
             generation: AtomicU64::new(0),
             accepted: AtomicBool::new(false),
             accepted_at: AtomicU64::new(0),
             panics: AtomicU64::new(0),
-        });
-        let registry = Registry::new();
-        for collector in [Box::new(Gather::new(Arc::clone(&state))) as _, Box::new(ProcessCollector::for_self()) as _] {
-            registry.register(collector).expect("a new registry holds none of these names");
-        }
-        Self { state, registry }
+        };
+        let process = Registry::new();
+        process.register(Box::new(ProcessCollector::for_self())).expect("a new registry holds none of these names");
+        Self { sources, process, length: AtomicUsize::new(0) }
     }
 
-    /// The shard of `worker`, for that worker's thread alone to write.
-    pub fn shard(&self, worker: usize) -> Arc<Shard> {
-        Arc::clone(&self.state.shards[worker])
+    /// `metrics.backend_histograms`: on, off, or `None` for auto, which is on while there are up to 1,000 backends.
+    /// Decides for backends that are made afterwards; those that are there follow at the next scrape.
+    pub fn set_backend_histograms(&self, on: Option<bool>) {
+        *lock(&self.sources.backend_histograms) = on;
     }
 
-    /// Where the gauges of a backend come from. Once each: a second call changes nothing.
-    pub fn read_backend(&self, backend: usize, read: ReadBackend) {
-        let _ = self.state.backends[backend].set(read);
+    /// The connections of the worker with this number, for that worker alone to write.
+    pub fn worker(&self, number: usize) -> Arc<WorkerMetrics> {
+        Arc::clone(&self.sources.workers[number])
+    }
+
+    /// The listener of that name: the living one, or a new one at 0.
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        let workers = self.sources.workers.len();
+        self.sources.listeners.handle(labels(&[("listener", name)]), |labels| ListenerMetrics::new(labels, workers))
+    }
+
+    /// The route of that name: the living one, or a new one at 0. `""` is for requests that no route matches.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        let Sources { bounds, failures, workers, .. } = &self.sources;
+        let make = |labels| RouteMetrics::new(labels, bounds, failures.len(), workers.len());
+        self.sources.routes.handle(labels(&[("route", name)]), make)
+    }
+
+    /// The requests of that listener and that route: the living ones, or new ones at 0.
+    pub fn requests(&self, listener: &Arc<ListenerMetrics>, route: &Arc<RouteMetrics>) -> Arc<RequestMetrics> {
+        let workers = self.sources.workers.len();
+        let labels = format!("{},{}", listener.labels, route.labels).into();
+        self.sources.requests.handle(labels, |labels| RequestMetrics::new(labels, workers))
+    }
+
+    /// The pool of that name: the living one, or a new one at 0.
+    pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
+        let workers = self.sources.workers.len();
+        self.sources.pools.handle(labels(&[("pool", name)]), |labels| PoolMetrics::new(labels, workers))
+    }
+
+    /// The backend of that name in that pool: the living one, or a new one at 0.
+    pub fn backend(&self, pool: &str, name: &str) -> Arc<BackendMetrics> {
+        let Sources { backends, bounds, workers, .. } = &self.sources;
+        let has_histogram = self.sources.has_backend_histograms(backends.len() + 1);
+        backends.handle(labels(&[("pool", pool), ("backend", name)]), |labels| {
+            let backend = BackendMetrics::new(labels, bounds, workers.len());
+            if has_histogram {
+                backend.keep_times();
+            }
+            backend
+        })
     }
 
     /// Where a worker's busy time comes from. Once each: a second call changes nothing.
     pub fn read_busy(&self, worker: usize, read: ReadBusy) {
-        let _ = self.state.busy[worker].set(read);
+        let _ = self.sources.busy[worker].set(read);
+    }
+
+    /// Where the number of log lines that were dropped comes from, from now on; 0 before. `read` must not call this
+    /// method.
+    pub fn read_log_dropped(&self, read: ReadDropped) {
+        let former = lock(&self.sources.log_dropped).replace(read);
+        // Whatever that held ends outside of the lock.
+        drop(former);
     }
 
     /// A configuration is in use from now on.
     pub fn config_accepted(&self, generation: u64, now: SystemTime) {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.state.generation.store(generation, Relaxed);
-        self.state.accepted_at.store(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX), Relaxed);
-        self.state.accepted.store(true, Relaxed);
+        self.sources.generation.store(generation, Relaxed);
+        self.sources.accepted_at.store(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.sources.accepted.store(true, Relaxed);
     }
 
     /// A reload was refused; the configuration before it stays.
     pub fn config_refused(&self) {
-        self.state.accepted.store(false, Relaxed);
+        self.sources.accepted.store(false, Relaxed);
     }
 
     /// Something panicked. From any thread, a panic hook included: no lock, no memory.
     pub fn panicked(&self) {
-        self.state.panics.fetch_add(1, Relaxed);
+        self.sources.panics.fetch_add(1, Relaxed);
     }
 
-    /// Everything in Prometheus's text format 0.0.4. Takes about 10 ms with 1,000 backends (benches/metrics.rs): call
+    /// Everything in Prometheus's text format 0.0.4. Takes milliseconds with 1,000 backends (benches/metrics.rs): call
     /// it on a blocking thread.
     pub fn render(&self) -> String {
+        let mut page = Page::with_capacity(self.length.load(Relaxed) / 8 * 9);
+        self.sources.gather(&mut page);
         TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .expect("a registry leaves out families without samples, and a String takes every byte")
+            .encode_utf8(&self.process.gather(), &mut page.text)
+            .expect("a registry leaves out families without samples, and a String takes every byte");
+        self.length.store(page.text.len(), Relaxed);
+        page.text
     }
 }
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("workers", &self.state.shards.len()).finish_non_exhaustive()
+        f.debug_struct("Telemetry").field("workers", &self.sources.workers.len()).finish_non_exhaustive()
     }
 }
 
-impl State {
+impl Sources {
     /// Generation, whether the last one was accepted, and the Unix time of the last that was, in seconds.
     fn config(&self) -> (u64, bool, f64) {
         let at = self.accepted_at.load(Relaxed) as f64 / 1e3;
@@ -150,4 +218,13 @@ impl State {
     fn panics(&self) -> u64 {
         self.panics.load(Relaxed)
     }
+
+    /// Whether each of so many backends has a histogram.
+    fn has_backend_histograms(&self, backends: usize) -> bool {
+        lock(&self.backend_histograms).unwrap_or(backends <= AUTO_HISTOGRAMS)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

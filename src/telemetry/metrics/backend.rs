@@ -1,0 +1,151 @@
+//! What is counted of a backend, and what is read of it. Hot path: [`BackendMetrics::attempt`] is a few relaxed loads
+//! and stores in cells that no other worker writes; memory is taken only for a worker's rarer statuses.
+//!
+//! Called by `proxy` (attempts) and by whoever makes backends (what to read); read when a scrape gathers, and by the API.
+
+use std::fmt;
+use std::iter;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use super::count::Codes;
+use super::histogram::{Bounds, Histogram, Total};
+use super::lock;
+use super::names::Labels;
+
+/// What a backend is at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Takes requests.
+    Ready,
+    /// Takes fewer: its checks are slow.
+    Degraded,
+    /// Takes no new ones, by the operator's wish.
+    Drain,
+    /// Takes none, by the operator's wish.
+    Maintenance,
+    /// Checks have failed.
+    Down,
+    /// Its answers were bad.
+    Ejected,
+    /// Nothing is known of it yet.
+    #[default]
+    Starting,
+}
+
+impl State {
+    /// Each of them once.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Ready, Self::Degraded, Self::Drain, Self::Maintenance, Self::Down, Self::Ejected, Self::Starting];
+
+    /// The label `state`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+            Self::Starting => "starting",
+        }
+    }
+}
+
+/// What a backend's shared state says at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BackendGauges {
+    /// Attempts that have begun and not ended.
+    pub in_flight: i64,
+    /// Open connections, idle ones included.
+    pub connections: i64,
+    /// The weight in effect, slow start included.
+    pub weight: f64,
+    /// It can serve.
+    pub up: bool,
+    /// What it is.
+    pub state: State,
+    /// Health checks that have passed.
+    pub passed: u64,
+    /// Health checks that have failed.
+    pub failed: u64,
+    /// How long the last health check took; `None` before the first, and exported as 0.
+    pub check_duration: Option<Duration>,
+}
+
+/// Reads a backend's gauges; called at each scrape on a blocking thread. `None` leaves the backend out of that scrape:
+/// it is gone. Holds the backend by a `Weak`: the backend holds its handle, and that one holds this.
+pub type ReadBackend = Box<dyn Fn() -> Option<BackendGauges> + Send + Sync>;
+
+/// The series of one backend. `worker` is the number of the calling worker; one that is not there is a defect, and
+/// panics.
+pub struct BackendMetrics {
+    pub(super) labels: Labels,
+    codes: Box<[Codes]>,
+    bounds: Arc<Bounds>,
+    /// By worker; empty while histograms are off, which saves most of the memory. Given later when they are turned on.
+    response: OnceLock<Box<[Histogram]>>,
+    read: Mutex<Option<ReadBackend>>,
+}
+
+impl BackendMetrics {
+    /// All at 0, without a histogram.
+    pub(super) fn new(labels: Labels, bounds: &Arc<Bounds>, workers: usize) -> Self {
+        Self {
+            labels,
+            codes: iter::repeat_with(Codes::default).take(workers).collect(),
+            bounds: Arc::clone(bounds),
+            response: OnceLock::new(),
+            read: Mutex::new(None),
+        }
+    }
+
+    /// An attempt has ended with `status`: the response's, or that of its failure word; with a response, the time from
+    /// the request sent to the response head.
+    pub fn attempt(&self, worker: usize, status: u16, response_time: Option<Duration>) {
+        self.codes[worker].add(status);
+        if let (Some(histograms), Some(time)) = (self.response.get(), response_time) {
+            histograms[worker].observe(&self.bounds, time);
+        }
+    }
+
+    /// Attempts that have ended.
+    pub fn requests(&self) -> u64 {
+        Codes::sum(&self.codes)
+    }
+
+    /// Where its gauges come from, from now on. Before the first call they are at 0 and it is `starting`. `read` must
+    /// not call this method.
+    pub fn read(&self, read: ReadBackend) {
+        let former = lock(&self.read).replace(read);
+        // Whatever that held ends outside of the lock.
+        drop(former);
+    }
+
+    /// Its gauges; `None` if it is gone.
+    pub(super) fn gauges(&self) -> Option<BackendGauges> {
+        lock(&self.read).as_ref().map_or_else(|| Some(BackendGauges::default()), |read| read())
+    }
+
+    /// The counts of all workers, by status.
+    pub(super) fn codes(&self) -> Vec<(u16, u64)> {
+        Codes::total(&self.codes)
+    }
+
+    /// Its times are kept from now on, if they were not.
+    pub(super) fn keep_times(&self) -> &[Histogram] {
+        let histogram = || Histogram::new(&self.bounds);
+        self.response.get_or_init(|| iter::repeat_with(histogram).take(self.codes.len()).collect())
+    }
+
+    /// The times of all workers since they are kept.
+    pub(super) fn response_times(&self) -> Total {
+        Total::of(&self.bounds, self.keep_times())
+    }
+}
+
+impl fmt::Debug for BackendMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendMetrics").field("labels", &self.labels).finish_non_exhaustive()
+    }
+}

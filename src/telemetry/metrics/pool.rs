@@ -1,0 +1,80 @@
+//! What is counted of a pool. Hot path: each call that records is a relaxed load and store in a cell that no other
+//! worker writes.
+//!
+//! Called by `proxy` (retries) and control (whether all are down); read when a scrape gathers.
+
+use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::count::Count;
+use super::names::Labels;
+
+/// Why an attempt was made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// No connection was made.
+    Connect,
+    /// The connection broke.
+    Reset,
+    /// The response took too long.
+    Timeout,
+}
+
+impl Retry {
+    /// The label `reason` of each, in the order of their numbers.
+    pub(super) const WORDS: [&str; 3] = ["connect", "reset", "timeout"];
+}
+
+/// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
+#[derive(Debug)]
+pub struct PoolMetrics {
+    pub(super) labels: Labels,
+    cells: Box<[Cells]>,
+    all_down: AtomicBool,
+}
+
+/// One worker's part.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Cells {
+    retries: [Count; Retry::WORDS.len()],
+    exhausted: Count,
+}
+
+impl PoolMetrics {
+    /// All at 0.
+    pub(super) fn new(labels: Labels, workers: usize) -> Self {
+        let cells = iter::repeat_with(Cells::default).take(workers).collect();
+        Self { labels, cells, all_down: AtomicBool::new(false) }
+    }
+
+    /// A failed attempt is followed by another one.
+    pub fn retry(&self, worker: usize, reason: Retry) {
+        self.cells[worker].retries[reason as usize].add(1);
+    }
+
+    /// A failed attempt would have been followed by another one, had the budget allowed it.
+    pub fn budget_exhausted(&self, worker: usize) {
+        self.cells[worker].exhausted.add(1);
+    }
+
+    /// From now on, none of its backends can serve; or one can.
+    pub fn set_all_down(&self, all_down: bool) {
+        self.all_down.store(all_down, Relaxed);
+    }
+
+    /// Retries for the reason with this number.
+    pub(super) fn retries(&self, reason: usize) -> u64 {
+        self.cells.iter().map(|cells| cells.retries[reason].value()).sum()
+    }
+
+    /// Retries that the budget did not allow.
+    pub(super) fn exhausted(&self) -> u64 {
+        self.cells.iter().map(|cells| cells.exhausted.value()).sum()
+    }
+
+    /// As it was set.
+    pub(super) fn all_down(&self) -> bool {
+        self.all_down.load(Relaxed)
+    }
+}
