@@ -35,6 +35,8 @@ pub enum Kind {
     BadRequest,
     /// CONNECT where no route asks for it.
     ConnectDenied,
+    /// No route is for it.
+    NoRoute,
     /// The head or the body came too slowly.
     RequestTimeout,
     /// The body is larger than `max_body_size`.
@@ -71,6 +73,8 @@ pub enum Kind {
     ConnectTimeout,
     /// The backend did not answer in time.
     ResponseTimeout,
+    /// The route's `timeout` was over before there was a response.
+    Deadline,
     /// The backend's body ended early, after the head had gone out (logged only).
     Truncated,
     /// The backend's body stalled, after the head had gone out (logged only).
@@ -85,6 +89,7 @@ pub enum Kind {
 const TABLE: &[Row] = &[
     row(Kind::BadRequest, 400, "bad_request", "http_request_error", Side::Client, "The request is malformed"),
     row(Kind::ConnectDenied, 405, "connect_denied", "http_request_denied", Side::Client, "CONNECT is not allowed here"),
+    row(Kind::NoRoute, 404, "no_route", "destination_not_found", Side::Client, "There is nothing at this address"),
     row(
         Kind::RequestTimeout,
         408,
@@ -166,6 +171,7 @@ const TABLE: &[Row] = &[
         Side::Backend,
         "The backend did not answer in time",
     ),
+    row(Kind::Deadline, 504, "deadline", "http_response_timeout", Side::Backend, "The response did not come in time"),
     row(
         Kind::Truncated,
         502,
@@ -249,6 +255,11 @@ impl Kind {
     /// The client's connection cannot go on after this answer (PRODUCT.md section 12).
     pub fn closes(self) -> bool {
         matches!(self.status(), 400 | 408 | 413 | 414 | 431)
+    }
+
+    /// There is nobody who could answer: a route's `fallback` may.
+    pub fn falls_back(self) -> bool {
+        matches!(self, Self::NoBackend | Self::QueueFull | Self::PortsExhausted)
     }
 
     /// A later request may fare better: the answer carries `Retry-After`.

@@ -67,14 +67,14 @@ impl Tried {
         self.len += 1;
     }
 
-    /// `id` has been tried.
-    pub fn has(&self, id: u32) -> bool {
-        self.first[..self.len.min(INLINE)].contains(&id) || self.more.binary_search(&id).is_ok()
-    }
-
     /// Nobody has been tried.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// `id` has been tried.
+    pub fn has(&self, id: u32) -> bool {
+        self.first[..self.len.min(INLINE)].contains(&id) || self.more.binary_search(&id).is_ok()
     }
 }
 

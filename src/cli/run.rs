@@ -1,20 +1,41 @@
 //! `evenkeel run`: serves until it is told to stop. Called by `main`.
 
-use crate::{config::Config, runtime::Server};
-use std::{io, process::ExitCode};
+use crate::{
+    config::{Config, LogFormat, Problems},
+    runtime::{Handle, Server},
+    telemetry::log::{self, Format},
+};
+use std::{io, path::Path, process::ExitCode, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
-/// Serves `config` in the foreground, until TERM, INT or QUIT.
-pub fn run(config: Config) -> ExitCode {
-    log(&config.log.level);
+/// Serves the configuration at `path` in the foreground, until TERM, INT or QUIT.
+pub fn run(path: &Path) -> ExitCode {
+    let mut config = match Config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            super::check::complain(&problems);
+            return ExitCode::FAILURE;
+        }
+    };
+    let format = match config.log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    let level = log::init(&config.log.level, format, super::color());
+    warn(config.warnings.take());
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
-    match Server::start(config) {
+    match Server::builder().file(path).log(level).start(config) {
         Ok(server) => signals.serve(server),
         Err(error) => failed(&error),
+    }
+}
+
+fn warn(warnings: Option<Problems>) {
+    if let Some(warnings) = warnings {
+        tracing::warn!("the configuration is legal, and perhaps not what was meant:\n{}", warnings.render(false));
     }
 }
 
@@ -23,23 +44,11 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The program's own log, on stderr. `RUST_LOG` wins over the file.
-fn log(level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    // A second subscriber, as an embedding program may have set one, is not an error.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(super::color())
-        .try_init();
-}
-
 /// The signals of PRODUCT.md section 5, on a small runtime of the main thread.
 pub(super) struct Signals {
     runtime: tokio::runtime::Runtime,
     ends: [Signal; 3],
-    reload: Signal,
+    others: [Signal; 3],
 }
 
 impl Signals {
@@ -51,20 +60,30 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
         let ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::quit())?];
-        let reload = signal(SignalKind::hangup())?;
+        let others =
+            [signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?, signal(SignalKind::user_defined2())?];
         drop(guard);
-        Ok(Self { runtime, ends, reload })
+        Ok(Self { runtime, ends, others })
     }
 
     /// Lets `server` run until one of them ends it: the first drains, a second one stops at once.
-    pub(super) fn serve(mut self, mut server: Server) -> ExitCode {
-        self.runtime.block_on(self_ends(&mut self.ends, Some(&mut self.reload)));
+    pub(super) fn serve(self, mut server: Server) -> ExitCode {
+        let Self { runtime, mut ends, mut others } = self;
+        let handle = server.handle();
+        runtime.block_on(async {
+            tokio::select! {
+                () = first(&mut ends) => {}
+                () = obey(&mut others, &handle) => {}
+            }
+        });
         tracing::info!("draining");
-        let hurry = server.hurry();
-        let Self { runtime, mut ends, .. } = self;
         std::thread::spawn(move || {
-            runtime.block_on(self_ends(&mut ends, None));
-            hurry.stop();
+            runtime.block_on(async {
+                tokio::select! {
+                    () = first(&mut ends) => handle.stop(),
+                    () = obey(&mut others, &handle) => {}
+                }
+            });
         });
         server.drain();
         tracing::info!("stopped");
@@ -73,20 +92,26 @@ impl Signals {
 }
 
 /// Resolves with the first signal that ends the process.
-async fn self_ends(ends: &mut [Signal; 3], mut reload: Option<&mut Signal>) {
+async fn first(ends: &mut [Signal; 3]) {
     let [term, int, quit] = ends;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        _ = quit.recv() => {}
+    }
+}
+
+/// Does what the other signals ask for, without end.
+async fn obey(others: &mut [Signal; 3], handle: &Handle) {
+    let [hangup, first, second] = others;
     loop {
-        let reloaded = async {
-            match &mut reload {
-                Some(reload) => reload.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            _ = quit.recv() => return,
-            _ = reloaded => tracing::warn!("this build cannot reload its configuration: restart it"),
+            Some(()) = hangup.recv() => handle.reload(),
+            Some(()) = first.recv() => handle.reopen_logs(),
+            Some(()) = second.recv() => {
+                tracing::warn!("this build cannot hand over to a new binary (USR2): restart it");
+            }
+            else => tokio::time::sleep(Duration::MAX).await,
         }
     }
 }

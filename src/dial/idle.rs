@@ -124,6 +124,13 @@ impl Dialer {
         }
     }
 
+    /// Closes all idle connections to `backend`, which is gone.
+    pub fn close_all(&self, backend: u32) {
+        if let Some(list) = self.idle.borrow_mut().get_mut(backend as usize) {
+            *list = VecDeque::new();
+        }
+    }
+
     /// The next number in the turn of source addresses.
     pub(super) fn turn(&self) -> usize {
         self.source.replace(self.source.get().wrapping_add(1))

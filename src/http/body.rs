@@ -113,6 +113,15 @@ impl Source<'_> {
         }
     }
 
+    /// No more than `most` bytes may come: beside the bound that there is.
+    pub fn narrow(&mut self, most: u64) {
+        match self {
+            Self::Empty | Self::Bytes(_) => {}
+            Self::H1(wire) => wire.narrow(most),
+            Self::H2(receiver) => receiver.narrow(most),
+        }
+    }
+
     /// Everything has been pulled.
     pub fn has_ended(&self) -> bool {
         match self {

@@ -64,6 +64,10 @@ pub struct Client {
     pub limits: std::sync::Arc<Limits>,
     /// The connection should end at the next safe point.
     closing: Cell<bool>,
+    /// The number of the backend that its exchange is with.
+    backend: Cell<Option<u32>>,
+    /// It is a tunnel.
+    tunnel: Cell<bool>,
     /// Wakes it while it waits for a request.
     waker: RefCell<Option<Waker>>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -80,8 +84,9 @@ impl Client {
         trusted: bool,
         limits: std::sync::Arc<Limits>,
     ) -> Self {
-        let (closing, waker, lines) = (Cell::new(false), RefCell::new(None), OnceCell::new());
-        Self { peer, local, listener, secure, trusted, limits, closing, waker, lines }
+        let (closing, backend, tunnel) = (Cell::default(), Cell::default(), Cell::default());
+        let (waker, lines) = (RefCell::default(), OnceCell::new());
+        Self { peer, local, listener, secure, trusted, limits, closing, backend, tunnel, waker, lines }
     }
 
     /// Ends the connection at the next safe point: now, if it is idle.
@@ -97,6 +102,26 @@ impl Client {
     /// [`Client::close`] has been called.
     pub fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Its exchange is with the backend of that number, or with none.
+    pub fn meets(&self, backend: Option<u32>) {
+        self.backend.set(backend);
+    }
+
+    /// The number of the backend that its exchange is with.
+    pub fn backend(&self) -> Option<u32> {
+        self.backend.get()
+    }
+
+    /// It has become a tunnel.
+    pub fn becomes_tunnel(&self) {
+        self.tunnel.set(true);
+    }
+
+    /// It has become a tunnel: only a time-out or a cut ends it.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.get()
     }
 
     /// Where [`Client::close`] finds the connection's task.
@@ -255,14 +280,19 @@ impl<'c> Sink<'c> {
 
     /// The answer is whole, staged or sent: sends what is left.
     pub async fn finish(&mut self, timer: &Timer) -> Done {
+        let flushed = self.flushed(timer).await;
+        Done { keep: self.keep && flushed && self.outlet.has_ended(), linger: flushed, ended: None }
+    }
+
+    /// Sends what is staged. False: it could not be sent, or not before `timer` was over.
+    pub async fn flushed(&mut self, timer: &Timer) -> bool {
         let flushed = std::future::poll_fn(|cx| {
             if let Poll::Ready(flushed) = self.outlet.poll_flush(cx) {
                 return Poll::Ready(flushed.is_ok());
             }
             timer.poll(cx).map(|()| false)
         });
-        let flushed = flushed.await;
-        Done { keep: self.keep && flushed && self.outlet.has_ended(), linger: flushed, ended: None }
+        flushed.await
     }
 
     /// Like [`Sink::finish`], where nothing is left to be sent.

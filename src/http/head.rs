@@ -311,6 +311,20 @@ impl Head {
         self.add_pieces(id.spelling().as_bytes(), id, &[value])
     }
 
+    /// Appends a field of ours whose value `write` appends. Returns where its value is.
+    pub fn add_with(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(id.spelling().as_bytes());
+        let name = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b": ");
+        let start = self.buf.len();
+        write(&mut self.buf);
+        let value = Span::new(start, self.buf.len());
+        self.buf.extend_from_slice(b"\r\n");
+        self.push(name, value, id, true);
+        value
+    }
+
     /// Appends a field whose value is already somewhere in this head.
     pub fn add_copy(&mut self, id: Name, value: Span) {
         let start = self.buf.len();

@@ -26,20 +26,38 @@ pub struct Failure<'a> {
     pub via: &'a str,
 }
 
+/// A client that prefers HTML gets pages, any other JSON.
+pub fn wants_html(request: &Head) -> bool {
+    request.all(Name::Accept).any(prefers_html)
+}
+
+/// Stages an answer of ours to `request`: its head, which begins in `head`, and its body.
+///
+/// # Errors
+/// The stream is gone.
+pub fn stage(request: &Head, head: &mut Head, body: Vec<u8>, sink: &mut Sink<'_>) -> io::Result<()> {
+    head.add(Name::Date, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    let length = body.len() as u64;
+    // RFC 9110 sections 8.6, 15.3.5 and 15.4.5.
+    let never = matches!(head.status(), 204 | 304);
+    let bodiless = never || request.method() == Method::Head;
+    let framing = if bodiless { Framing::None } else { Framing::Length(length) };
+    sink.head(head, &Announced { framing, length: (!never).then_some(length), upgrade: None })?;
+    if bodiless { Ok(()) } else { sink.outlet.push(Chunk::Bytes(Bytes::from(body)), true) }
+}
+
 impl Failure<'_> {
-    /// Stages the answer to `request`. `head` is where it is made.
-    ///
-    /// # Errors
-    /// The stream is gone.
-    pub fn stage(&self, request: &Head, head: &mut Head, sink: &mut Sink<'_>) -> io::Result<()> {
-        let html = request.all(Name::Accept).any(prefers_html);
-        let body = if html { self.html() } else { self.json() };
+    /// Begins the answer's head in `head`, and gives its body: `page` and its type, or one of ours.
+    pub fn make(&self, html: bool, page: Option<(&[u8], &'static str)>, head: &mut Head) -> Vec<u8> {
+        let ours = || match html {
+            true => (self.html().into_bytes(), "text/html; charset=utf-8"),
+            false => (self.json().into_bytes(), "application/problem+json"),
+        };
+        let (body, kind) = page.map_or_else(ours, |(page, kind)| (page.to_vec(), kind));
         head.begin(Start::Response(self.kind.status(), Span::default()), Version::Http11);
         let reason = head.note(reason(self.kind.status()).as_bytes());
         head.set_start(Start::Response(self.kind.status(), reason), Version::Http11);
-        head.add(Name::Date, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
-        let kind: &[u8] = if html { b"text/html; charset=utf-8" } else { b"application/problem+json" };
-        head.add(Name::ContentType, kind);
+        head.add(Name::ContentType, kind.as_bytes());
         head.add_pieces(b"Cache-Control", Name::Other, &[b"no-store"]);
         let status = format!("{}; error={}; details=\"{}\"", self.via, self.kind.rfc9209(), self.kind.word());
         head.add_pieces(b"Proxy-Status", Name::Other, &[status.as_bytes()]);
@@ -50,14 +68,7 @@ impl Failure<'_> {
         if self.kind.status() == 405 {
             head.add_pieces(b"Allow", Name::Other, &[b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);
         }
-        if self.kind.closes() {
-            sink.close_after();
-        }
-        let length = body.len() as u64;
-        let bodiless = request.method() == Method::Head;
-        let framing = if bodiless { Framing::None } else { Framing::Length(length) };
-        sink.head(head, &Announced { framing, length: Some(length), upgrade: None })?;
-        if bodiless { Ok(()) } else { sink.outlet.push(Chunk::Bytes(Bytes::from(body)), true) }
+        body
     }
 
     fn json(&self) -> String {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// So many may be open at a time.
 #[derive(Debug)]
 pub struct Budget {
-    most: usize,
+    most: AtomicUsize,
     open: AtomicUsize,
     freed: Notify,
 }
@@ -23,12 +23,19 @@ pub struct Permit {
 impl Budget {
     /// A budget of `most`; `None` = no bound.
     pub fn new(most: Option<usize>) -> Arc<Self> {
-        Arc::new(Self { most: most.unwrap_or(usize::MAX), open: AtomicUsize::new(0), freed: Notify::new() })
+        let most = AtomicUsize::new(most.unwrap_or(usize::MAX));
+        Arc::new(Self { most, open: AtomicUsize::new(0), freed: Notify::new() })
+    }
+
+    /// It is a budget of `most` from now on. What is open above that stays open.
+    pub fn resize(&self, most: Option<usize>) {
+        self.most.store(most.unwrap_or(usize::MAX), SeqCst);
+        self.freed.notify_waiters();
     }
 
     /// One more, if there is room.
     pub fn take(self: &Arc<Self>) -> Option<Permit> {
-        let more = self.open.fetch_update(SeqCst, SeqCst, |open| (open < self.most).then_some(open + 1));
+        let more = self.open.fetch_update(SeqCst, SeqCst, |open| (open < self.most.load(SeqCst)).then_some(open + 1));
         more.ok().map(|_| Permit { budget: Arc::clone(self) })
     }
 
@@ -71,6 +78,8 @@ mod tests {
         drop(second);
         let _third = waiting.await.unwrap();
         assert!(budget.take().is_none());
+        budget.resize(Some(3));
+        assert!(budget.take().is_some());
         drop(first);
     }
 }

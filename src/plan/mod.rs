@@ -1,34 +1,81 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
-mod metrics;
+mod pool;
+mod route;
 
-pub use metrics::{DEFAULT_ROUTE, Metrics, NO_ROUTE};
+pub use pool::{Member, Pool, Settings, Tls};
+pub use route::{Act, Fallback, Forward, Route};
 
 use crate::{
     balance::Algorithm,
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer},
-    pool::{Backend, Table},
+    policy::ErrorPages,
+    pool::{Backend, Registry},
+    route::Router,
+    telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
 };
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 /// Everything that an exchange looks at.
 #[derive(Debug)]
 pub struct Plan {
+    /// Grows with each configuration that was accepted.
+    pub generation: u64,
     /// Our pseudonym in `Via` and `Proxy-Status`.
     pub via: String,
     /// Send RFC 7239 `Forwarded` as well.
     pub forwarded: bool,
-    /// By number.
-    pub listeners: Vec<Listener>,
-    /// By number.
+    /// By number; `None` where this plan has no listener of that number.
+    pub listeners: Vec<Option<Listener>>,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+    /// Chooses one of them.
+    pub router: Router,
+    /// Requests that match none.
+    pub unrouted: Arc<RouteMetrics>,
+    /// In the order of the file.
     pub pools: Vec<Pool>,
+    /// Bodies of our own errors.
+    pub error_pages: ErrorPages,
+    /// How long what has begun may go on, when the process or a part of the plan ends.
+    pub drain_timeout: Duration,
+    /// What the access log has beside the usual fields.
+    pub access: Access,
     trusted: config::Trusted,
+}
+
+/// What requests leave in the access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// There is one.
+    pub on: bool,
+    /// The share of requests that get a line, of 2^32; failures always do.
+    pub sample: u64,
+    /// An exchange waits while its line finds no room.
+    pub wait: bool,
+    /// Fields beside the usual ones.
+    pub fields: Vec<config::AccessField>,
+    /// Their names, as written.
+    pub names: Vec<String>,
+}
+
+impl Access {
+    fn build(log: &config::Log) -> Self {
+        let name = |field: &config::AccessField| match field {
+            config::AccessField::Request(name) => format!("request:{name}"),
+            config::AccessField::Response(name) => format!("response:{name}"),
+            config::AccessField::Query => "query".to_owned(),
+        };
+        Self {
+            on: log.access != config::AccessLog::Off,
+            sample: (log.access_sample * 2f64.powi(32)) as u64,
+            wait: log.access_overflow == config::Overflow::Wait,
+            fields: log.access_fields.clone(),
+            names: log.access_fields.iter().map(name).collect(),
+        }
+    }
 }
 
 /// A listener, as exchanges see it.
@@ -36,75 +83,90 @@ pub struct Plan {
 pub struct Listener {
     /// In logs and metrics.
     pub name: String,
+    /// Its place among the listeners of the file, as the router knows it.
+    pub place: usize,
+    /// Its number, the same in all plans.
+    pub number: usize,
+    /// What counts its connections, the same in all plans.
+    pub connections: Arc<Budget>,
     /// Connections at a time.
     pub max_connections: Option<usize>,
     /// What clients may do.
     pub limits: Arc<Limits>,
+    /// Every request is sent to https.
+    pub redirect_to_https: bool,
+    /// What is counted of it.
+    pub metrics: Arc<ListenerMetrics>,
+    /// Its requests, by route; the last are those that match none.
+    pub requests: Vec<Arc<RequestMetrics>>,
 }
 
-/// A pool and its settings.
+/// Numbers of listeners and their connections: by name, the same in all plans.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    known: HashMap<String, (usize, Arc<Budget>)>,
+}
+
+impl Numbers {
+    /// The number of the listener `name`, and what counts its connections; new ones for a new name.
+    fn of(&mut self, name: &str) -> (usize, Arc<Budget>) {
+        let next = self.known.len();
+        self.known.entry(name.to_owned()).or_insert_with(|| (next, Budget::new(None))).clone()
+    }
+}
+
+/// What a plan is made from beside the configuration.
 #[derive(Debug)]
-pub struct Pool {
-    /// In logs and metrics.
-    pub name: String,
-    /// All its backends.
-    pub backends: Vec<Arc<Backend>>,
-    /// Those that can be chosen.
-    pub table: Table,
-    /// How its backends are called.
-    pub settings: Settings,
-}
-
-/// How a pool's backends are called. `None` = no bound.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Kept connections per backend and worker.
-    pub max_idle: usize,
-    /// How long a connection is kept without a request.
-    pub idle_timeout: Option<Duration>,
-    /// Requests that one connection carries.
-    pub max_requests: Option<u64>,
-    /// Connections to each backend, of the process.
-    pub max_connections: Option<usize>,
-    /// Addresses to connect from, in turn; empty = the kernel chooses.
-    pub sources: Vec<IpAddr>,
-    /// For a connection.
-    pub connect_timeout: Option<Duration>,
-    /// From the request sent to the response head.
-    pub response_timeout: Option<Duration>,
-    /// The longest silence inside a body.
-    pub body_timeout: Option<Duration>,
-    /// The longest silence of a tunnel.
-    pub tunnel_timeout: Option<Duration>,
-    /// Send the client's `Host`.
-    pub pass_host: bool,
-    /// TLS to the backends.
-    pub tls: Option<Tls>,
-}
-
-/// TLS to the backends of a pool.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Trust, client certificate and resumption.
-    pub config: Arc<rustls::ClientConfig>,
-    /// The name that the certificate must bear.
-    pub server_name: rustls::pki_types::ServerName<'static>,
+pub struct Ground<'a> {
+    /// What survives reloads.
+    pub registry: &'a Registry,
+    /// Numbers of listeners.
+    pub numbers: &'a mut Numbers,
+    /// Replaces the pools' own algorithms.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl Plan {
-    /// What `config` means for so many workers. Connections to backends count in `process`, and `algorithm` replaces the
-    /// pools' own.
-    pub fn build(config: &Config, workers: usize, process: &Arc<Budget>, algorithm: Option<Algorithm>) -> Self {
-        let mut next_id = 0..;
-        let pools =
-            config.pools.iter().map(|pool| Pool::build(pool, workers, process, algorithm, &mut next_id)).collect();
+    /// What `config` means. Backends, slots and series that there are already stay the same.
+    pub fn build(config: &Config, generation: u64, ground: &mut Ground<'_>) -> Self {
+        let Ground { registry, numbers, algorithm } = ground;
+        let telemetry = registry.telemetry();
+        let pools: Vec<_> = config.pools.iter().map(|pool| Pool::build(pool, registry, *algorithm)).collect();
+        let places = pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
+        let routes: Vec<_> = config.routes.iter().map(|route| Route::build(route, &places, telemetry)).collect();
+        let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let router = Router::new(&config.routes, &names);
+        let unrouted = telemetry.route("");
+        let mut listeners = Vec::new();
+        for (place, listener) in config.listeners.iter().enumerate() {
+            let (number, connections) = numbers.of(&listener.name);
+            if listeners.len() <= number {
+                listeners.resize_with(number + 1, || None);
+            }
+            let mut built = Listener::build(listener, (place, number), connections, &config.server, telemetry);
+            let all = routes.iter().map(|route| &route.metrics).chain([&unrouted]);
+            built.requests = all.map(|route| telemetry.requests(&built.metrics, route)).collect();
+            listeners[number] = Some(built);
+        }
         Self {
+            generation,
             via: config.server.via.clone(),
             forwarded: config.server.forwarded,
-            listeners: config.listeners.iter().map(|listener| Listener::build(listener, &config.server)).collect(),
+            listeners,
+            routes,
+            router,
+            unrouted,
             pools,
+            error_pages: ErrorPages::new(&config.error_pages),
+            access: Access::build(&config.log),
+            drain_timeout: config.server.drain_timeout,
             trusted: config.server.trusted_proxies.clone(),
         }
+    }
+
+    /// The listener of that number, if this plan has it.
+    pub fn listener(&self, number: usize) -> Option<&Listener> {
+        self.listeners.get(number)?.as_ref()
     }
 
     /// `peer` may tell us who its client is.
@@ -120,14 +182,25 @@ impl Plan {
         self.trusted.nets.iter().any(|net| net.contains(&address.to_canonical()))
     }
 
-    /// Backends of all pools, by their numbers.
-    pub fn backends(&self) -> impl Iterator<Item = (&Pool, &Arc<Backend>)> {
-        self.pools.iter().flat_map(|pool| pool.backends.iter().map(move |backend| (pool, backend)))
+    /// The listeners that it has.
+    pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().flatten()
+    }
+
+    /// Backends of all pools.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.pools.iter().flat_map(|pool| pool.members.iter().map(|member| &member.backend))
     }
 }
 
 impl Listener {
-    fn build(listener: &config::Listener, server: &config::Server) -> Self {
+    fn build(
+        listener: &config::Listener,
+        (place, number): (usize, usize),
+        connections: Arc<Budget>,
+        server: &config::Server,
+        telemetry: &Telemetry,
+    ) -> Self {
         let head = HeadLimits {
             max_size: listener.max_header_size,
             max_fields: listener.max_headers,
@@ -144,46 +217,17 @@ impl Listener {
             half_close: listener.half_close,
             underscores: server.underscore_headers,
         };
-        Self { name: listener.name.clone(), max_connections: listener.max_connections, limits: Arc::new(limits) }
-    }
-}
-
-impl Pool {
-    fn build(
-        pool: &config::Pool,
-        workers: usize,
-        process: &Arc<Budget>,
-        algorithm: Option<Algorithm>,
-        ids: &mut impl Iterator<Item = u32>,
-    ) -> Self {
-        let backend = |(backend, id): (&config::Backend, u32)| {
-            let process = Arc::clone(process);
-            Arc::new(Backend::new(id, backend.name.clone(), backend.address.clone(), backend.weight, process))
-        };
-        let backends: Vec<_> = pool.backends.iter().zip(ids).map(backend).collect();
-        let own = match pool.algorithm {
-            config::Algorithm::RoundRobin => Algorithm::RoundRobin,
-            config::Algorithm::Random => Algorithm::Random,
-            config::Algorithm::PowerOfTwoChoices => Algorithm::PowerOfTwoChoices,
-            config::Algorithm::LeastConnections => Algorithm::LeastConnections,
-        };
-        // Processes that start together must not all begin with the first backend.
-        let cursor = Arc::new(AtomicUsize::new(getrandom::u32().unwrap_or(0) as usize));
-        let settings = Settings {
-            max_idle: pool.keepalive.max_idle.div_ceil(workers.max(1)),
-            idle_timeout: pool.keepalive.idle_timeout,
-            max_requests: pool.keepalive.max_requests,
-            max_connections: pool.max_connections,
-            sources: pool.source_address.clone(),
-            connect_timeout: pool.connect_timeout,
-            response_timeout: pool.response_timeout,
-            body_timeout: pool.body_timeout,
-            tunnel_timeout: pool.tunnel_timeout,
-            pass_host: pool.pass_host,
-            tls: None,
-        };
-        let weighted: Vec<_> = backends.iter().map(|backend| (Arc::clone(backend), backend.weight)).collect();
-        let table = Table::new(algorithm.unwrap_or(own), &weighted, &cursor);
-        Self { name: pool.name.clone(), table, backends, settings }
+        let metrics = telemetry.listener(&listener.name);
+        Self {
+            name: listener.name.clone(),
+            place,
+            number,
+            connections,
+            max_connections: listener.max_connections,
+            limits: Arc::new(limits),
+            redirect_to_https: listener.redirect_to_https,
+            metrics,
+            requests: Vec::new(),
+        }
     }
 }

@@ -1,56 +1,94 @@
-//! One backend: who it is, and what all workers share of it. Settings live in the plan.
+//! One address that we call: its identity and its state, shared by everybody, and kept over reloads. Hot path.
+//!
+//! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::Health;
+use super::{Health, registry::Ids};
 use crate::{
     balance::Load,
     config::Address,
     net::{Budget, Permit},
+    telemetry::metrics::{BackendMetrics, State},
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
+
+/// No weight has been set over the file's.
+const UNSET: u32 = u32::MAX;
+
+/// What an operator has said of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ordered {
+    /// Nothing: its checks decide.
+    Ready,
+    /// What it has goes on, nothing new comes.
+    Drain,
+    /// Nothing comes to it; it is being worked on.
+    Maintenance,
+}
 
 /// Identity and state of one address of one pool.
 #[derive(Debug)]
 pub struct Backend {
-    /// Its number in metrics, dialers and tables.
+    /// Its number in dialers and tables; another one may have it when this one is gone.
     pub id: u32,
+    /// The pool that it is in.
+    pub pool: String,
     /// In logs, metrics and the API.
     pub name: String,
     /// Where it is.
     pub address: Address,
     /// As it is written in `Host` when the client's is not passed.
     pub host: String,
-    /// Its share beside the others'.
-    pub weight: u32,
     /// What it carries now.
     pub load: Arc<Load>,
     /// What checks have found out.
-    pub health: Health,
+    pub health: Arc<Health>,
+    /// What is counted of it.
+    pub metrics: Arc<BackendMetrics>,
+    ordered: AtomicU8,
+    ordered_weight: AtomicU32,
+    /// In effect; 0 while it cannot be chosen.
+    weight: AtomicU32,
+    state: AtomicU8,
     connections: AtomicUsize,
     /// Connections of the process to all backends.
     process: Arc<Budget>,
+    ids: Arc<Ids>,
 }
 
 impl Backend {
-    /// A backend that nobody has called yet. Its connections count in `process` as well.
-    pub fn new(id: u32, name: String, address: Address, weight: u32, process: Arc<Budget>) -> Self {
-        let host = match &address {
+    /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
+    pub(super) fn new(
+        (pool, name, address): (&str, &str, &Address),
+        (load, health): (Arc<Load>, Arc<Health>),
+        metrics: Arc<BackendMetrics>,
+        process: Arc<Budget>,
+        ids: Arc<Ids>,
+    ) -> Self {
+        let host = match address {
             Address::Tcp(address) => address.to_string(),
             // RFC 9110 section 7.2 wants a host; a path is none.
             Address::Unix(_) => "localhost".into(),
         };
         Self {
-            id,
-            name,
-            address,
+            id: ids.take(),
+            pool: pool.to_owned(),
+            name: name.to_owned(),
+            address: address.clone(),
             host,
-            weight,
-            load: Arc::default(),
-            health: Health::default(),
+            load,
+            health,
+            metrics,
+            ordered: AtomicU8::new(Ordered::Ready as u8),
+            ordered_weight: AtomicU32::new(UNSET),
+            weight: AtomicU32::new(0),
+            state: AtomicU8::new(State::Starting as u8),
             connections: AtomicUsize::new(0),
             process,
+            ids,
         }
     }
 
@@ -65,6 +103,43 @@ impl Backend {
         let permit = self.process.take()?;
         let more = self.connections.fetch_update(Relaxed, Relaxed, |open| (open < max).then_some(open + 1));
         more.ok().map(|_| Counted { backend: Arc::clone(self), _permit: permit })
+    }
+
+    /// What an operator has said of it.
+    pub fn ordered(&self) -> Ordered {
+        [Ordered::Ready, Ordered::Drain, Ordered::Maintenance][usize::from(self.ordered.load(Relaxed))]
+    }
+
+    /// The weight that an operator has set over the file's.
+    pub fn ordered_weight(&self) -> Option<u32> {
+        Some(self.ordered_weight.load(Relaxed)).filter(|&weight| weight != UNSET)
+    }
+
+    /// An operator says this of it. Control alone calls it, and then makes a new table.
+    pub fn order(&self, ordered: Ordered) {
+        self.ordered.store(ordered as u8, Relaxed);
+    }
+
+    /// An operator sets its weight, or leaves it to the file again. Control alone calls it.
+    pub fn order_weight(&self, weight: Option<u32>) {
+        self.ordered_weight.store(weight.unwrap_or(UNSET), Relaxed);
+    }
+
+    /// The state and the weight that its pool's table has it in.
+    pub fn standing(&self) -> (State, u32) {
+        (State::ALL[usize::from(self.state.load(Relaxed))], self.weight.load(Relaxed))
+    }
+
+    /// A table has it in this state, with this weight. Control alone calls it.
+    pub fn stands(&self, state: State, weight: u32) {
+        self.state.store(state as u8, Relaxed);
+        self.weight.store(weight, Relaxed);
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.ids.give(self.id);
     }
 }
 
@@ -83,13 +158,16 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::Registry;
+    use crate::{config::Address, net::Budget, telemetry::metrics::Telemetry};
+    use std::sync::Arc;
 
     #[test]
     fn connections_are_bounded_and_come_back() {
         let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
         let process = Budget::new(Some(2));
-        let backend = Arc::new(Backend::new(0, "a".into(), address, 1, Arc::clone(&process)));
+        let registry = Registry::new(Arc::clone(&process), Arc::new(Telemetry::new(&[], &[1.0], 1)), 1);
+        let backend = registry.backend("p", "a", &address);
         let held = backend.connection(Some(1)).unwrap();
         assert!(backend.connection(Some(1)).is_none());
         drop(held);

@@ -1,11 +1,17 @@
-//! Backends and the right to call them.
+//! Named sets of backends: who they are, what they carry, and which of them can be chosen.
 
 mod backend;
 mod health;
 mod lease;
+mod registry;
+mod retry_budget;
+mod slot;
 mod table;
 
-pub use backend::{Backend, Counted};
+pub use backend::{Backend, Counted, Ordered};
 pub use health::{Health, Verdict};
 pub use lease::Lease;
+pub use registry::Registry;
+pub use retry_budget::RetryBudget;
+pub use slot::Slot;
 pub use table::Table;

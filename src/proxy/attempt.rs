@@ -1,7 +1,7 @@
 //! One try at one backend: the request goes out, the response comes back, both bodies move at once. Hot path.
 
 use super::{
-    Local, Record, is_backends,
+    Record, Way, is_backends,
     pump::{Awaits, Pump, Stop},
     replay::{Replay, Response},
     timing::{self, Deadline, Rate, Silence},
@@ -52,13 +52,14 @@ pub(super) enum Outcome {
 }
 
 /// One try.
-#[derive(Debug)]
 pub(super) struct Attempt<'a> {
-    pub(super) local: &'a Local,
+    pub(super) way: &'a Way<'a>,
     pub(super) pool: &'a Pool,
     pub(super) lease: &'a Lease<'a>,
-    /// The connection has been used before; and whether the request's method is idempotent.
-    pub(super) replayable: Option<bool>,
+    /// The connection has been used before.
+    pub(super) kept: bool,
+    /// The request's method is.
+    pub(super) idempotent: bool,
 }
 
 /// The request's way out, which may go on while the response comes in.
@@ -97,11 +98,12 @@ impl Attempt<'_> {
     ) -> Outcome {
         let wire = &connection.wire;
         let mut upload = self.begin(exchange, wire, replay, again);
-        let answer = match self.answer(exchange, wire, &mut upload, replay).await {
+        let answer = match self.answer(exchange, wire, &mut upload, replay, record).await {
             Ok(answer) => answer,
             Err(outcome) => {
                 if let Outcome::Failed(kind) = outcome {
-                    self.count(kind.status(), None);
+                    self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
+                    record.again = self.may_go_again(exchange, &upload, replay);
                     tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
                 }
                 return outcome;
@@ -109,15 +111,18 @@ impl Attempt<'_> {
         };
         let now = Instant::now();
         record.status = answer.head.status();
-        self.count(record.status, Some(now - upload.sent));
+        let waited = now - upload.sent;
+        self.lease.backend().metrics.attempt(self.way.local.worker, record.status, Some(waited));
+        (record.again, record.ttfb) = (false, Some(waited));
         replay.give_up();
         if exchange.client.is_closing() {
             exchange.sink.close_after();
         }
-        let Answer { head, guarded } = answer;
+        let Answer { mut head, guarded } = answer;
+        self.way.edit_response(&mut head, &exchange.request, exchange.client, record);
         let announced = Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
         let staged = exchange.sink.head(&head, &announced);
-        self.local.spares.heads.give(head);
+        self.way.local.spares.heads.give(head);
         if staged.is_err() {
             return self.failed(Kind::ClientGone, record);
         }
@@ -139,14 +144,9 @@ impl Attempt<'_> {
         }
         if whole && guarded.keep_alive && wire.is_drained() {
             let settings = &self.pool.settings;
-            self.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
+            self.way.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
         }
         Outcome::Answered
-    }
-
-    fn count(&self, status: u16, response_time: Option<Duration>) {
-        let backend = &self.local.metrics.backends[self.lease.backend().id as usize];
-        backend.attempt(self.local.worker, status, response_time);
     }
 
     /// After the head: for log and metric alone.
@@ -180,7 +180,7 @@ impl Attempt<'_> {
             pump = Pump::resumed(whole, trailers);
         }
         // On a kept connection nothing has come between the head and this.
-        let now = if self.replayable.is_some() { *read } else { Instant::now() };
+        let now = if self.kept { *read } else { Instant::now() };
         Upload {
             outlet: Outlet::H1(writer),
             pump,
@@ -201,13 +201,15 @@ impl Attempt<'_> {
         wire: &Wire,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
+        record: &mut Record,
     ) -> Result<Answer, Outcome> {
         let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
-        let mut head = self.local.spares.heads.take();
+        let mut head = self.way.local.spares.heads.take();
         for interim in 0..=MAX_INTERIM {
-            let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, &mut head)).await;
+            let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, (&mut head, record))).await;
             if let Err(no_head) = read {
-                return Err(self.no_head(no_head, interim > 0, wire, upload, replay));
+                let interim = interim > 0;
+                return Err(self.no_head(no_head, interim, exchange, wire, upload, replay));
             }
             let guarded = guard::h1_response(&mut head, asked).map_err(|reject| {
                 tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
@@ -245,7 +247,7 @@ impl Attempt<'_> {
         wire: &Wire,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
-        head: &mut Head,
+        (head, record): (&mut Head, &mut Record),
     ) -> Poll<Result<(), Missing>> {
         if upload.open
             && let Err(kind) = self.poll_upload(cx, exchange, upload, replay)
@@ -262,7 +264,11 @@ impl Attempt<'_> {
             let deadline = if upload.open {
                 self.upload_deadline(exchange, upload)
             } else {
-                timing::response(upload.sent, &self.pool.settings)
+                if record.deadline.is_none() {
+                    record.deadline = self.way.forward.timeout.map(|time| upload.sent + time);
+                }
+                let whole = record.deadline.map(|at| (at, Kind::Deadline));
+                timing::earlier(timing::response(upload.sent, &self.pool.settings), whole)
             };
             match self.poll_timer(cx, exchange, upload, None, deadline) {
                 Poll::Pending => return Poll::Pending,
@@ -283,8 +289,8 @@ impl Attempt<'_> {
         upload: &mut Upload<'_>,
         replay: &mut Replay,
     ) -> Result<(), Kind> {
-        let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.local.spares, replay);
-        if self.replayable != Some(true) && upload.outlet.has_begun() {
+        let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.way.local.spares, replay);
+        if !self.idempotent && upload.outlet.has_begun() {
             replay.give_up();
         }
         match moved {
@@ -357,7 +363,15 @@ impl Attempt<'_> {
         Poll::Ready(slow.then_some(Kind::RequestTimeout))
     }
 
-    fn no_head(&self, missing: Missing, interim: bool, wire: &Wire, upload: &Upload<'_>, replay: &Replay) -> Outcome {
+    fn no_head(
+        &self,
+        missing: Missing,
+        interim: bool,
+        exchange: &Exchange<'_>,
+        wire: &Wire,
+        upload: &Upload<'_>,
+        replay: &Replay,
+    ) -> Outcome {
         let no_head = match missing {
             Missing::Failed(kind) => return Outcome::Failed(kind),
             Missing::NoHead(no_head) => no_head,
@@ -367,15 +381,15 @@ impl Attempt<'_> {
             return Outcome::Failed(reject.kind);
         }
         let before_a_byte = wire.is_drained() && !interim;
-        let may_go_again = match self.replayable {
-            Some(idempotent) => {
-                let whole = replay.held().is_some() || upload.outlet.sent() == 0;
-                // What is not idempotent: only if nothing of it has been written.
-                whole && (idempotent || !upload.outlet.has_begun())
-            }
-            None => false,
-        };
-        if before_a_byte && may_go_again { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
+        let stale = self.kept && before_a_byte && self.may_go_again(exchange, upload, replay);
+        if stale { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
+    }
+
+    /// The request is replayable (PRODUCT.md section 1).
+    fn may_go_again(&self, exchange: &Exchange<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
+        let whole = replay.held().is_some() || exchange.source.received() == 0;
+        // What is not idempotent: only if nothing of it has been written.
+        whole && (self.idempotent || !upload.outlet.has_begun())
     }
 
     /// Moves the response's body, and what is left of the request's. Returns whether it had to wait.
@@ -400,7 +414,7 @@ impl Attempt<'_> {
                 self.poll_upload(cx, exchange, upload, replay)?;
             }
             let outlet = &mut exchange.sink.outlet;
-            match pump.poll(cx, &mut source, outlet, &self.local.spares, &mut Response) {
+            match pump.poll(cx, &mut source, outlet, &self.way.local.spares, &mut Response) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(waited)),
                 Poll::Ready(Err(Stop::Outlet)) => return Poll::Ready(Err(Kind::ClientGone)),
                 Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),

@@ -1,9 +1,8 @@
-//! Gets an exchange to a backend and its answer back. Hot path.
+//! Gets an exchange to a backend and its answer back, with further attempts where they are safe. Hot path.
 
 use super::{
-    Local, Record,
+    Record, Way,
     attempt::{Attempt, Outcome},
-    forwarding,
     replay::Replay,
 };
 use crate::{
@@ -13,87 +12,181 @@ use crate::{
     http::{Exchange, Framing},
     plan::Pool,
     pool::{Backend, Counted, Lease},
+    telemetry::metrics::Retry,
 };
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How often the other workers are asked, less one: what one has just taken, another has perhaps just given back.
 const ROUNDS: usize = 4;
 
-/// Forwards `exchange`, whose request the guard has passed.
-pub(super) async fn forward(local: &Local, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
-    record.id = forwarding::request_id(local, exchange.client, &mut exchange.request);
-    if let Err(kind) = forwarding::apply(local, exchange.client, &mut exchange.request) {
-        return Outcome::Failed(kind);
-    }
-    match attempts(local, &local.plan.pools[0], exchange, record).await {
-        // The second connection is a new one: it cannot be stale.
-        Outcome::Stale => Outcome::Failed(Kind::Reset),
-        outcome => outcome,
+/// Forwards `exchange` to the pool at `place` of the plan.
+pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
+    let pool = &way.plan().pools[place];
+    pool.slot.budget.request(way.local.worker, way.local.second(exchange.read));
+    let mut state = State::new(pool, exchange);
+    loop {
+        let outcome = try_once(way, place, exchange, &mut state, record).await;
+        let Outcome::Failed(kind) = outcome else { return outcome };
+        let Some(reason) = state.may_go_again(way, pool, kind, record) else { return Outcome::Failed(kind) };
+        pool.slot.metrics.retry(way.local.worker, reason);
+        if state.wait(way, pool, reason, record).await.is_err() {
+            return Outcome::Failed(Kind::Deadline);
+        }
     }
 }
 
-/// One attempt, and one more where the first met a kept connection that had died (PRODUCT.md section 6.3).
-async fn attempts(local: &Local, pool: &Pool, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
-    let idempotent = exchange.request.method().is_idempotent();
-    let acquired = match acquire(local, pool, exchange.read, !idempotent).await {
+/// What goes from one attempt to the next.
+struct State {
+    tried: Tried,
+    replay: Replay,
+    idempotent: bool,
+    /// Some of the body has been pulled from the client.
+    begun: bool,
+    /// Retries so far.
+    retries: u32,
+}
+
+impl State {
+    fn new(pool: &Pool, exchange: &Exchange<'_>) -> Self {
+        let idempotent = exchange.request.method().is_idempotent();
+        let body = exchange.guarded.framing != Framing::None;
+        let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
+        Self { tried: Tried::default(), replay, idempotent, begun: false, retries: 0 }
+    }
+
+    /// Why the request goes out once more after it has failed so; `None`: it does not.
+    fn may_go_again(&self, way: &Way<'_>, pool: &Pool, kind: Kind, record: &Record) -> Option<Retry> {
+        let retry = &pool.retry;
+        let (on, reason) = match kind {
+            Kind::ConnectRefused | Kind::ConnectFailed | Kind::ConnectTimeout | Kind::BackendTls => {
+                (retry.on_connect, Retry::Connect)
+            }
+            Kind::Reset => (retry.on_reset, Retry::Reset),
+            Kind::ResponseTimeout => (retry.on_timeout, Retry::Timeout),
+            _ => return None,
+        };
+        let now = Instant::now();
+        let late = record.deadline.is_some_and(|deadline| deadline <= now);
+        if !on || !record.again || self.retries >= retry.attempts || late {
+            return None;
+        }
+        if !pool.slot.budget.withdraw(way.local.second(now), retry.budget, retry.budget_floor) {
+            pool.slot.metrics.budget_exhausted(way.local.worker);
+            return None;
+        }
+        Some(reason)
+    }
+
+    /// Waits before a retry: not at all for the first after a connection that could not be made, else any time up to
+    /// a bound that doubles ("full jitter": Brooker, AWS Architecture Blog, 2015).
+    async fn wait(&mut self, way: &Way<'_>, pool: &Pool, reason: Retry, record: &Record) -> Result<(), ()> {
+        let number = self.retries;
+        self.retries += 1;
+        let retry = &pool.retry;
+        let bound = retry.backoff_base.saturating_mul(1 << number.min(16)).min(retry.backoff_max);
+        if number == 0 && reason == Retry::Connect || bound.is_zero() {
+            return Ok(());
+        }
+        let share = way.local.random() as f64 / u64::MAX as f64;
+        let until = Instant::now() + bound.mul_f64(share);
+        if record.deadline.is_some_and(|deadline| deadline <= until) {
+            return Err(());
+        }
+        Box::pin(tokio::time::sleep_until(until)).await;
+        Ok(())
+    }
+}
+
+/// One attempt, and one more where it met a kept connection that had died (PRODUCT.md section 6.3).
+async fn try_once(
+    way: &Way<'_>,
+    place: usize,
+    exchange: &mut Exchange<'_>,
+    state: &mut State,
+    record: &mut Record,
+) -> Outcome {
+    let pool = &way.plan().pools[place];
+    // Whatever fails from here until a byte has gone can be tried again.
+    record.again = true;
+    let acquired = match acquire(way, place, exchange.read, !state.idempotent, state, record).await {
         Ok(acquired) => acquired,
         Err(kind) => return Outcome::Failed(kind),
     };
-    let Acquired { backend, connection, kept } = acquired;
+    let Acquired { seen, number, connection, kept } = acquired;
+    let backend = seen.table.backend(number);
+    record.chosen = Some((Rc::clone(&seen), number as u32));
+    record.attempts += 1;
+    state.tried.add(backend.id);
+    exchange.client.meets(Some(backend.id));
     let lease = Lease::new(backend);
-    let body = exchange.guarded.framing != Framing::None;
-    let mut replay = Replay::new(kept && body, exchange.client.limits.underscores);
-    let attempt = Attempt { local, pool, lease: &lease, replayable: kept.then_some(idempotent) };
-    match attempt.run(exchange, connection, &mut replay, false, record).await {
+    let attempt = Attempt { way, pool, lease: &lease, kept, idempotent: state.idempotent };
+    let again = std::mem::replace(&mut state.begun, true);
+    match attempt.run(exchange, connection, &mut state.replay, again, record).await {
         Outcome::Stale => {}
         outcome => return outcome,
     }
     let Some(counted) = backend.connection(pool.settings.max_connections) else {
         return Outcome::Failed(Kind::QueueFull);
     };
-    match connect(local, pool, backend, counted).await {
+    match connect(way, pool, backend, counted, record).await {
         Ok(connection) => {
-            let attempt = Attempt { replayable: None, ..attempt };
-            attempt.run(exchange, connection, &mut replay, true, record).await
+            let attempt = Attempt { kept: false, ..attempt };
+            attempt.run(exchange, connection, &mut state.replay, true, record).await
         }
-        Err(error) => refused(local, backend, &error),
+        Err(error) => refused(way, backend, &error),
     }
 }
 
 /// A backend, and a connection to it.
-struct Acquired<'p> {
-    backend: &'p Arc<Backend>,
+struct Acquired {
+    seen: Rc<super::local::Seen>,
+    /// The backend's place in the table.
+    number: usize,
     connection: Box<Connection>,
     /// It has been used before.
     kept: bool,
 }
 
 /// Chooses a backend and gets a connection to it. One that is full is passed over; if all are, the other workers are
-/// asked to close idle connections, a few times.
-async fn acquire<'p>(local: &Local, pool: &'p Pool, now: Instant, certain: bool) -> Result<Acquired<'p>, Kind> {
+/// asked to close idle connections, a few times. Where all have been tried, they may be once more.
+async fn acquire(
+    way: &Way<'_>,
+    place: usize,
+    now: Instant,
+    certain: bool,
+    state: &mut State,
+    record: &mut Record,
+) -> Result<Acquired, Kind> {
+    let (local, pool) = (way.local, &way.plan().pools[place]);
     let mut asked = Vec::new();
     for round in 1..=ROUNDS {
-        let mut tried = Tried::default();
+        let seen = way.pinned.table(place);
+        let mut full = Tried::default();
         loop {
-            let pick = Pick { key: 0, worker: local.worker, random: local.random(), tried: &tried };
-            let Some(backend) = pool.table.pick(&pick) else { break };
+            let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
+            let pick = |tried| seen.table.pick(&Pick { key: 0, worker: local.worker, random: local.random(), tried });
+            // Nobody else is left: those that were tried already have their second turn.
+            let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
+            let backend = seen.table.backend(number);
             match local.dialer.checkout(backend, &pool.settings, now, certain) {
                 Checkout::Kept(connection) => {
-                    return Ok(Acquired { backend, connection, kept: true });
+                    return Ok(Acquired { seen, number, connection, kept: true });
                 }
                 Checkout::New(counted) => {
-                    let connected = connect(local, pool, backend, counted).await;
-                    return match connected {
-                        Ok(connection) => Ok(Acquired { backend, connection, kept: false }),
+                    return match connect(way, pool, backend, counted, record).await {
+                        Ok(connection) => Ok(Acquired { seen, number, connection, kept: false }),
                         Err(error) => {
-                            refused(local, backend, &error);
+                            record.attempts += 1;
+                            record.chosen = Some((Rc::clone(&seen), number as u32));
+                            state.tried.add(backend.id);
+                            refused(way, backend, &error);
                             Err(error.kind())
                         }
                     };
                 }
                 Checkout::Full => {
-                    tried.add(backend.id);
+                    full.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }
@@ -108,24 +201,36 @@ async fn acquire<'p>(local: &Local, pool: &'p Pool, now: Instant, certain: bool)
             let _ = done.await;
         }
     }
-    let any = pool.backends.iter().any(|backend| backend.weight > 0);
+    let any = !way.pinned.table(place).table.is_empty();
     Err(if any { Kind::QueueFull } else { Kind::NoBackend })
 }
 
 /// A new connection. In a box of its own: most exchanges never need one, and should not carry its size.
 fn connect<'p>(
-    local: &'p Local,
+    way: &'p Way<'_>,
     pool: &'p Pool,
     backend: &'p Backend,
     counted: Counted,
+    record: &'p mut Record,
 ) -> Pin<Box<dyn Future<Output = Result<Box<Connection>, Error>> + 'p>> {
-    Box::pin(dial::connect(&local.dialer, backend, &pool.settings, counted, &local.spares))
+    Box::pin(async move {
+        let begun = Instant::now();
+        let dial = dial::connect(&way.local.dialer, backend, &pool.settings, counted, &way.local.spares);
+        let connected = match record.deadline {
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, dial).await.unwrap_or_else(|_| Err(Kind::Deadline.into()))
+            }
+            None => dial.await,
+        };
+        *record.connect.get_or_insert(Duration::ZERO) += begun.elapsed();
+        connected
+    })
 }
 
 /// A backend that could not be connected to.
-fn refused(local: &Local, backend: &Backend, error: &Error) -> Outcome {
+fn refused(way: &Way<'_>, backend: &Arc<Backend>, error: &Error) -> Outcome {
     let kind = error.kind();
-    local.metrics.backends[backend.id as usize].attempt(local.worker, kind.status(), None);
+    backend.metrics.attempt(way.local.worker, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::debug!(backend = %backend.name, failure = kind.word(), %source, "attempt failed");
     Outcome::Failed(kind)

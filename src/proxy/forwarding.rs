@@ -11,6 +11,8 @@ use crate::{
         head::{Lines, Span},
     },
     net::Peer,
+    plan::Plan,
+    telemetry::trace,
 };
 use std::net::IpAddr;
 
@@ -23,26 +25,25 @@ const MAX_ID: usize = 128;
 ///
 /// # Errors
 /// `loop`: it has passed through us ten times.
-pub(super) fn apply(local: &Local, client: &Client, request: &mut Head) -> Result<(), Kind> {
-    let plan = &local.plan;
+pub(super) fn apply(plan: &Plan, client: &Client, request: &mut Head) -> Result<(), Kind> {
     if request.all(Name::Via).map(|via| ours(via, &plan.via)).sum::<usize>() >= MAX_PASSES {
         return Err(Kind::Loop);
     }
     if plan.forwarded || request.has(Name::Forwarded) {
-        forwarded(local, client, request);
+        forwarded(plan, client, request);
     }
-    addresses(local, client, request);
+    addresses(plan, client, request);
     Ok(())
 }
 
 /// Our own element of `Via`.
-fn via(local: &Local, version: Version) -> [&[u8]; 2] {
+fn via(plan: &Plan, version: Version) -> [&[u8]; 2] {
     let version: &[u8] = match version {
         Version::Http10 => b"1.0 ",
         Version::Http11 => b"1.1 ",
         Version::Http2 => b"2 ",
     };
-    [version, local.plan.via.as_bytes()]
+    [version, plan.via.as_bytes()]
 }
 
 /// How often `name` stands in a `Via` value (RFC 9110 section 7.6.3).
@@ -87,6 +88,20 @@ fn hexadecimal(number: u64) -> [u8; 16] {
     digits
 }
 
+/// A trusted peer's trace goes on; any other begins anew, without its `tracestate` (W3C Trace Context). Returns where
+/// the `traceparent` is.
+pub(super) fn trace(local: &Local, client: &Client, request: &mut Head) -> Span {
+    if client.trusted
+        && let Ok(Some(parent)) = request.single(Name::Traceparent)
+        && trace::parse(request.text(parent)).is_some()
+    {
+        return parent;
+    }
+    request.remove(Name::Traceparent);
+    request.remove(Name::Tracestate);
+    request.add_with(Name::Traceparent, |out| trace::Context::root(|| local.random()).write(out))
+}
+
 /// Safe in a log, a field, JSON and HTML.
 fn is_id(text: &[u8]) -> bool {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:=+/@".contains(byte);
@@ -94,22 +109,22 @@ fn is_id(text: &[u8]) -> bool {
 }
 
 /// `X-Forwarded-*`, `X-Real-IP` and `Via`.
-fn addresses(local: &Local, client: &Client, request: &mut Head) {
+fn addresses(plan: &Plan, client: &Client, request: &mut Head) {
     let version = request.version();
     if client.trusted {
         trusted_addresses(client, request);
-        request.add_pieces(b"Via", Name::Via, &via(local, version));
+        request.add_pieces(b"Via", Name::Via, &via(plan, version));
     } else {
         for name in
             [Name::XForwardedFor, Name::XForwardedProto, Name::XForwardedHost, Name::XForwardedPort, Name::XRealIp]
         {
             request.remove(name);
         }
-        let (of, made) = client.lines.get_or_init(|| (version, lines(local, client, version)));
+        let (of, made) = client.lines.get_or_init(|| (version, lines(plan, client, version)));
         if *of == version {
             request.add_lines(made);
         } else {
-            request.add_lines(&lines(local, client, version));
+            request.add_lines(&lines(plan, client, version));
         }
     }
     if !request.has(Name::XForwardedHost) && !request.received.authority.is_empty() {
@@ -118,14 +133,14 @@ fn addresses(local: &Local, client: &Client, request: &mut Head) {
 }
 
 /// The fields that the connection and the request's version alone decide.
-fn lines(local: &Local, client: &Client, version: Version) -> Lines {
+fn lines(plan: &Plan, client: &Client, version: Version) -> Lines {
     let mut lines = Lines::new();
     lines.add(Name::XForwardedFor, |out| write_peer(client, out));
     lines.add(Name::XForwardedProto, |out| out.extend_from_slice(scheme(client)));
     if let Some(local) = client.local {
         lines.add(Name::XForwardedPort, |out| decimal(u64::from(local.port()), out));
     }
-    lines.add(Name::Via, |out| via(local, version).into_iter().for_each(|piece| out.extend_from_slice(piece)));
+    lines.add(Name::Via, |out| via(plan, version).into_iter().for_each(|piece| out.extend_from_slice(piece)));
     lines
 }
 
@@ -172,11 +187,11 @@ fn write_peer(client: &Client, out: &mut Vec<u8>) {
 }
 
 /// RFC 7239 section 4: an untrusted peer's is removed; ours is appended where it is asked for.
-fn forwarded(local: &Local, client: &Client, request: &mut Head) {
+fn forwarded(plan: &Plan, client: &Client, request: &mut Head) {
     if !client.trusted {
         request.remove(Name::Forwarded);
     }
-    if !local.plan.forwarded {
+    if !plan.forwarded {
         return;
     }
     let by_proto = if client.secure { "https" } else { "http" };

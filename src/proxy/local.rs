@@ -4,42 +4,153 @@ use crate::{
     dial::Dialer,
     http::Spares,
     net::Splice,
-    plan::{Metrics, Plan},
+    plan::Plan,
+    pool::{Slot, Table},
+    telemetry::access_log::Writer,
 };
-use std::{cell::Cell, fmt, rc::Rc, sync::Arc};
-use tokio::sync::oneshot;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 /// Asks the other workers to close an idle connection to a backend; each receiver is done when one has looked.
 pub type AskOthers = Box<dyn Fn(u32) -> Vec<oneshot::Receiver<()>>>;
 
+/// A connection that a listener had accepted before it went may be handed over so much later.
+const LATE: Duration = Duration::from_secs(5);
+
 /// One worker's own.
 pub struct Local {
-    /// What the configuration means.
-    pub plan: Arc<Plan>,
     /// Its connections to backends.
     pub dialer: Dialer,
     /// Buffers, pipes and heads.
     pub spares: Rc<Spares>,
-    /// What it counts in, with its number.
-    pub metrics: Arc<Metrics>,
     /// Its number.
     pub worker: usize,
+    /// Where text is put together; empty between uses.
+    pub scratch: RefCell<Vec<u8>>,
     /// How to reach the others.
     pub ask_others: AskOthers,
+    /// Where its lines of the access log go.
+    pub log: RefCell<Option<Rc<Writer>>>,
+    /// Lines are waiting to be handed over.
+    pub logged: Notify,
+    /// Today's plan.
+    pinned: RefCell<Rc<Pinned>>,
+    /// The last plan that had a listener which is gone, while it has connections.
+    retired: RefCell<HashMap<usize, (Instant, Rc<Pinned>)>>,
     random: Cell<u64>,
+    /// Seconds are counted from here, alike on all workers.
+    epoch: Instant,
+}
+
+/// A plan, and what this worker has seen of its tables. Exchanges hold it while they run.
+pub struct Pinned {
+    /// What the configuration means.
+    pub plan: Arc<Plan>,
+    tables: Box<[RefCell<Rc<Seen>>]>,
+}
+
+/// A table that this worker has seen, and which one it was.
+#[derive(Debug)]
+pub struct Seen {
+    version: u64,
+    /// Who can be chosen.
+    pub table: Arc<Table>,
+}
+
+impl Seen {
+    fn of(slot: &Slot) -> Rc<Self> {
+        // The number first: a table that comes in between is looked at again.
+        let version = slot.version();
+        Rc::new(Self { version, table: slot.table() })
+    }
+}
+
+impl Pinned {
+    fn new(plan: Arc<Plan>) -> Rc<Self> {
+        let tables = plan.pools.iter().map(|pool| RefCell::new(Seen::of(&pool.slot))).collect();
+        Rc::new(Self { plan, tables })
+    }
+
+    /// Today's table of the pool at that place of the plan.
+    pub fn table(&self, pool: usize) -> Rc<Seen> {
+        let slot = &self.plan.pools[pool].slot;
+        let mut seen = self.tables[pool].borrow_mut();
+        if seen.version != slot.version() {
+            *seen = Seen::of(slot);
+        }
+        Rc::clone(&seen)
+    }
 }
 
 impl Local {
-    /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time.
-    pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, pipes: usize, ask_others: AskOthers) -> Self {
+    /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time; seconds are
+    /// counted from `epoch`.
+    pub fn new(plan: Arc<Plan>, worker: usize, pipes: usize, epoch: Instant, ask_others: AskOthers) -> Self {
         Self {
-            plan,
             dialer: Dialer::default(),
             spares: Rc::new(Spares { pipes: Splice::new(pipes), ..Spares::default() }),
-            metrics,
             worker,
+            scratch: RefCell::default(),
             ask_others,
+            log: RefCell::default(),
+            logged: Notify::new(),
+            pinned: RefCell::new(Pinned::new(plan)),
+            retired: RefCell::default(),
             random: Cell::new(getrandom::u64().unwrap_or(worker as u64)),
+            epoch,
+        }
+    }
+
+    /// Today's plan.
+    pub fn plan(&self) -> Rc<Pinned> {
+        Rc::clone(&self.pinned.borrow())
+    }
+
+    /// The plan for a connection of that listener: today's, or the last that had it.
+    pub fn plan_for(&self, listener: usize) -> Rc<Pinned> {
+        let pinned = self.pinned.borrow();
+        if pinned.plan.listener(listener).is_none()
+            && let Some((_, retired)) = self.retired.borrow().get(&listener)
+        {
+            return Rc::clone(retired);
+        }
+        Rc::clone(&pinned)
+    }
+
+    /// `plan` is today's from now on. Gives the listeners that it no longer has.
+    pub fn replan(&self, plan: Arc<Plan>) -> Vec<usize> {
+        let pinned = Pinned::new(plan);
+        let before = self.pinned.replace(Rc::clone(&pinned));
+        let has = |plan: &Plan, number: usize| plan.listener(number).is_some();
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|&number, _| !has(&pinned.plan, number));
+        let gone = (0..before.plan.listeners.len()).filter(|&n| has(&before.plan, n) && !has(&pinned.plan, n));
+        let gone: Vec<_> = gone.collect();
+        let now = Instant::now();
+        retired.extend(gone.iter().map(|&number| (number, (now, Rc::clone(&before)))));
+        gone
+    }
+
+    /// Forgets the plans of listeners that went some time ago and have no connections left.
+    pub fn forget(&self, now: Instant, has_connections: impl Fn(usize) -> bool) {
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|&listener, (since, _)| now - *since < LATE || has_connections(listener));
+    }
+
+    /// Hands the lines of the access log over.
+    pub fn flush_log(&self) {
+        if let Some(log) = &*self.log.borrow() {
+            log.flush();
         }
     }
 
@@ -50,6 +161,11 @@ impl Local {
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// The second that `now` is in, alike on all workers.
+    pub fn second(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.epoch).as_secs() as u32
     }
 }
 

@@ -1,105 +1,269 @@
 //! One exchange from its head to its end: read [`handle`] first. Hot path.
 
+mod answer;
 mod attempt;
+mod client;
 mod forward;
 mod forwarding;
 mod local;
+mod log;
 mod pump;
 mod replay;
 mod timing;
 mod tunnel;
 
-pub use local::{AskOthers, Local};
+pub use local::{AskOthers, Local, Pinned, Seen};
 
-use self::attempt::Outcome;
+use self::{answer::Answer, attempt::Outcome};
 use crate::{
     error::{Kind, Side},
-    http::{Done, Exchange, Method, head::Span, reply},
-    telemetry::metrics::{Finished, Layout, NO_ROUTE},
+    http::{Client, Done, Exchange, Framing, Head, Method, Span},
+    plan::{Act, Fallback, Forward, Listener, Plan, Route},
+    policy::Split,
+    pool::Backend,
+    route::Request,
 };
-use std::{future::Future, pin::Pin};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// The number of the one route that there is while a configuration has none.
-const DEFAULT_ROUTE: usize = 0;
-
 /// What is known of an exchange when it ends.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Record {
     /// Where the request id is in the request's head.
     id: Span,
-    route: usize,
+    /// Where its `traceparent` is.
+    trace: Span,
+    /// The believed address of the client; `None` on unix sockets.
+    address: Option<IpAddr>,
+    /// The route's place in the plan.
+    route: Option<usize>,
     status: u16,
     failure: Option<Kind>,
     /// When it ended, if somebody has looked at a clock.
     ended: Option<Instant>,
     bytes_in: u64,
     bytes_out: u64,
+    /// The response head must be there by then.
+    deadline: Option<Instant>,
+    /// What has failed may go to a backend once more.
+    again: bool,
+    attempts: u32,
+    /// The pool's place in the plan.
+    pool: Option<usize>,
+    /// The last attempt's table, and the backend's place there.
+    chosen: Option<(Rc<Seen>, u32)>,
+    /// Spent on new connections.
+    connect: Option<Duration>,
+    /// From the request sent to the response head.
+    ttfb: Option<Duration>,
+    /// Fields of the response that the access log wants, in its order.
+    logged: Vec<Option<Box<[u8]>>>,
+}
+
+impl Record {
+    fn backend(&self) -> Option<&Arc<Backend>> {
+        self.chosen.as_ref().map(|(seen, place)| seen.table.backend(*place as usize))
+    }
+}
+
+/// What attempts of an exchange have in common.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    local: &'a Local,
+    pinned: &'a Pinned,
+    route: &'a Route,
+    forward: &'a Forward,
+}
+
+impl Way<'_> {
+    fn plan(&self) -> &Plan {
+        &self.pinned.plan
+    }
+
+    /// Edits the response's head as the route says, and notes what the access log wants of it.
+    fn edit_response(&self, head: &mut Head, request: &Head, client: &Client, record: &mut Record) {
+        log::note(self.plan(), head, record);
+        answer::edit(self.local, self.plan(), self.route, head, request, client, record);
+    }
+}
+
+/// What becomes of an exchange, once its head has been looked at.
+enum Step<'a> {
+    Forward(&'a Route, &'a Forward, usize),
+    Answer(Answer<'a>),
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
 pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
-    let (client, started) = (exchange.client, exchange.started);
-    let counted = InFlight::new(local, client.listener, started);
-    let mut record = Record {
-        id: Span::default(),
-        route: NO_ROUTE,
-        status: 0,
-        failure: None,
-        ended: None,
-        bytes_in: 0,
-        bytes_out: 0,
-    };
-    let outcome = match exchange.refused {
-        Some(reject) => {
-            tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
-            refused(local, exchange, reject.kind, &mut record)
-        }
-        None => {
-            record.route = Layout::route(DEFAULT_ROUTE);
-            match exchange.request.method() {
-                Method::Connect => refused(local, exchange, Kind::ConnectDenied, &mut record),
-                _ => forward::forward(local, exchange, &mut record).await,
+        let (client, started) = (exchange.client, exchange.started);
+        let pinned = local.plan_for(client.listener);
+        let plan = &*pinned.plan;
+        let Some(listener) = plan.listener(client.listener) else {
+            // Its listener went, and its last plan with it: the connection is being closed.
+            return exchange.sink.abort();
+        };
+        let counted = InFlight::new(local, plan, listener, started);
+        let mut record = Record::default();
+        let outcome = match step(local, plan, listener, exchange, &mut record) {
+            Step::Answer(answer) => Err(answer),
+            Step::Forward(route, forward, pool) => {
+                let way = Way { local, pinned: &pinned, route, forward };
+                forward_or_fall_back(&way, pool, exchange, &mut record).await
             }
+        };
+        let done = match outcome {
+            Ok(Outcome::Answered) => {
+                record.bytes_in = exchange.source.received();
+                record.bytes_out = exchange.sink.outlet.sent();
+                log::write(local, plan, exchange, &record).await;
+                exchange.sink.finished()
+            }
+            Ok(Outcome::Switched) => {
+                log::write(local, plan, exchange, &record).await;
+                exchange.sink.switched()
+            }
+            Ok(Outcome::Failed(kind)) => answer::send(local, plan, exchange, Answer::Failure(kind), &mut record).await,
+            Ok(Outcome::Stale) => {
+                answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await
+            }
+            Err(answer) => answer::send(local, plan, exchange, answer, &mut record).await,
+        };
+        client.meets(None);
+        let ended = record.ended.unwrap_or_else(Instant::now);
+        counted.finish(&record, ended);
+        done.at(ended)
+}
+
+/// Looks at the head: which route, and what it wants.
+fn step<'a>(
+    local: &Local,
+    plan: &'a Plan,
+    listener: &Listener,
+    exchange: &mut Exchange<'_>,
+    record: &mut Record,
+) -> Step<'a> {
+    let client = exchange.client;
+    if let Some(reject) = exchange.refused {
+        tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
+        if exchange.request.is_empty() {
+            // The head was not even read.
+            exchange.request.clear();
         }
-    };
-    let done = match outcome {
-        Outcome::Answered => {
-            record.bytes_in = exchange.source.received();
-            record.bytes_out = exchange.sink.outlet.sent();
-            exchange.sink.finished()
-        }
-        Outcome::Switched => exchange.sink.switched(),
-        Outcome::Failed(kind) => answer(local, exchange, kind, &mut record).await,
-        Outcome::Stale => answer(local, exchange, Kind::Reset, &mut record).await,
-    };
-    if let Some(kind) = record.failure {
-        local.shard.failure(record.route, kind as usize);
     }
-    let ended = record.ended.unwrap_or_else(Instant::now);
-    let Record { route, status, bytes_in, bytes_out, .. } = record;
-    let duration = ended.saturating_duration_since(started);
-    counted.finish(&Finished { listener: client.listener, route, status, duration, bytes_in, bytes_out });
-    done.at(ended)
+    record.address = client::address(plan, client, &exchange.request);
+    record.id = forwarding::request_id(local, client, &mut exchange.request);
+    let failed = |kind| Step::Answer(Answer::Failure(kind));
+    if let Some(reject) = exchange.refused {
+        return failed(reject.kind);
+    }
+    if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
+        return Step::Answer(Answer::Https);
+    }
+    if exchange.request.method() == Method::Connect {
+        return failed(Kind::ConnectDenied);
+    }
+    let request = Request { head: &exchange.request, listener: listener.place, client: record.address };
+    let Some(place) = plan.router.find(&request) else { return failed(Kind::NoRoute) };
+    record.route = Some(place);
+    let route = &plan.routes[place];
+    let forward = match &route.act {
+        Act::Redirect(to, status) => return Step::Answer(Answer::Redirect(to, *status)),
+        Act::Respond(respond) => return Step::Answer(Answer::Respond(respond)),
+        Act::Forward(forward) => forward,
+    };
+    match prepare(local, plan, forward, exchange, record) {
+        Ok(pool) => Step::Forward(route, forward, pool),
+        Err(kind) => failed(kind),
+    }
+}
+
+/// Edits the request for its backend, and chooses the pool.
+fn prepare(
+    local: &Local,
+    plan: &Plan,
+    forward: &Forward,
+    exchange: &mut Exchange<'_>,
+    record: &mut Record,
+) -> Result<usize, Kind> {
+    let client = exchange.client;
+    if let Some(most) = forward.max_body {
+        match exchange.guarded.framing {
+            Framing::Length(length) if length > most => return Err(Kind::BodyTooLarge),
+            Framing::None => {}
+            _ => exchange.source.narrow(most),
+        }
+    }
+    if !forward.upgrade {
+        // RFC 9110 section 7.8: an upgrade may be ignored.
+        exchange.guarded.upgrade = None;
+    }
+    let split = forward.split.as_ref();
+    let by = |split: &Split| split.pick(split.key(&exchange.request, record.address), local.random());
+    let place = split.map_or(0, by);
+    let pool = forward.pools[place];
+    record.pool = Some(pool);
+    forwarding::apply(plan, client, &mut exchange.request)?;
+    record.trace = forwarding::trace(local, client, &mut exchange.request);
+    answer::edit_request(local, plan, forward, &mut exchange.request, client, record);
+    // While a body comes, its own time-outs hold; then this begins (proxy/attempt.rs).
+    if exchange.guarded.framing == Framing::None {
+        record.deadline = forward.timeout.map(|time| exchange.read + time);
+    }
+    Ok(pool)
+}
+
+/// Forwards to the pool, and does what the route says if that cannot answer.
+async fn forward_or_fall_back<'a>(
+    way: &Way<'a>,
+    pool: usize,
+    exchange: &mut Exchange<'_>,
+    record: &mut Record,
+) -> Result<Outcome, Answer<'a>> {
+    let outcome = forward::forward(way, pool, exchange, record).await;
+    match (&outcome, &way.forward.fallback) {
+        (Outcome::Failed(kind), Some(fallback)) if kind.falls_back() => match fallback {
+            Fallback::Respond(respond) => Err(Answer::Fallback(respond, *kind)),
+            Fallback::Pool(other) => {
+                record.pool = Some(*other);
+                Ok(Box::pin(forward::forward(way, *other, exchange, record)).await)
+            }
+        },
+        _ => Ok(outcome),
+    }
 }
 
 /// Counts a request as in flight while it lives; one that panics ends with 500.
 struct InFlight<'l> {
     local: &'l Local,
-    listener: usize,
+    plan: &'l Plan,
+    listener: &'l Listener,
     started: Instant,
     finished: bool,
 }
 
 impl<'l> InFlight<'l> {
-    fn new(local: &'l Local, listener: usize, started: Instant) -> Self {
-        local.shard.request_started(listener);
-        Self { local, listener, started, finished: false }
+    fn new(local: &'l Local, plan: &'l Plan, listener: &'l Listener, started: Instant) -> Self {
+        listener.metrics.started(local.worker);
+        Self { local, plan, listener, started, finished: false }
     }
 
-    fn finish(mut self, finished: &Finished) {
+    fn finish(mut self, record: &Record, ended: Instant) {
         self.finished = true;
-        self.local.shard.request_finished(finished);
+        self.count(record, ended.saturating_duration_since(self.started));
+    }
+
+    fn count(&self, record: &Record, duration: Duration) {
+        let worker = self.local.worker;
+        let (place, metrics) = match record.route {
+            Some(route) => (route, &self.plan.routes[route].metrics),
+            None => (self.plan.routes.len(), &self.plan.unrouted),
+        };
+        if let Some(kind) = record.failure {
+            metrics.failure(worker, kind as usize);
+        }
+        self.listener.metrics.finished(worker);
+        self.listener.requests[place].count(worker, record.status);
+        metrics.finished(worker, duration, record.bytes_in, record.bytes_out);
     }
 }
 
@@ -110,59 +274,9 @@ impl Drop for InFlight<'_> {
         }
         // Dropped inside: a panic, or a client whose connection was cut with its task.
         let kind = if std::thread::panicking() { Kind::Internal } else { Kind::ClientGone };
-        self.local.shard.failure(NO_ROUTE, kind as usize);
-        self.local.shard.request_finished(&Finished {
-            listener: self.listener,
-            route: NO_ROUTE,
-            status: kind.status(),
-            duration: self.started.elapsed(),
-            bytes_in: 0,
-            bytes_out: 0,
-        });
+        let record = Record { status: kind.status(), failure: Some(kind), ..Record::default() };
+        self.count(&record, self.started.elapsed());
     }
-}
-
-/// An exchange that never gets to a backend still has an id.
-fn refused(local: &Local, exchange: &mut Exchange<'_>, kind: Kind, record: &mut Record) -> Outcome {
-    if exchange.request.is_empty() {
-        // The head was not even read.
-        exchange.request.clear();
-    }
-    record.id = forwarding::request_id(local, exchange.client, &mut exchange.request);
-    Outcome::Failed(kind)
-}
-
-/// Answers with a failure of ours, or cuts what has begun. In a box of its own: good exchanges do not carry its size.
-fn answer<'a>(
-    local: &'a Local,
-    exchange: &'a mut Exchange<'_>,
-    kind: Kind,
-    record: &'a mut Record,
-) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
-    Box::pin(async move {
-        let Exchange { request, source, sink, timer, client, .. } = exchange;
-        record.failure = Some(kind);
-        record.bytes_in = source.received();
-        if kind == Kind::ClientGone || !sink.unsay() {
-            if record.status == 0 {
-                record.status = kind.status();
-            }
-            record.bytes_out = sink.outlet.sent();
-            return sink.abort();
-        }
-        record.status = kind.status();
-        let mut head = local.spares.heads.take();
-        let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
-        let failure = reply::Failure { kind, request_id, via: &local.plan.via };
-        let staged = failure.stage(request, &mut head, sink);
-        record.bytes_out = sink.outlet.sent();
-        timer.set_after(Instant::now(), client.limits.write_timeout);
-        local.spares.heads.give(head);
-        match staged {
-            Ok(()) => sink.finish(timer).await,
-            Err(_) => sink.abort(),
-        }
-    })
 }
 
 /// The backend is to blame for it.

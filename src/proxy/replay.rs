@@ -8,22 +8,21 @@ use crate::http::{
     h1::{check_trailers, strip_trailers},
 };
 
-/// The most that is kept, in bytes.
-const MOST: usize = 64 * 1024;
-
 /// A copy of a body that streams by; given up when it grows too large, or is no longer wanted.
 #[derive(Debug)]
 pub(super) struct Replay {
     held: Vec<u8>,
+    /// The most that is kept, in bytes.
+    most: usize,
     whole: bool,
     trailers: Option<Box<Head>>,
     underscores: Underscores,
 }
 
 impl Replay {
-    /// Keeps what passes, if that may be of use.
-    pub(super) fn new(wanted: bool, underscores: Underscores) -> Self {
-        Self { held: Vec::new(), whole: wanted, trailers: None, underscores }
+    /// Keeps what passes, up to `most` bytes, if that may be of use.
+    pub(super) fn new(wanted: bool, most: usize, underscores: Underscores) -> Self {
+        Self { held: Vec::new(), most, whole: wanted, trailers: None, underscores }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -49,7 +48,7 @@ impl Watch for Replay {
         if !self.whole {
             return;
         }
-        if self.held.len() + bytes.len() > MOST {
+        if self.held.len() + bytes.len() > self.most {
             self.give_up();
         } else {
             self.held.extend_from_slice(bytes);

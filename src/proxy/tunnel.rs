@@ -61,6 +61,7 @@ pub(super) async fn run(
     record: &mut Record,
 ) -> Outcome {
     let Some(client) = exchange.sink.wire() else { return Outcome::Failed(Kind::UpgradeFailed) };
+    exchange.client.becomes_tunnel();
     let (timer, sink) = (exchange.timer, &mut exchange.sink);
     timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
     let flushed = poll_fn(|cx| match sink.poll_flush(cx) {

@@ -1,10 +1,14 @@
 //! Accepts on one worker, and hands a fresh connection to another that has clearly fewer. Hot path for connections.
 
 use super::{Message, Phase, Shared, worker::Worker};
-use crate::net::{self, Accepted, Listening, Permit, accept_ready};
+use crate::{
+    net::{self, Accepted, Budget, Permit, accept_ready},
+    plan,
+};
+use arc_swap::ArcSwap;
 use std::{
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     pin::pin,
     rc::Rc,
@@ -14,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, sync::watch};
 
 /// A rest after the descriptors have run out.
 const REST: Duration = Duration::from_millis(50);
@@ -23,78 +27,129 @@ const GAP: usize = 16;
 /// Connections that are accepted in a row before others have their turn.
 const BATCH: usize = 64;
 
-/// TCP sockets by worker, and unix sockets for control, each with its listener's number.
-pub(super) type Dealt = (Vec<Vec<(usize, TcpListener)>>, Vec<(usize, UnixListener)>);
-
-/// Deals the sockets out.
-pub(super) fn deal(bound: Vec<Listening>, workers: usize) -> Dealt {
-    let mut tcp: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut unix = Vec::new();
-    for (number, listening) in bound.into_iter().enumerate() {
-        match listening {
-            Listening::Tcp(sockets) => {
-                sockets.into_iter().zip(&mut tcp).for_each(|(socket, worker)| worker.push((number, socket)));
-            }
-            Listening::Unix(socket) => unix.push((number, socket)),
-        }
-    }
-    (tcp, unix)
+/// Whose connections a socket takes; shared with its task, as a reload may change it.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    served: ArcSwap<Served>,
+    /// Where clients reach it.
+    local: Option<SocketAddr>,
+    closed: watch::Sender<bool>,
 }
 
-/// Accepts on `socket` until the process drains.
-pub(super) async fn tcp(worker: Rc<Worker>, listener: usize, socket: TcpListener) {
-    let address = socket.local_addr().ok();
+/// A listener, as its sockets know it.
+#[derive(Debug)]
+struct Served {
+    number: usize,
+    /// For the log.
+    name: String,
+    /// What counts its connections.
+    budget: Arc<Budget>,
+}
+
+impl Served {
+    fn of(listener: &plan::Listener) -> Arc<Self> {
+        let budget = Arc::clone(&listener.connections);
+        Arc::new(Self { number: listener.number, name: listener.name.clone(), budget })
+    }
+}
+
+impl Gate {
+    /// The gate of `listener`, whose socket is at `local`.
+    pub(super) fn new(listener: &plan::Listener, local: Option<SocketAddr>) -> Arc<Self> {
+        Arc::new(Self { served: ArcSwap::new(Served::of(listener)), local, closed: watch::Sender::new(false) })
+    }
+
+    /// Connections from now on are those of `listener`.
+    pub(super) fn serve(&self, listener: &plan::Listener) {
+        self.served.store(Served::of(listener));
+    }
+
+    /// Where clients reach it.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Nothing more is accepted after what is waiting now.
+    pub(super) fn close(&self) {
+        let _ = self.closed.send(true);
+    }
+}
+
+/// A fresh connection, and the right to it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(super) stream: Arrived,
+    /// The listener's number.
+    pub(super) listener: usize,
+    /// Where it was accepted.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) permits: (Permit, Permit),
+}
+
+#[derive(Debug)]
+pub(super) enum Arrived {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Accepts on `socket` until its gate closes or the process drains.
+pub(super) async fn tcp(worker: Rc<Worker>, gate: Arc<Gate>, socket: TcpListener) {
     let socket = match net::watch(socket) {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::error!(listener = worker.listener_name(listener), %error, "cannot wait for connections");
+            tracing::error!(listener = %gate.served.load().name, %error, "cannot wait for connections");
             return;
         }
     };
-    let mut draining = pin!(draining(&worker.shared));
+    let mut ended = pin!(ended(&worker.shared, &gate));
     loop {
         let ready = tokio::select! {
             biased;
             ready = socket.readable() => ready,
-            _ = &mut draining => return last(&worker, socket.get_ref(), listener, address),
+            () = &mut ended => return last(&worker, &gate, socket.get_ref()),
         };
         let Ok(mut ready) = ready else { return };
         // Only now that somebody is there: a place that is held in waiting is one that nobody has.
-        let (of_listener, of_process) = room(&worker.shared, listener).await;
+        let permits = tokio::select! {
+            biased;
+            permits = room(&worker.shared, &gate) => permits,
+            () = &mut ended => return last(&worker, &gate, socket.get_ref()),
+        };
         match accept_ready(socket.get_ref()) {
             Ok(Accepted::Connection(stream, peer)) => {
-                worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
-                more(&worker, &socket, listener, address).await;
+                worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
+                more(&worker, &gate, &socket).await;
             }
             Ok(Accepted::Empty) => ready.clear_ready(),
             Ok(Accepted::Exhausted(error)) | Err(error) => {
-                drop((of_listener, of_process));
-                rest(&worker, listener, &error).await;
+                drop(permits);
+                rest(&worker.shared, &gate, &error).await;
             }
         }
     }
 }
 
+impl Gate {
+    fn arrival(&self, stream: Arrived, permits: (Permit, Permit)) -> Arrival {
+        Arrival { stream, listener: self.served.load().number, local: self.local, permits }
+    }
+}
+
 /// What has come before the listener goes is still served.
-fn last(worker: &Rc<Worker>, socket: &TcpListener, listener: usize, address: Option<std::net::SocketAddr>) {
-    while let Some((of_listener, of_process)) = room_now(&worker.shared, listener) {
+fn last(worker: &Rc<Worker>, gate: &Gate, socket: &TcpListener) {
+    while let Some(permits) = room_now(&worker.shared, gate) {
         let Ok(Accepted::Connection(stream, peer)) = accept_ready(socket) else { return };
-        worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
+        worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
     }
 }
 
 /// Takes what else is waiting: one accept a turn is measurably slower.
-async fn more(
-    worker: &Rc<Worker>,
-    socket: &AsyncFd<TcpListener>,
-    listener: usize,
-    address: Option<std::net::SocketAddr>,
-) {
+async fn more(worker: &Rc<Worker>, gate: &Gate, socket: &AsyncFd<TcpListener>) {
     for _ in 1..BATCH {
-        let Some((of_listener, of_process)) = room_now(&worker.shared, listener) else { return };
+        let Some(permits) = room_now(&worker.shared, gate) else { return };
         match accept_ready(socket.get_ref()) {
             Ok(Accepted::Connection(stream, peer)) => {
-                worker.place(Message::Connection(stream, peer, listener, of_listener, of_process), address);
+                worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
             }
             // What is wrong shows again in the next turn, and is said there.
             Ok(Accepted::Empty | Accepted::Exhausted(_)) | Err(_) => break,
@@ -104,16 +159,17 @@ async fn more(
 }
 
 /// The right to one more connection, of the listener and of the process, as soon as there is one.
-pub(super) async fn room(shared: &Shared, listener: usize) -> (Permit, Permit) {
-    if let Some(permits) = room_now(shared, listener) {
+async fn room(shared: &Shared, gate: &Gate) -> (Permit, Permit) {
+    if let Some(permits) = room_now(shared, gate) {
         return permits;
     }
-    let of_listener = shared.listeners[listener].wait().await;
+    let budget = Arc::clone(&gate.served.load().budget);
+    let of_listener = budget.wait().await;
     (of_listener, shared.clients.wait().await)
 }
 
-fn room_now(shared: &Shared, listener: usize) -> Option<(Permit, Permit)> {
-    Some((shared.listeners[listener].take()?, shared.clients.take()?))
+fn room_now(shared: &Shared, gate: &Gate) -> Option<(Permit, Permit)> {
+    Some((gate.served.load().budget.take()?, shared.clients.take()?))
 }
 
 /// The worker that a fresh connection goes to, if it is not this one.
@@ -129,45 +185,54 @@ pub(super) fn lighter(workers: &[AtomicUsize], own: usize) -> Option<usize> {
 }
 
 /// Rests after a failure to accept. Says so at most once a minute, whichever workers and listeners meet it.
-async fn rest(worker: &Worker, listener: usize, error: &io::Error) {
-    if worker.shared.may_complain() {
-        tracing::warn!(listener = worker.listener_name(listener), %error, "cannot accept, resting");
+async fn rest(shared: &Shared, gate: &Gate, error: &io::Error) {
+    if shared.may_complain() {
+        tracing::warn!(listener = %gate.served.load().name, %error, "cannot accept, resting");
     }
     tokio::time::sleep(REST).await;
 }
 
 /// Accepts on a unix socket, for all workers in turn. Runs on control.
-pub(super) async fn unix(shared: Arc<Shared>, listener: usize, socket: UnixListener) {
+pub(super) async fn unix(shared: Arc<Shared>, gate: Arc<Gate>, socket: UnixListener) {
     let Ok(socket) = tokio::net::UnixListener::from_std(socket) else { return };
+    let mut ended = pin!(ended(&shared, &gate));
     loop {
-        let accepted = socket.accept().await.and_then(|(stream, _)| stream.into_std());
-        match accepted {
+        let accepted = tokio::select! {
+            biased;
+            accepted = socket.accept() => accepted,
+            () = &mut ended => return,
+        };
+        match accepted.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => {
                 // One that was accepted waits for its place here, the others in the kernel's queue.
-                let (of_listener, of_process) = room(&shared, listener).await;
+                let permits = room(&shared, &gate).await;
                 let worker =
                     (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
-                let _ = shared.workers[worker].send(Message::Unix(stream, listener, of_listener, of_process));
+                let arrival = gate.arrival(Arrived::Unix(stream), permits);
+                let _ = shared.workers[worker].send(Message::Connection(arrival));
             }
-            Err(error) => {
-                if shared.may_complain() {
-                    let listener = &shared.plan.listeners[listener].name;
-                    tracing::warn!(%listener, %error, "cannot accept, resting");
-                }
-                tokio::time::sleep(REST).await;
-            }
+            Err(error) => rest(&shared, &gate, &error).await,
         }
+    }
+}
+
+/// Resolves when `gate` has closed, or the process drains.
+async fn ended(shared: &Shared, gate: &Gate) {
+    let mut closed = gate.closed.subscribe();
+    tokio::select! {
+        _ = closed.wait_for(|closed| *closed) => {}
+        _ = draining(shared) => {}
     }
 }
 
 /// Resolves when every thread is ready.
 pub(super) async fn started(shared: &Shared) {
-    let _ = shared.phase.clone().wait_for(|phase| *phase != Phase::Starting).await;
+    let _ = shared.phase.subscribe().wait_for(|phase| *phase != Phase::Starting).await;
 }
 
 /// Resolves when the process no longer runs.
 pub(super) async fn draining(shared: &Shared) -> Phase {
-    let mut phase = shared.phase.clone();
+    let mut phase = shared.phase.subscribe();
     let changed = phase.wait_for(|phase| matches!(phase, Phase::Draining | Phase::Stopped)).await;
     changed.map_or(Phase::Stopped, |phase| *phase)
 }

@@ -1,45 +1,286 @@
-//! The control thread: what serves no client. It never blocks for long.
+//! The control thread: what serves no client. It never blocks for long: what takes time runs on its blocking pool.
 
-use super::{Admin, Ready, Shared, accept};
-use crate::admin;
-use std::{os::unix::net::UnixListener, sync::Arc};
+use super::{
+    Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
+    accept::Gate,
+    reload::Past,
+    sockets::{self, Sockets},
+    start::Admin,
+    systemd,
+};
+use crate::{
+    admin::{self, Command},
+    config::{self, Config},
+    health::{Monitor, Watched},
+    plan::{Numbers, Plan},
+    pool::Backend,
+    telemetry::access_log::AccessLog,
+};
+use arc_swap::ArcSwapOption;
+use std::{
+    os::unix::net::UnixListener,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// The least time between two tables of pools: changes that come together make one.
+const TABLES: Duration = Duration::from_millis(50);
+/// How often things are looked over.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What control holds.
+pub(super) struct Control {
+    pub(super) shared: Arc<Shared>,
+    /// In force.
+    pub(super) config: Config,
+    pub(super) plan: Arc<Plan>,
+    pub(super) numbers: Numbers,
+    pub(super) sockets: Sockets,
+    pub(super) builder: Builder,
+    pub(super) log: Option<Arc<AccessLog>>,
+    pub(super) token: Arc<ArcSwapOption<config::Secret>>,
+    pub(super) started: SystemTime,
+    /// The last reload, or the start: when, and why it failed.
+    pub(super) last: (SystemTime, Option<String>),
+    /// Plans and tables that workers may still use.
+    pub(super) past: Past,
+    pub(super) monitor: Option<Monitor>,
+    draining: Arc<AtomicBool>,
+    watchdog: Option<Duration>,
+}
+
+/// What control starts with.
+pub(super) struct Parts {
+    pub(super) admin: Option<Admin>,
+    pub(super) metrics: Option<Admin>,
+    pub(super) unix: Vec<(Arc<Gate>, UnixListener)>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+}
 
 /// Runs control until the process stops.
-pub(super) fn run(
-    shared: &Arc<Shared>,
-    unix: Vec<(usize, UnixListener)>,
-    admin: Option<Admin>,
-    name: &str,
-    ready: &Ready,
-) {
+pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error))),
     };
     let _ = ready.send(Ok(()));
+    let shared = Arc::clone(&control.shared);
     runtime.block_on(async {
-        accept::started(shared).await;
-        let accepting: Vec<_> = unix
-            .into_iter()
-            .map(|(number, socket)| tokio::spawn(accept::unix(Arc::clone(shared), number, socket)))
-            .collect();
-        if let Some(admin) = admin {
-            tokio::spawn(serve_admin(admin, Arc::clone(shared), name.to_string()));
+        accept::started(&shared).await;
+        tokio::select! {
+            () = control.serve(parts) => {}
+            _ = stopped(&shared) => {}
         }
-        accept::draining(shared).await;
-        accepting.iter().for_each(tokio::task::JoinHandle::abort);
-        let mut phase = shared.phase.clone();
-        let _ = phase.wait_for(|phase| *phase == super::Phase::Stopped).await;
     });
+    // A task on the blocking pool that is not done yet must not hold the end up.
+    runtime.shutdown_background();
 }
 
-async fn serve_admin(socket: Admin, shared: Arc<Shared>, name: String) {
+async fn stopped(shared: &Shared) {
+    let _ = shared.phase.subscribe().wait_for(|phase| *phase == Phase::Stopped).await;
+}
+
+impl Control {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: Config,
+        builder: Builder,
+        plan: Arc<Plan>,
+        numbers: Numbers,
+        sockets: Sockets,
+        log: Option<Arc<AccessLog>>,
+    ) -> Self {
+        let now = SystemTime::now();
+        Self {
+            token: Arc::new(ArcSwapOption::new(config.admin.token.clone().map(Arc::new))),
+            shared,
+            config,
+            plan,
+            numbers,
+            sockets,
+            builder,
+            log,
+            started: now,
+            last: (now, None),
+            past: Past::default(),
+            monitor: None,
+            draining: Arc::default(),
+            watchdog: systemd::watchdog(),
+        }
+    }
+
+    /// Does what it is told, and what time brings.
+    async fn serve(mut self, mut parts: Parts) {
+        sockets::accept_unix(&self.shared, std::mem::take(&mut parts.unix));
+        let (commands, mut asked) = mpsc::unbounded_channel();
+        self.serve_admin(&mut parts, &commands);
+        self.count_dropped();
+        let (changed, mut changes) = mpsc::unbounded_channel::<String>();
+        self.monitor = Some(Monitor::new(move |backend: &Arc<Backend>| drop(changed.send(backend.pool.clone()))));
+        self.watch();
+        tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
+        let mut ticks = tokio::time::interval(TICK);
+        let mut pet = tokio::time::interval(self.watchdog.unwrap_or(TICK));
+        let mut tables = tokio::time::interval(TABLES);
+        tables.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        systemd::ready();
+        self.tell_systemd();
+        loop {
+            tokio::select! {
+                Some(command) = asked.recv() => self.command(command).await,
+                Some(order) = parts.orders.recv() => self.order(order).await,
+                Some(pool) = changes.recv() => {
+                    // Whatever else has changed by now is in the same tables.
+                    tables.tick().await;
+                    let mut pools = vec![pool];
+                    while let Ok(pool) = changes.try_recv() {
+                        pools.push(pool);
+                    }
+                    self.refresh(&pools);
+                }
+                _ = pet.tick(), if self.watchdog.is_some() => {
+                    tokio::spawn(alive(Arc::clone(&self.shared)));
+                }
+                _ = ticks.tick() => {
+                    self.past.forget();
+                    self.shared.registry.prune();
+                }
+            }
+        }
+    }
+
+    fn serve_admin(&self, parts: &mut Parts, commands: &mpsc::UnboundedSender<Command>) {
+        let shared = || admin::Shared {
+            telemetry: Arc::clone(&self.shared.telemetry),
+            name: self.config.server.name.clone(),
+            token: Arc::clone(&self.token),
+            commands: commands.clone(),
+            draining: Arc::clone(&self.draining),
+        };
+        if let Some(socket) = parts.admin.take() {
+            tokio::spawn(serve_admin(socket, shared(), admin::Access::Full));
+        }
+        if let Some(socket) = parts.metrics.take() {
+            tokio::spawn(serve_admin(socket, shared(), admin::Access::MetricsOnly));
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Pools(reply) => drop(reply.send(self.pools())),
+            Command::Change { pool, backend, change, if_match, reply } => {
+                let changed = self.change(&pool, &backend, &change, if_match);
+                let _ = reply.send(changed);
+            }
+            Command::Reload { if_match, reply } => {
+                let reloaded = self.reload_if(if_match).await;
+                let _ = reply.send(reloaded);
+            }
+        }
+    }
+
+    async fn order(&mut self, order: Order) {
+        match order {
+            Order::Reload(config, done) => {
+                let reloaded = self.reload(config.map(|config| *config)).await;
+                let _ = done.send(reloaded.map(drop));
+            }
+            Order::ReopenLogs => {
+                if let Some(log) = &self.log {
+                    log.reopen();
+                }
+                tracing::info!("logs re-opened");
+            }
+        }
+    }
+
+    /// Scrapes read how many lines the access log has dropped.
+    pub(super) fn count_dropped(&self) {
+        if let Some(log) = &self.log {
+            let log = Arc::downgrade(log);
+            let dropped = move || log.upgrade().map_or(0, |log| log.dropped());
+            self.shared.telemetry.read_log_dropped(Box::new(dropped));
+        }
+    }
+
+    /// Checks follow the plan.
+    pub(super) fn watch(&self) {
+        let of_pool = |pool: &crate::plan::Pool| {
+            let source = pool.settings.sources.first().copied();
+            let checks = Arc::clone(&pool.checks);
+            let watched = move |member: &crate::plan::Member| Watched {
+                backend: Arc::clone(&member.backend),
+                checks: Arc::clone(&checks),
+                source,
+            };
+            pool.members.iter().map(watched).collect::<Vec<_>>()
+        };
+        if let Some(monitor) = &self.monitor {
+            monitor.watch(self.plan.pools.iter().flat_map(of_pool).collect());
+        }
+    }
+
+    /// New tables for these pools.
+    pub(super) fn refresh(&mut self, pools: &[String]) {
+        for pool in self.plan.pools.iter().filter(|pool| pools.contains(&pool.name)) {
+            self.past.tables.push(pool.refresh());
+        }
+        self.tell_systemd();
+    }
+
+    /// One line for `systemctl status`.
+    pub(super) fn tell_systemd(&self) {
+        let backends = self.plan.backends().count();
+        let up = self.plan.backends().filter(|backend| backend.standing().0.is_up()).count();
+        let generation = self.plan.generation;
+        systemd::status(&format!("configuration {generation}: {up} of {backends} backends up"));
+    }
+}
+
+/// When the process is told to go: says so, and accepts for a while still.
+async fn leave(shared: Arc<Shared>, delay: Duration, draining: Arc<AtomicBool>) {
+    let mut phase = shared.phase.subscribe();
+    let leaving = |phase: &Phase| matches!(phase, Phase::Leaving | Phase::Draining | Phase::Stopped);
+    if phase.wait_for(leaving).await.is_err() {
+        return;
+    }
+    draining.store(true, Relaxed);
+    systemd::stopping();
+    tokio::time::sleep(delay).await;
+    Handle::advance(&shared.phase, Phase::Draining);
+}
+
+/// Tells systemd that we live, if every worker does.
+async fn alive(shared: Arc<Shared>) {
+    for worker in &shared.workers {
+        let (done, answer) = oneshot::channel();
+        if worker.send(Message::Ping(done)).is_err() || answer.await.is_err() {
+            return;
+        }
+    }
+    systemd::pet();
+}
+
+async fn serve_admin(socket: Admin, shared: admin::Shared, access: admin::Access) {
     let listener = match socket {
         Admin::Tcp(socket) => tokio::net::TcpListener::from_std(socket).map(admin::Listener::Tcp),
         Admin::Unix(socket) => tokio::net::UnixListener::from_std(socket).map(admin::Listener::Unix),
     };
     match listener {
-        Ok(listener) => admin::serve(listener, Arc::clone(&shared.telemetry), name).await,
+        Ok(listener) => admin::serve(listener, shared, access).await,
         Err(error) => tracing::error!(%error, "the admin listener cannot be served"),
+    }
+}
+
+impl Control {
+    /// The file that a reload reads.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.builder.file.clone()
     }
 }

@@ -2,90 +2,84 @@
 
 mod accept;
 mod control;
-#[cfg_attr(not(test), expect(dead_code, reason = "start, reload and drain call it when they are built on control"))]
+mod reload;
+mod sockets;
+mod start;
 mod systemd;
+mod view;
 mod worker;
 
+pub use start::StartError;
+use start::cannot;
+
+use self::accept::{Arrival, Gate};
 use crate::{
     balance::Algorithm,
-    config::{Address, Config},
-    error::Kind,
-    net::{self, Budget, Listening},
-    plan::{Metrics, Plan},
-    pool::Backend,
-    telemetry::metrics::{BackendGauges, State, Telemetry},
+    config::Config,
+    net::Budget,
+    plan::Plan,
+    pool::Registry,
+    telemetry::{
+        access_log::Writer,
+        log,
+        metrics::{Telemetry, WorkerMetrics},
+    },
 };
 use std::{
-    fmt, io,
+    io,
     net::SocketAddr,
-    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long exchanges may go on after the process was told to stop.
-const DRAIN: Duration = Duration::from_secs(30);
 /// The time between two complaints about failing accepts.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// Why the process cannot start.
-#[derive(Debug)]
-pub struct StartError {
-    what: String,
-    source: Option<io::Error>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
-
-fn cannot(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
-    let what = what.into();
-    move |source| StartError { what: format!("{what}: {source}"), source: Some(source) }
-}
-
 /// What one worker tells another, or control tells it.
 pub(crate) enum Message {
-    /// A fresh connection of that listener.
-    Connection(std::net::TcpStream, SocketAddr, usize, net::Permit, net::Permit),
-    /// One over a unix socket.
-    Unix(std::os::unix::net::UnixStream, usize, net::Permit, net::Permit),
+    /// A fresh connection.
+    Connection(Arrival),
     /// Another worker needs a connection to that backend.
     CloseIdle(u32, oneshot::Sender<()>),
+    /// A plan, sockets to accept on as well, and, if it is new, where the access log goes. Answered when it is in use.
+    Plan { plan: Arc<Plan>, open: Vec<(Arc<Gate>, std::net::TcpListener)>, log: Option<Writer>, done: oneshot::Sender<()> },
+    /// What is with that backend at that moment ends within some time after it.
+    Leave { backend: u32, at: tokio::time::Instant, within: Duration },
+    /// Whoever reads this is alive.
+    Ping(oneshot::Sender<()>),
+}
+
+/// What a program or a person tells control.
+pub(crate) enum Order {
+    /// Read the file again, or take this configuration in its place. Answered with what to say, or why not.
+    Reload(Option<Box<Config>>, oneshot::Sender<Result<(), String>>),
+    /// Logs are opened anew.
+    ReopenLogs,
 }
 
 /// What all threads share.
 pub(crate) struct Shared {
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// What the plan's exchanges count in.
-    pub(crate) metrics: Arc<Metrics>,
     /// Connections of each worker, for handing fresh ones over.
     pub(crate) open: Vec<AtomicUsize>,
+    /// The same as they are counted.
+    pub(crate) counts: Vec<Arc<WorkerMetrics>>,
     /// How to reach each worker.
     pub(crate) workers: Vec<mpsc::UnboundedSender<Message>>,
     /// Connections of the process, clients' side: half of them, as each client may need one to a backend.
     pub(crate) clients: Arc<Budget>,
-    /// Connections of each listener.
-    pub(crate) listeners: Vec<Arc<Budget>>,
     /// When it was last said that accepting fails.
     complained: Mutex<Option<Instant>>,
     /// Pipes of each worker, for large bodies.
     pub(crate) pipes: usize,
-    /// Where each listener is reached.
-    pub(crate) addresses: Vec<Option<SocketAddr>>,
+    /// Seconds are counted from here.
+    pub(crate) epoch: tokio::time::Instant,
     /// Where the process is in its life.
-    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) phase: watch::Sender<Phase>,
 }
 
 impl Shared {
@@ -109,6 +103,8 @@ pub(crate) enum Phase {
     /// Some thread is not ready; nothing is accepted.
     Starting,
     Running,
+    /// Says that it will go, and accepts for `server.drain_delay` still.
+    Leaving,
     /// Accepts nothing, finishes what has begun.
     Draining,
     Stopped,
@@ -118,6 +114,8 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub struct Builder {
     algorithm: Option<Algorithm>,
+    file: Option<PathBuf>,
+    log: Option<log::Handle>,
 }
 
 impl Builder {
@@ -128,12 +126,26 @@ impl Builder {
         self
     }
 
+    /// A reload reads this file again.
+    #[must_use]
+    pub fn file(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// A reload changes the level of the program's log by `handle`.
+    #[must_use]
+    pub fn log(mut self, handle: log::Handle) -> Self {
+        self.log = Some(handle);
+        self
+    }
+
     /// Starts serving `config` on threads of its own.
     ///
     /// # Errors
     /// A socket cannot be bound, or a thread cannot be started. Nothing is left behind.
-    pub fn start(self, config: &Config) -> Result<Server, StartError> {
-        Server::launch(config, self.algorithm)
+    pub fn start(self, config: Config) -> Result<Server, StartError> {
+        start::launch(config, self)
     }
 }
 
@@ -142,9 +154,16 @@ impl Builder {
 pub struct Server {
     listeners: Vec<(String, Option<SocketAddr>)>,
     admin: Option<SocketAddr>,
-    phase: watch::Sender<Phase>,
+    handle: Handle,
     workers: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
+}
+
+/// Tells a server what to do, from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    phase: watch::Sender<Phase>,
+    orders: mpsc::UnboundedSender<Order>,
 }
 
 impl Server {
@@ -158,10 +177,10 @@ impl Server {
     /// # Errors
     /// A socket cannot be bound, or a thread cannot be started. Nothing is left behind.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::launch(&config, None)
+        Self::builder().start(config)
     }
 
-    /// Where the listener of that name is reached.
+    /// Where the listener of that name was reached at the start.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.listeners.iter().find(|(name, _)| name == listener).and_then(|(_, address)| *address)
     }
@@ -171,9 +190,15 @@ impl Server {
         self.admin
     }
 
-    /// Accepts nothing more, finishes what has begun, then stops.
+    /// A way to tell it what to do.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Says on `/readyz` that it will go, accepts for `server.drain_delay` still, finishes within
+    /// `server.drain_timeout` what has begun, then stops. Returns when it has.
     pub fn drain(&mut self) {
-        self.end(Phase::Draining);
+        self.end(Phase::Leaving);
     }
 
     /// Stops at once.
@@ -181,179 +206,59 @@ impl Server {
         self.end(Phase::Stopped);
     }
 
-    /// A way to stop at once while [`Server::drain`] is waiting.
-    pub fn hurry(&self) -> Hurry {
-        Hurry { phase: self.phase.clone() }
-    }
-
     fn end(&mut self, phase: Phase) {
-        let _ = self.phase.send(phase);
+        self.handle.go_to(phase);
         self.workers.drain(..).for_each(|worker| drop(worker.join()));
-        let _ = self.phase.send(Phase::Stopped);
+        self.handle.go_to(Phase::Stopped);
         self.control.take().into_iter().for_each(|control| drop(control.join()));
     }
-
-    fn launch(config: &Config, algorithm: Option<Algorithm>) -> Result<Self, StartError> {
-        let count = config.server.workers.or_else(cores).unwrap_or(1);
-        let bound = bind(config, count)?;
-        let admin = config.admin.address.as_ref().map(bind_admin).transpose()?;
-        // A runtime of each worker, and control's, open a few descriptors that are not here yet.
-        let most = descriptors().saturating_sub(8 * (count + 1));
-        let process = connections(config.server.max_connections, most);
-        let backends = Budget::new(Some(process / 2));
-        let plan = Arc::new(Plan::build(config, count, &backends, algorithm));
-        let (telemetry, metrics) = telemetry(config, &plan, count);
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
-        let (phase, watched) = watch::channel(Phase::Starting);
-        let shared = Arc::new(Shared {
-            plan,
-            telemetry,
-            metrics,
-            open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-            workers: senders,
-            clients: Budget::new(Some(process.div_ceil(2))),
-            listeners: config.listeners.iter().map(|listener| Budget::new(listener.max_connections)).collect(),
-            complained: Mutex::default(),
-            // Connections leave a tenth of the descriptors; half of that, two to a pipe.
-            pipes: (most / 36 / count).clamp(2, 1024),
-            addresses: bound.iter().map(Listening::local_addr).collect(),
-            phase: watched,
-        });
-        let names = config.listeners.iter().map(|listener| listener.name.clone());
-        let addresses: Vec<_> = names.zip(bound.iter().map(Listening::local_addr)).collect();
-        for (name, address) in &addresses {
-            tracing::info!(listener = %name, address = address.map(tracing::field::display), "listening");
-        }
-        let admin_address = admin.as_ref().and_then(Admin::address);
-        if let Some(address) = admin_address {
-            tracing::info!(listener = "admin", %address, "listening");
-        }
-        let (tcp, unix) = accept::deal(bound, count);
-        let mut server = Self { listeners: addresses, admin: admin_address, phase, workers: Vec::new(), control: None };
-        let (ready, readiness) = std::sync::mpsc::channel();
-        for (number, (listeners, receiver)) in tcp.into_iter().zip(receivers).enumerate() {
-            let (shared, ready) = (Arc::clone(&shared), ready.clone());
-            let thread = std::thread::Builder::new().name(format!("worker-{number}"));
-            let run = move || worker::run(number, &shared, listeners, receiver, &ready);
-            server.workers.push(thread.spawn(run).map_err(cannot("a worker cannot be started"))?);
-        }
-        let name = config.server.name.clone();
-        let control = std::thread::Builder::new().name("control".into());
-        let run = move || control::run(&shared, unix, admin, &name, &ready);
-        server.control = Some(control.spawn(run).map_err(cannot("control cannot be started"))?);
-        // Clients' connections take descriptors: none is accepted before every thread has its own.
-        for _ in 0..=count {
-            readiness
-                .recv()
-                .unwrap_or_else(|ended| Err(io::Error::other(ended)))
-                .map_err(cannot("a thread has no runtime"))?;
-        }
-        let _ = server.phase.send(Phase::Running);
-        Ok(server)
-    }
 }
 
-/// Ends a drain early.
-#[derive(Debug)]
-pub struct Hurry {
-    phase: watch::Sender<Phase>,
-}
-
-impl Hurry {
-    /// Cuts what is left.
+impl Handle {
+    /// Stops at once, also while [`Server::drain`] is waiting.
     pub fn stop(&self) {
-        let _ = self.phase.send(Phase::Stopped);
+        self.go_to(Phase::Stopped);
+    }
+
+    /// Reads the file again that [`Builder::file`] gave. What comes of it is in the log and in the metrics.
+    pub fn reload(&self) {
+        let (done, _) = oneshot::channel();
+        let _ = self.orders.send(Order::Reload(None, done));
+    }
+
+    /// Takes `config` in place of the one in force, and waits until every worker has.
+    ///
+    /// # Errors
+    /// It cannot be put in force, for example because an address is in use: nothing has changed.
+    pub async fn replace(&self, config: Config) -> Result<(), String> {
+        let (done, answer) = oneshot::channel();
+        let _ = self.orders.send(Order::Reload(Some(Box::new(config)), done));
+        answer.await.unwrap_or_else(|_| Err("the server has stopped".into()))
+    }
+
+    /// Opens the access log anew, after somebody has moved its file.
+    pub fn reopen_logs(&self) {
+        let _ = self.orders.send(Order::ReopenLogs);
+    }
+
+    fn go_to(&self, phase: Phase) {
+        Self::advance(&self.phase, phase);
+    }
+
+    /// The process goes on to `phase`; never backwards.
+    fn advance(watched: &watch::Sender<Phase>, phase: Phase) {
+        watched.send_if_modified(|now| {
+            let forward = phase as u8 > *now as u8;
+            if forward {
+                *now = phase;
+            }
+            forward
+        });
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// The cores that this process may use: affinity and the cgroup's quota are respected.
-fn cores() -> Option<usize> {
-    std::thread::available_parallelism().ok().map(usize::from)
-}
-
-/// 90 % of the descriptors that this process may open, less those that are open already, after raising the soft limit to
-/// the hard one.
-fn descriptors() -> usize {
-    let most = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    let open = std::fs::read_dir("/proc/self/fd").map_or(16, Iterator::count);
-    usize::try_from(most / 10 * 9).unwrap_or(usize::MAX).saturating_sub(open)
-}
-
-/// What `server.max_connections` comes to.
-fn connections(asked: Option<usize>, most: usize) -> usize {
-    if let Some(asked) = asked
-        && asked > most
-    {
-        tracing::warn!(asked, most, "server.max_connections is more than the limit of open files allows");
-    }
-    // One client and one backend, at the least.
-    asked.unwrap_or(most).max(2)
-}
-
-fn bind(config: &Config, workers: usize) -> Result<Vec<Listening>, StartError> {
-    let bind = |listener: &crate::config::Listener| {
-        let what = format!("listener {}: cannot listen on {}", listener.name, listener.address);
-        net::bind(listener, workers).map_err(cannot(what))
-    };
-    config.listeners.iter().map(bind).collect()
-}
-
-/// The admin listener's socket.
-pub(crate) enum Admin {
-    Tcp(std::net::TcpListener),
-    Unix(UnixListener),
-}
-
-impl Admin {
-    fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-fn bind_admin(address: &Address) -> Result<Admin, StartError> {
-    let bound = match address {
-        Address::Tcp(address) => std::net::TcpListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(Admin::Tcp(listener))
-        }),
-        Address::Unix(path) => net::bind_unix(path).map(Admin::Unix),
-    };
-    bound.map_err(cannot(format!("admin: cannot listen on {address}")))
-}
-
-fn telemetry(config: &Config, plan: &Plan, workers: usize) -> (Arc<Telemetry>, Arc<Metrics>) {
-    let buckets: Vec<f64> = config.metrics.buckets.iter().map(Duration::as_secs_f64).collect();
-    let telemetry = Telemetry::new(&Kind::WORDS, &buckets, workers);
-    telemetry.set_backend_histograms(config.metrics.backend_histograms);
-    let metrics = Metrics::new(plan, &telemetry);
-    for ((_, backend), metrics) in plan.backends().zip(&metrics.backends) {
-        let backend = Arc::downgrade(backend);
-        metrics.read(Box::new(move || backend.upgrade().map(|backend| gauges(&backend))));
-    }
-    telemetry.config_accepted(1, SystemTime::now());
-    (Arc::new(telemetry), Arc::new(metrics))
-}
-
-fn gauges(backend: &Backend) -> BackendGauges {
-    let (passed, failed, duration) = backend.health.checks();
-    let up = backend.health.verdict().up != Some(false);
-    BackendGauges {
-        in_flight: i64::from(backend.load.in_flight()),
-        connections: backend.connections() as i64,
-        weight: f64::from(backend.weight),
-        up,
-        state: if up { State::Ready } else { State::Down },
-        passed,
-        failed,
-        check_duration: (passed + failed > 0).then_some(duration),
     }
 }

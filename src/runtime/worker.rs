@@ -1,17 +1,23 @@
 //! One worker: a thread with a runtime of its own, its own sockets and its own connections to backends.
 
-use super::{DRAIN, Message, Phase, Ready, Shared, accept};
+use super::{
+    Message, Phase, Ready, Shared,
+    accept::{self, Arrival, Arrived, Gate},
+};
 use crate::{
     http::{
         Client, Exchange,
         h1::{self, ClientSide, Wire},
     },
     net::{Peer, Permit, Stream},
+    plan::Plan,
     proxy::{self, AskOthers, Local},
+    telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
     cell::RefCell,
-    net::{SocketAddr, TcpListener},
+    collections::HashSet,
+    net::TcpListener,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -19,11 +25,14 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
+    task::AbortHandle,
     time::Instant,
 };
 
-/// How often kept connections are looked over.
+/// How often kept connections are looked over, and those that must end are ended.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How long lines of the access log may lie here.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
@@ -33,17 +42,39 @@ pub(super) struct Worker {
     /// Answers what comes over HTTP/1.
     server: h1::Server,
     /// Its client connections, so that they can be told to end.
-    clients: RefCell<slab::Slab<Rc<Client>>>,
+    clients: RefCell<slab::Slab<Entry>>,
+    /// Those that are ended when their time has come.
+    doomed: RefCell<Vec<Doomed>>,
+}
+
+/// One client connection.
+struct Entry {
+    client: Rc<Client>,
+    /// Ends it at once.
+    task: Option<AbortHandle>,
+    /// Tells it from others that have its place later.
+    serial: u64,
+}
+
+/// A connection that must end.
+struct Doomed {
+    at: Instant,
+    place: usize,
+    serial: u64,
+    /// Only while its exchange is with that backend.
+    backend: Option<u32>,
+}
+
+/// What a worker starts with.
+pub(super) struct Start {
+    pub(super) plan: Arc<Plan>,
+    pub(super) sockets: Vec<(Arc<Gate>, TcpListener)>,
+    pub(super) messages: mpsc::UnboundedReceiver<Message>,
+    pub(super) log: Option<Writer>,
 }
 
 /// Runs worker `number` until the process stops.
-pub(super) fn run(
-    number: usize,
-    shared: &Arc<Shared>,
-    listeners: Vec<(usize, TcpListener)>,
-    messages: mpsc::UnboundedReceiver<Message>,
-    ready: &Ready,
-) {
+pub(super) fn run(number: usize, shared: &Arc<Shared>, start: Start, ready: &Ready) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error))),
@@ -51,44 +82,55 @@ pub(super) fn run(
     let _ = ready.send(Ok(()));
     let metrics = runtime.handle().metrics();
     shared.telemetry.read_busy(number, Box::new(move || metrics.worker_total_busy_duration(0)));
-    let worker = Rc::new(Worker::new(number, shared));
-    runtime.block_on(serve(worker, listeners, messages));
+    let Start { plan, sockets, messages, log } = start;
+    let worker = Rc::new(Worker::new(number, shared, plan));
+    worker.local.log.replace(log.map(Rc::new));
+    runtime.block_on(serve(worker, sockets, messages));
 }
 
-async fn serve(worker: Rc<Worker>, listeners: Vec<(usize, TcpListener)>, messages: mpsc::UnboundedReceiver<Message>) {
+async fn serve(
+    worker: Rc<Worker>,
+    sockets: Vec<(Arc<Gate>, TcpListener)>,
+    messages: mpsc::UnboundedReceiver<Message>,
+) {
     accept::started(&worker.shared).await;
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|(number, socket)| tokio::task::spawn_local(accept::tcp(Rc::clone(&worker), number, socket)))
-        .collect();
-    tokio::task::spawn_local(listen(Rc::clone(&worker), messages));
+    worker.listen(sockets);
+    tokio::task::spawn_local(hear(Rc::clone(&worker), messages));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    tokio::task::spawn_local(flush(Rc::clone(&worker)));
     let phase = accept::draining(&worker.shared).await;
     if phase == Phase::Draining {
-        let mut phase = worker.shared.phase.clone();
+        let mut phase = worker.shared.phase.subscribe();
         let stopped = async { drop(phase.wait_for(|phase| *phase == Phase::Stopped).await) };
-        let finished = async {
-            for accept in accepting {
-                let _ = accept.await;
-            }
-            worker.drained().await;
-        };
+        // Once round: what had been accepted before is on its way to being served.
+        tokio::task::yield_now().await;
         tokio::select! {
-            () = finished => {}
-            () = tokio::time::sleep(DRAIN) => {}
+            () = worker.drained() => {}
+            () = tokio::time::sleep(worker.local.plan().plan.drain_timeout) => {}
             () = stopped => {}
         }
     }
+    worker.local.flush_log();
 }
 
-async fn listen(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>) {
+async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>) {
     while let Some(message) = messages.recv().await {
         match message {
+            Message::Connection(arrival) => worker.open(arrival),
             Message::CloseIdle(backend, done) => {
                 worker.local.dialer.close_one(backend);
                 let _ = done.send(());
             }
-            connection => worker.open(connection, None),
+            Message::Plan { plan, open, log, done } => {
+                worker.replan(plan);
+                worker.listen(open);
+                if let Some(log) = log {
+                    worker.local.log.replace(Some(Rc::new(log)));
+                }
+                let _ = done.send(());
+            }
+            Message::Leave { backend, at, within } => worker.leave(backend, at, within),
+            Message::Ping(done) => drop(done.send(())),
         }
     }
 }
@@ -98,60 +140,129 @@ async fn sweep(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        worker.local.dialer.sweep(Instant::now());
+        let now = Instant::now();
+        worker.local.dialer.sweep(now);
+        worker.end_doomed(now);
+        let clients = worker.clients.borrow();
+        worker.local.forget(now, |listener| clients.iter().any(|(_, entry)| entry.client.listener == listener));
+    }
+}
+
+/// Hands lines of the access log over a little after they were written.
+async fn flush(worker: Rc<Worker>) {
+    loop {
+        worker.local.logged.notified().await;
+        tokio::time::sleep(FLUSH).await;
+        worker.local.flush_log();
     }
 }
 
 impl Worker {
-    fn new(number: usize, shared: &Arc<Shared>) -> Self {
-        let (plan, shard) = (Arc::clone(&shared.plan), shared.telemetry.shard(number));
-        let local = Local::new(plan, shard, number, shared.pipes, ask_others(number, shared));
-        let local = Rc::new(local);
+    fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Self {
+        let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let server = h1::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
-        Self { number, shared: Arc::clone(shared), local, server, clients: RefCell::default() }
+        let (clients, doomed) = (RefCell::default(), RefCell::default());
+        Self { number, shared: Arc::clone(shared), local, server, clients, doomed }
     }
 
-    pub(super) fn listener_name(&self, listener: usize) -> &str {
-        &self.shared.plan.listeners[listener].name
+    /// Accepts on `sockets` as well.
+    fn listen(self: &Rc<Self>, sockets: Vec<(Arc<Gate>, TcpListener)>) {
+        for (gate, socket) in sockets {
+            tokio::task::spawn_local(accept::tcp(Rc::clone(self), gate, socket));
+        }
     }
 
     /// Opens a fresh connection here, or on a worker that has clearly fewer.
-    pub(super) fn place(self: &Rc<Self>, connection: Message, local: Option<SocketAddr>) {
-        let connection = match accept::lighter(&self.shared.open, self.number) {
-            None => connection,
-            Some(other) => match self.shared.workers[other].send(connection) {
+    pub(super) fn place(self: &Rc<Self>, arrival: Arrival) {
+        let arrival = match accept::lighter(&self.shared.open, self.number) {
+            None => arrival,
+            Some(other) => match self.shared.workers[other].send(Message::Connection(arrival)) {
                 Ok(()) => return,
-                Err(returned) => returned.0,
+                Err(mpsc::error::SendError(Message::Connection(arrival))) => arrival,
+                Err(_) => return,
             },
         };
-        self.open(connection, local);
+        self.open(arrival);
     }
 
     /// Serves a connection in a task of its own.
-    fn open(self: &Rc<Self>, connection: Message, local: Option<SocketAddr>) {
-        let (stream, peer, listener, permits) = match connection {
-            Message::Connection(stream, peer, listener, a, b) => {
-                (Stream::fresh(stream), Peer::Tcp(peer), listener, (a, b))
-            }
-            Message::Unix(stream, listener, a, b) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => (Stream::unix(stream), Peer::Unix, listener, (a, b)),
+    fn open(self: &Rc<Self>, arrival: Arrival) {
+        let Arrival { stream, listener, local, permits } = arrival;
+        let (stream, peer) = match stream {
+            Arrived::Tcp(stream, peer) => (Stream::fresh(stream), Peer::Tcp(peer)),
+            Arrived::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
+                Ok(stream) => (Stream::unix(stream), Peer::Unix),
                 Err(_) => return,
             },
-            Message::CloseIdle(..) => return,
         };
-        let plan = &self.shared.plan;
-        let local = local.or_else(|| self.shared.addresses[listener]);
-        let limits = Arc::clone(&plan.listeners[listener].limits);
-        let client = Rc::new(Client::new(peer, local, listener, false, plan.trusts(peer), limits));
-        let open = Open::new(self, Rc::clone(&client), permits);
-        tokio::task::spawn_local(connected(stream, client, open));
+        let pinned = self.local.plan_for(listener);
+        // It was accepted by a listener that is gone, and had no connections here.
+        let Some(known) = pinned.plan.listener(listener) else { return };
+        let limits = Arc::clone(&known.limits);
+        let client = Rc::new(Client::new(peer, local, listener, false, pinned.plan.trusts(peer), limits));
+        if self.local.plan().plan.listener(listener).is_none() {
+            client.close();
+        }
+        let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
+        let (place, task) = (open.place, tokio::task::spawn_local(connected(stream, client, open)));
+        if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
+            entry.task = Some(task.abort_handle());
+        }
+    }
+
+    /// `plan` is today's from now on.
+    fn replan(&self, plan: Arc<Plan>) {
+        let before = self.local.plan();
+        let gone = self.local.replan(Arc::clone(&plan));
+        let ids = |plan: &Plan| plan.backends().map(|backend| backend.id).collect::<HashSet<_>>();
+        let (old, new) = (ids(&before.plan), ids(&plan));
+        let within = before.plan.drain_timeout;
+        for backend in old.difference(&new) {
+            self.local.dialer.close_all(*backend);
+            self.leave(*backend, Instant::now(), within);
+        }
+        if gone.is_empty() {
+            return;
+        }
+        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| gone.contains(&entry.client.listener)) {
+            entry.client.close();
+            let at = Instant::now() + if entry.client.is_tunnel() { self.some_of(within) } else { within };
+            self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: None });
+        }
+    }
+
+    /// What is with `backend` at the moment `at` ends within some time after it: tunnels spread over that time, so that
+    /// their clients do not all come back at once, and exchanges at its end.
+    fn leave(&self, backend: u32, at: Instant, within: Duration) {
+        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend)) {
+            let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
+            self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: Some(backend) });
+        }
+    }
+
+    /// A random share of `time`.
+    fn some_of(&self, time: Duration) -> Duration {
+        time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
+    }
+
+    /// Ends the connections whose time has come.
+    fn end_doomed(&self, now: Instant) {
+        let due: Vec<_> = self.doomed.borrow_mut().extract_if(.., |doomed| doomed.at <= now).collect();
+        for Doomed { place, serial, backend, .. } in due {
+            let clients = self.clients.borrow();
+            let entry = clients.get(place).filter(|entry| entry.serial == serial);
+            let still = entry.filter(|entry| backend.is_none() || entry.client.backend() == backend);
+            let task = still.and_then(|entry| entry.task.clone());
+            drop(clients);
+            task.into_iter().for_each(|task| task.abort());
+        }
     }
 
     /// Tells every connection to end, and waits until they have.
     async fn drained(&self) {
         loop {
-            self.clients.borrow().iter().for_each(|(_, client)| client.close());
+            self.clients.borrow().iter().for_each(|(_, entry)| entry.client.close());
             if self.clients.borrow().is_empty() {
                 return;
             }
@@ -171,28 +282,31 @@ async fn connected(stream: Stream, client: Rc<Client>, open: Open) {
 struct Open {
     worker: Rc<Worker>,
     place: usize,
-    listener: usize,
+    metrics: Arc<ListenerMetrics>,
     _permits: (Permit, Permit),
 }
 
 impl Open {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, permits: (Permit, Permit)) -> Self {
-        let listener = client.listener;
+    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Arc<ListenerMetrics>, permits: (Permit, Permit)) -> Self {
         worker.shared.open[worker.number].fetch_add(1, Relaxed);
-        worker.local.shard.connection_opened(listener);
-        let place = worker.clients.borrow_mut().insert(client);
-        Self { worker: Rc::clone(worker), place, listener, _permits: permits }
+        worker.shared.counts[worker.number].opened();
+        metrics.opened(worker.number);
+        let entry = Entry { client, task: None, serial: worker.local.random() };
+        let place = worker.clients.borrow_mut().insert(entry);
+        Self { worker: Rc::clone(worker), place, metrics, _permits: permits }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        let worker = &self.worker;
         if std::thread::panicking() {
-            self.worker.shared.telemetry.panicked();
+            worker.shared.telemetry.panicked();
         }
-        self.worker.shared.open[self.worker.number].fetch_sub(1, Relaxed);
-        self.worker.local.shard.connection_closed(self.listener);
-        self.worker.clients.borrow_mut().remove(self.place);
+        worker.shared.open[worker.number].fetch_sub(1, Relaxed);
+        worker.shared.counts[worker.number].closed();
+        self.metrics.closed(worker.number);
+        worker.clients.borrow_mut().remove(self.place);
     }
 }
 

@@ -6,9 +6,10 @@ use evenkeel::{
     config::Config,
     http::{Client, Exchange, h1, h2 as served},
     net::{Budget, Peer, Stream},
-    plan::{Plan, Tls},
+    plan::{Ground, Numbers, Plan, Tls},
+    pool::Registry,
     proxy::{self, Local},
-    telemetry::metrics::{self, Layout, Telemetry},
+    telemetry::metrics::Telemetry,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -76,14 +77,15 @@ async fn answer(request: hyper::Request<Incoming>) -> Result<hyper::Response<Ful
 fn local(backend: SocketAddr, keys: &Keys) -> Local {
     let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\n[pool.web]\nbackends = [\"{backend}\"]\n");
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    let mut plan = Plan::build(&config, 1, &Budget::new(None), None);
+    let telemetry = Arc::new(Telemetry::new(&evenkeel::error::Kind::WORDS, &[1.0], 1));
+    let registry = Registry::new(Budget::new(None), telemetry, 1);
+    let mut numbers = Numbers::default();
+    let mut ground = Ground { registry: &registry, numbers: &mut numbers, algorithm: None };
+    let mut plan = Plan::build(&config, 1, &mut ground);
     let server_name = ServerName::try_from("localhost").unwrap();
     plan.pools[0].settings.tls = Some(Tls { config: Arc::clone(&keys.client), server_name });
-    let mut layout = Layout::new(&evenkeel::error::Kind::WORDS);
-    layout.listeners.push(metrics::Listener { name: "web".into(), connections_limit: None });
-    layout.routes.push("default".into());
-    layout.backends.push(metrics::Backend { pool: "web".into(), name: backend.to_string() });
-    Local::new(Arc::new(plan), Telemetry::new(layout, 1).shard(0), 0, 4, Box::new(|_| Vec::new()))
+    plan.pools[0].refresh();
+    Local::new(Arc::new(plan), 0, 4, tokio::time::Instant::now(), Box::new(|_| Vec::new()))
 }
 
 /// Serves TLS clients with `local`: HTTP/2 where ALPN says so, else HTTP/1.1.
@@ -96,7 +98,7 @@ async fn balancer(local: Local, keys: &Keys) -> SocketAddr {
             let (acceptor, local) = (acceptor.clone(), Rc::clone(&local));
             tokio::task::spawn_local(async move {
                 let Ok(session) = acceptor.accept(stream).await else { return };
-                let limits = Arc::clone(&local.plan.listeners[0].limits);
+                let limits = Arc::clone(&local.plan().plan.listener(0).unwrap().limits);
                 let client = Rc::new(Client::new(Peer::Tcp(peer), None, 0, true, false, limits));
                 let is_h2 = session.get_ref().1.alpn_protocol() == Some(b"h2");
                 let (io, spares) = (Stream::tls(session.into()), Rc::clone(&local.spares));

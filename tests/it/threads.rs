@@ -33,7 +33,7 @@ fn a_panic_hurts_one_exchange_alone() {
     let backend = Backend::ok("fine");
     let toml = Setup::to(&[backend.address()]).one_worker().toml();
     let config = Config::parse(&toml, Path::new("test.toml")).unwrap();
-    let server = Server::builder().algorithm(Algorithm::Custom(fragile)).start(&config).unwrap();
+    let server = Server::builder().algorithm(Algorithm::Custom(fragile)).start(config).unwrap();
     let client = || Client::h1(server.address("web").unwrap());
     let (mut first, mut second) = (client(), client());
     assert_eq!((first.get("/").status, second.get("/").status), (200, 200));

@@ -32,6 +32,7 @@ fn a_head_that_trickles_is_answered_408() {
     let backend = Backend::ok("fine");
     let evenkeel = listener(&backend, "header_timeout = \"300ms\"");
     let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     let mut writer = client.writer();
     let trickle = thread::spawn(move || {
         // Far longer than the timeout, and never silent for as long as it.
@@ -39,7 +40,6 @@ fn a_head_that_trickles_is_answered_408() {
             thread::sleep(Duration::from_millis(30));
         }
     });
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     client.response().assert_refused(408, "request_timeout");
     client.leave();
     trickle.join().unwrap();

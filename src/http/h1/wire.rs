@@ -235,6 +235,12 @@ impl Wire {
         }
     }
 
+    /// The body that is expected may have no more than `most` bytes.
+    pub fn narrow(&self, most: u64) {
+        let max_body = &mut self.inbound.borrow_mut().max_body;
+        *max_body = Some(max_body.map_or(most, |max| max.min(most)));
+    }
+
     /// The next piece of the body.
     pub fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
         loop {

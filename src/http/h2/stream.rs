@@ -32,6 +32,11 @@ impl Receiver {
         Self { stream, held: 0, received: 0, max_body, ended, trailers: None }
     }
 
+    /// No more than `most` bytes may come.
+    pub(in crate::http) fn narrow(&mut self, most: u64) {
+        self.max_body = Some(self.max_body.map_or(most, |max| max.min(most)));
+    }
+
     pub(in crate::http) fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
         if self.ended {
             return Poll::Ready(Ok(None));

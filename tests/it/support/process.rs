@@ -21,6 +21,7 @@ pub(crate) struct Process {
     reader: Option<JoinHandle<()>>,
     log: Arc<Mutex<Vec<String>>>,
     addresses: Arc<Mutex<HashMap<String, SocketAddr>>>,
+    file: PathBuf,
 }
 
 impl Process {
@@ -41,6 +42,7 @@ impl Process {
     /// Starts the binary without waiting, for a start that fails.
     pub(crate) fn launch(under: &[&str], toml: &str) -> Self {
         let file = write(toml);
+        let path = file.clone();
         let words: Vec<&str> = [under, &[BINARY, "run", "-c", file.to_str().unwrap()]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("NO_COLOR", "1").env_remove("RUST_LOG");
@@ -56,7 +58,37 @@ impl Process {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, reader: Some(reader), log, addresses }
+        Self { child, reader: Some(reader), log, addresses, file: path }
+    }
+
+    /// Its configuration's file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts another text in its configuration's file, at once: a reload never sees half of it.
+    pub(crate) fn rewrite(&self, toml: &str) {
+        let new = self.file.with_extension("new");
+        fs::write(&new, toml).unwrap();
+        fs::rename(&new, &self.file).unwrap();
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The number of configurations that it has accepted.
+    pub(crate) fn generation(&self) -> f64 {
+        self.metric("evenkeel_config_generation", &[])
+    }
+
+    /// Rewrites its configuration, sends HUP, and waits until that is in force.
+    pub(crate) fn reload(&self, toml: &str) {
+        let before = self.generation();
+        self.rewrite(toml);
+        self.signal("HUP");
+        wait_for("the new configuration is in force", || self.generation() > before);
     }
 
     /// Where the listener `name` is; `admin` is the admin API.

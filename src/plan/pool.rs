@@ -1,0 +1,167 @@
+//! A pool of the plan: its members, how they are called, and which of them make today's table.
+
+use crate::{
+    balance::Algorithm,
+    config,
+    pool::{Backend, Ordered, Registry, Slot, Table},
+    telemetry::metrics::State,
+};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// A pool and its settings.
+#[derive(Debug)]
+pub struct Pool {
+    /// In logs and metrics.
+    pub name: String,
+    /// All its backends.
+    pub members: Vec<Member>,
+    /// Where today's table stands.
+    pub slot: Arc<Slot>,
+    /// How its backends are called.
+    pub settings: Settings,
+    /// How it is found out whether they can serve.
+    pub checks: Arc<[config::HealthCheck]>,
+    /// Further attempts.
+    pub retry: config::Retry,
+    /// The algorithm's name, for people.
+    pub algorithm_name: &'static str,
+    algorithm: Algorithm,
+    try_any: bool,
+    initially_up: bool,
+}
+
+/// A backend, and what the file says of it.
+#[derive(Debug)]
+pub struct Member {
+    /// Who it is.
+    pub backend: Arc<Backend>,
+    /// Its share beside the others'.
+    pub weight: u32,
+    /// Used only while no other can be.
+    pub backup: bool,
+}
+
+/// How a pool's backends are called. `None` = no bound.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Kept connections per backend and worker.
+    pub max_idle: usize,
+    /// How long a connection is kept without a request.
+    pub idle_timeout: Option<Duration>,
+    /// Requests that one connection carries.
+    pub max_requests: Option<u64>,
+    /// Connections to each backend, of the process.
+    pub max_connections: Option<usize>,
+    /// Addresses to connect from, in turn; empty = the kernel chooses.
+    pub sources: Vec<IpAddr>,
+    /// For a connection.
+    pub connect_timeout: Option<Duration>,
+    /// From the request sent to the response head.
+    pub response_timeout: Option<Duration>,
+    /// The longest silence inside a body.
+    pub body_timeout: Option<Duration>,
+    /// The longest silence of a tunnel.
+    pub tunnel_timeout: Option<Duration>,
+    /// Send the client's `Host`.
+    pub pass_host: bool,
+    /// TLS to the backends.
+    pub tls: Option<Tls>,
+}
+
+/// TLS to the backends of a pool.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Trust, client certificate and resumption.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name that the certificate must bear.
+    pub server_name: rustls::pki_types::ServerName<'static>,
+}
+
+impl Pool {
+    pub(super) fn build(pool: &config::Pool, registry: &Registry, algorithm: Option<Algorithm>) -> Self {
+        let member = |backend: &config::Backend| Member {
+            backend: registry.backend(&pool.name, &backend.name, &backend.address),
+            weight: backend.weight,
+            backup: backend.backup,
+        };
+        let (own, algorithm_name) = match pool.algorithm {
+            config::Algorithm::RoundRobin => (Algorithm::RoundRobin, "round_robin"),
+            config::Algorithm::Random => (Algorithm::Random, "random"),
+            config::Algorithm::PowerOfTwoChoices => (Algorithm::PowerOfTwoChoices, "power_of_two_choices"),
+            config::Algorithm::LeastConnections => (Algorithm::LeastConnections, "least_connections"),
+        };
+        let settings = Settings {
+            max_idle: pool.keepalive.max_idle.div_ceil(registry.workers().max(1)),
+            idle_timeout: pool.keepalive.idle_timeout,
+            max_requests: pool.keepalive.max_requests,
+            max_connections: pool.max_connections,
+            sources: pool.source_address.clone(),
+            connect_timeout: pool.connect_timeout,
+            response_timeout: pool.response_timeout,
+            body_timeout: pool.body_timeout,
+            tunnel_timeout: pool.tunnel_timeout,
+            pass_host: pool.pass_host,
+            tls: None,
+        };
+        Self {
+            name: pool.name.clone(),
+            members: pool.backends.iter().map(member).collect(),
+            slot: registry.slot(&pool.name),
+            settings,
+            checks: pool.health_checks.clone().into(),
+            retry: pool.retry.clone(),
+            algorithm_name: if algorithm.is_some() { "custom" } else { algorithm_name },
+            algorithm: algorithm.unwrap_or(own),
+            try_any: pool.when_all_down == config::WhenAllDown::TryAny,
+            initially_up: pool.health_checks.iter().all(|check| check.initially_up),
+        }
+    }
+
+    /// The state of `member` now.
+    pub fn state(&self, member: &Member) -> State {
+        match member.backend.ordered() {
+            Ordered::Drain => State::Drain,
+            Ordered::Maintenance => State::Maintenance,
+            Ordered::Ready if self.checks.is_empty() => State::Ready,
+            Ordered::Ready => match member.backend.health.verdict().up {
+                Some(true) => State::Ready,
+                Some(false) => State::Down,
+                None if self.initially_up => State::Ready,
+                None => State::Starting,
+            },
+        }
+    }
+
+    /// Makes the table that backends' states and weights make now, and publishes it: those of the first tier that can
+    /// serve, else backups that can, else, with `when_all_down = "try_any"`, all that are not drained. Gives the table
+    /// before it. Control alone calls it.
+    pub fn refresh(&self) -> Arc<Table> {
+        let standing: Vec<_> = self.members.iter().map(|member| (member, self.state(member))).collect();
+        let tier = |backup: bool, fine: &dyn Fn(State) -> bool| -> Vec<(Arc<Backend>, u32)> {
+            let of_tier = standing.iter().filter(|(member, state)| member.backup == backup && fine(*state));
+            of_tier.map(|(member, _)| (Arc::clone(&member.backend), weight(member))).collect()
+        };
+        let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);
+        let mut chosen = tier(false, &State::is_up);
+        if !usable(&chosen) {
+            chosen = tier(true, &State::is_up);
+        }
+        let all_down = !standing.iter().any(|(_, state)| state.is_up());
+        if all_down && self.try_any {
+            let undrained = |state| !matches!(state, State::Drain | State::Maintenance);
+            chosen = tier(false, &undrained);
+            chosen.extend(tier(true, &undrained));
+        }
+        for (member, state) in &standing {
+            let weight = if state.is_up() { weight(member) } else { 0 };
+            member.backend.stands(*state, weight);
+        }
+        self.slot.metrics.set_all_down(all_down);
+        self.slot.publish(Table::new(self.algorithm, &chosen, &self.slot.cursor))
+    }
+}
+
+/// An operator's, or the file's.
+fn weight(member: &Member) -> u32 {
+    member.backend.ordered_weight().unwrap_or(member.weight)
+}

@@ -1,0 +1,150 @@
+//! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
+//! request path never does.
+
+use super::{Backend, Health, Slot};
+use crate::{
+    balance::Load,
+    config::Address,
+    net::Budget,
+    telemetry::metrics::{BackendGauges, Telemetry},
+};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+/// Backends and slots that a plan, a table or a connection still holds.
+pub struct Registry {
+    backends: Mutex<HashMap<String, HashMap<Address, Weak<Backend>>>>,
+    slots: Mutex<HashMap<String, Weak<Slot>>>,
+    ids: Arc<Ids>,
+    /// Connections of the process, backends' side.
+    process: Arc<Budget>,
+    telemetry: Arc<Telemetry>,
+    workers: usize,
+}
+
+impl Registry {
+    /// An empty one, for so many workers.
+    pub fn new(process: Arc<Budget>, telemetry: Arc<Telemetry>, workers: usize) -> Self {
+        let (backends, slots, ids) = (Mutex::default(), Mutex::default(), Arc::default());
+        Self { backends, slots, ids, process, telemetry, workers }
+    }
+
+    /// Where metrics are made.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// The backend of that pool at that address: the living one, or one that nobody has called yet. Under a new name
+    /// it is another one, with the load and the health of the first.
+    pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
+        let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_pool = all.entry(pool.to_owned()).or_default();
+        let living = of_pool.get(address).and_then(Weak::upgrade);
+        let state = match living {
+            Some(backend) if backend.name == name => return backend,
+            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health)),
+            None => (Arc::<Load>::default(), Arc::<Health>::default()),
+        };
+        let metrics = self.telemetry.backend(pool, name);
+        let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
+        let backend = Arc::new(Backend::new((pool, name, address), state, metrics, process, ids));
+        let weak = Arc::downgrade(&backend);
+        backend.metrics.read(Box::new(move || weak.upgrade().map(|backend| gauges(&backend))));
+        of_pool.insert(address.clone(), Arc::downgrade(&backend));
+        backend
+    }
+
+    /// The slot of that pool: the living one, or a new one.
+    pub fn slot(&self, pool: &str) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(pool).and_then(Weak::upgrade) {
+            return slot;
+        }
+        let slot = Arc::new(Slot::new(self.telemetry.pool(pool), self.workers));
+        slots.insert(pool.to_owned(), Arc::downgrade(&slot));
+        slot
+    }
+
+    /// Forgets what nobody holds any more.
+    pub fn prune(&self) {
+        let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        backends.retain(|_, of_pool| {
+            of_pool.retain(|_, backend| backend.strong_count() > 0);
+            !of_pool.is_empty()
+        });
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| slot.strong_count() > 0);
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+fn gauges(backend: &Backend) -> BackendGauges {
+    let (state, weight) = backend.standing();
+    let (passed, failed, duration) = backend.health.checks();
+    BackendGauges {
+        in_flight: i64::from(backend.load.in_flight()),
+        connections: backend.connections() as i64,
+        weight: f64::from(weight),
+        up: state.is_up(),
+        state,
+        passed,
+        failed,
+        check_duration: (passed + failed > 0).then_some(duration),
+    }
+}
+
+/// Numbers of backends: small ones, used again when theirs has gone.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    free: Mutex<(u32, Vec<u32>)>,
+}
+
+impl Ids {
+    pub(super) fn take(&self) -> u32 {
+        let (next, free) = &mut *self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.pop().unwrap_or_else(|| {
+            *next += 1;
+            *next - 1
+        })
+    }
+
+    pub(super) fn give(&self, id: u32) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).1.push(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_stays_and_what_is_not_goes() {
+        let telemetry = Arc::new(Telemetry::new(&[], &[1.0], 1));
+        let registry = Registry::new(Budget::new(None), telemetry, 1);
+        let address = Address::Tcp("127.0.0.1:1".parse().unwrap());
+        let first = registry.backend("p", "a", &address);
+        assert!(Arc::ptr_eq(&first, &registry.backend("p", "a", &address)));
+        let renamed = registry.backend("p", "b", &address);
+        assert!(!Arc::ptr_eq(&first, &renamed) && Arc::ptr_eq(&first.load, &renamed.load));
+        assert_eq!((first.id, renamed.id, registry.backend("q", "a", &address).id), (0, 1, 2));
+        drop((first, renamed));
+        registry.prune();
+        assert!(registry.backends.lock().unwrap().is_empty());
+        assert!(registry.backend("p", "a", &address).id < 3, "numbers are used again");
+        let slot = registry.slot("p");
+        assert!(Arc::ptr_eq(&slot, &registry.slot("p")));
+    }
+}

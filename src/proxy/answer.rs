@@ -1,0 +1,162 @@
+//! Answers of ours, and what a route's rules make of any head. Not hot, but for the edits.
+
+use super::{Local, Record, client, log};
+use crate::{
+    config::{Respond, Template},
+    error::Kind,
+    http::{Client, Done, Exchange, Head, reply},
+    plan::{Forward, Plan, Route},
+    policy::{self, Facts, Values},
+};
+use std::{future::Future, pin::Pin};
+use tokio::time::Instant;
+
+/// An answer of ours.
+#[derive(Clone, Copy)]
+pub(super) enum Answer<'a> {
+    /// Something went wrong.
+    Failure(Kind),
+    /// The same over https.
+    Https,
+    /// Elsewhere, with that status.
+    Redirect(&'a Template, u16),
+    /// What the route says.
+    Respond(&'a Respond),
+    /// What the route says in place of that failure.
+    Fallback(&'a Respond, Kind),
+}
+
+/// What is known of the exchange, for templates.
+fn facts<'a>(plan: &'a Plan, client: &Client, request: &Head, record: &'a Record) -> Facts<'a> {
+    Facts {
+        secure: client::came_over_tls(client, request),
+        client: record.address,
+        request_id: record.id,
+        route: record.route.map(|route| plan.routes[route].name.as_str()),
+        pool: record.pool.map(|pool| plan.pools[pool].name.as_str()),
+        backend: record.backend().map(|backend| backend.name.as_str()),
+        tls_version: None,
+        sni: None,
+    }
+}
+
+/// Edits the request for its backend.
+pub(super) fn edit_request(
+    local: &Local,
+    plan: &Plan,
+    forward: &Forward,
+    request: &mut Head,
+    client: &Client,
+    record: &Record,
+) {
+    if let Some(rewrite) = &forward.rewrite {
+        rewrite.apply(request, &mut local.scratch.borrow_mut());
+    }
+    if !forward.request_headers.is_empty() {
+        let facts = facts(plan, client, request, record);
+        forward.request_headers.apply_to_request(request, &facts, &mut local.scratch.borrow_mut());
+    }
+}
+
+/// Edits the head of a response, the backend's or ours, as its route says.
+pub(super) fn edit(
+    local: &Local,
+    plan: &Plan,
+    route: &Route,
+    head: &mut Head,
+    request: &Head,
+    client: &Client,
+    record: &Record,
+) {
+    if !route.response_headers.is_empty() {
+        let values = Values { request, facts: facts(plan, client, request, record) };
+        route.response_headers.apply(head, &values, &mut local.scratch.borrow_mut());
+    }
+}
+
+/// Makes the answer's head in `head`, gives its body, and notes what it is.
+fn make(
+    local: &Local,
+    plan: &Plan,
+    answer: Answer<'_>,
+    request: &Head,
+    client: &Client,
+    record: &mut Record,
+    head: &mut Head,
+) -> Vec<u8> {
+    let values = Values { request, facts: facts(plan, client, request, record) };
+    let mut body = Vec::new();
+    match answer {
+        Answer::Failure(kind) => {
+            let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
+            let failure = reply::Failure { kind, request_id, via: &plan.via };
+            let html = reply::wants_html(request);
+            body = failure.make(html, plan.error_pages.find(kind.status(), html), head);
+            record.failure = Some(kind);
+        }
+        Answer::Https => {
+            let scratch = &mut *local.scratch.borrow_mut();
+            if policy::https_location(request, scratch) {
+                policy::redirect_to(308, scratch, head);
+            } else {
+                // Who names no host cannot be sent anywhere.
+                return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
+            }
+        }
+        Answer::Redirect(to, status) => {
+            policy::redirect(to, status, &values, head, &mut local.scratch.borrow_mut());
+        }
+        Answer::Respond(respond) => drop(policy::respond(respond, &values, head, &mut body)),
+        Answer::Fallback(respond, kind) => {
+            policy::respond(respond, &values, head, &mut body);
+            record.failure = Some(kind);
+        }
+    }
+    body
+}
+
+/// Sends an answer of ours, or cuts what has begun. In a box of its own: exchanges that go well do not carry its size.
+pub(super) fn send<'a>(
+    local: &'a Local,
+    plan: &'a Plan,
+    exchange: &'a mut Exchange<'_>,
+    answer: Answer<'a>,
+    record: &'a mut Record,
+) -> Pin<Box<dyn Future<Output = Done> + 'a>> {
+    Box::pin(async move {
+        record.bytes_in = exchange.source.received();
+        let gone = match answer {
+            Answer::Failure(kind) if kind == Kind::ClientGone || !exchange.sink.unsay() => Some(kind),
+            _ => None,
+        };
+        if let Some(kind) = gone {
+            record.failure = Some(kind);
+            if record.status == 0 {
+                record.status = kind.status();
+            }
+            record.bytes_out = exchange.sink.outlet.sent();
+            log::write(local, plan, exchange, record).await;
+            return exchange.sink.abort();
+        }
+        let mut head = local.spares.heads.take();
+        let body = make(local, plan, answer, &exchange.request, exchange.client, record, &mut head);
+        record.status = head.status();
+        if let Some(route) = record.route {
+            edit(local, plan, &plan.routes[route], &mut head, &exchange.request, exchange.client, record);
+        }
+        log::note(plan, &head, record);
+        if record.failure.is_some_and(Kind::closes) || exchange.client.is_closing() {
+            exchange.sink.close_after();
+        }
+        let staged = reply::stage(&exchange.request, &mut head, body, &mut exchange.sink);
+        local.spares.heads.give(head);
+        exchange.timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
+        let flushed = match staged {
+            Ok(()) => exchange.sink.flushed(exchange.timer).await,
+            Err(_) => false,
+        };
+        record.bytes_out = exchange.sink.outlet.sent();
+        log::write(local, plan, exchange, record).await;
+        if flushed { exchange.sink.finished() } else { exchange.sink.abort() }
+    })
+}

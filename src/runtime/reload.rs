@@ -1,0 +1,231 @@
+//! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
+
+use super::{Message, Phase, control::Control, sockets, systemd};
+use crate::{
+    admin::command::{Refused, Reloaded},
+    config::{self, Config},
+    plan::{Ground, Plan},
+    pool::Table,
+    telemetry::access_log::{AccessLog, Format, Overflow, Settings, Sink},
+};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::oneshot;
+
+/// A worker that takes no plan for so long is stuck; the watchdog's business.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was in force: kept until nobody uses it, so that it is control that frees it, never a worker.
+#[derive(Default)]
+pub(super) struct Past {
+    plans: Vec<Arc<Plan>>,
+    pub(super) tables: Vec<Arc<Table>>,
+}
+
+impl Past {
+    /// Frees what nobody else holds, on the blocking pool: it may be 10,000 backends.
+    pub(super) fn forget(&mut self) {
+        let plans: Vec<_> = self.plans.extract_if(.., |plan| Arc::strong_count(plan) == 1).collect();
+        let tables: Vec<_> = self.tables.extract_if(.., |table| Arc::strong_count(table) == 1).collect();
+        if !plans.is_empty() || !tables.is_empty() {
+            tokio::task::spawn_blocking(move || drop((plans, tables)));
+        }
+    }
+}
+
+/// Puts what the plan says beside its tables in force: bounds, and today's tables.
+pub(super) fn settle(plan: &Plan) -> Vec<Arc<Table>> {
+    for listener in plan.listeners() {
+        listener.connections.resize(listener.max_connections);
+        listener.metrics.set_limit(listener.max_connections.map(|most| most as u64));
+    }
+    plan.pools.iter().map(|pool| pool.refresh()).collect()
+}
+
+/// The access log that is asked for.
+///
+/// # Errors
+/// Its file cannot be opened.
+pub(super) fn access_log(log: &config::Log, instance: &str) -> io::Result<Option<Arc<AccessLog>>> {
+    let start = |settings| AccessLog::start(settings).map(Arc::new);
+    access_settings(log, instance).map(start).transpose()
+}
+
+fn access_settings(log: &config::Log, instance: &str) -> Option<Settings> {
+    let sink = match &log.access {
+        config::AccessLog::Off => return None,
+        config::AccessLog::Stdout => Sink::Stdout,
+        config::AccessLog::Stderr => Sink::Stderr,
+        config::AccessLog::File(path) => Sink::File(path.clone()),
+    };
+    Some(Settings {
+        sink,
+        format: match log.access_format {
+            config::AccessFormat::Json => Format::Json,
+            config::AccessFormat::Combined => Format::Combined,
+        },
+        overflow: match log.access_overflow {
+            config::Overflow::Drop => Overflow::Drop,
+            config::Overflow::Wait => Overflow::Wait,
+        },
+        instance: instance.to_owned(),
+    })
+}
+
+impl Control {
+    /// Reloads unless somebody else was faster.
+    pub(super) async fn reload_if(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
+        self.check_generation(if_match)?;
+        self.reload(None).await.map_err(Refused::Failed)
+    }
+
+    /// Reads the file again, or takes `config`, and puts it in force; or changes nothing and says why not.
+    pub(super) async fn reload(&mut self, config: Option<Config>) -> Result<Reloaded, String> {
+        systemd::reloading();
+        let outcome = self.take(config).await;
+        let now = SystemTime::now();
+        match &outcome {
+            Ok(reloaded) => {
+                self.last = (now, None);
+                tracing::info!(generation = reloaded.generation, "configuration reloaded");
+                reloaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
+            }
+            Err(error) => {
+                self.last = (now, Some(error.clone()));
+                self.shared.telemetry.config_refused();
+                tracing::error!("the configuration was not reloaded, the one in force stays:\n{error}");
+            }
+        }
+        systemd::ready();
+        self.tell_systemd();
+        outcome
+    }
+
+    async fn take(&mut self, config: Option<Config>) -> Result<Reloaded, String> {
+        if *self.shared.phase.borrow() != Phase::Running {
+            return Err("the process is about to end".into());
+        }
+        let mut config = match config {
+            Some(config) => config,
+            None => self.read().await?,
+        };
+        let workers = self.shared.workers.len();
+        let bound = self.sockets.bind(&config, workers, Vec::new()).map_err(|error| error.to_string())?;
+        let log = self.prepare_log(&config)?;
+        let generation = self.plan.generation + 1;
+        let plan = self.build(&config, generation).await?;
+        let notes = self.notes(&config);
+        let (dealt, closing) = self.sockets.adopt(bound, &config, &plan, workers);
+        self.forget_orders(&config);
+        self.past.tables.extend(settle(&plan));
+        self.past.plans.push(std::mem::replace(&mut self.plan, Arc::clone(&plan)));
+        self.tell_workers(&plan, dealt.tcp, log.as_deref()).await;
+        sockets::accept_unix(&self.shared, dealt.unix);
+        closing.iter().for_each(|gate| gate.close());
+        self.use_log(&config, log);
+        self.token.store(config.admin.token.clone().map(Arc::new));
+        self.shared.telemetry.set_backend_histograms(config.metrics.backend_histograms);
+        self.shared.telemetry.config_accepted(generation, SystemTime::now());
+        if let Some(log) = &self.builder.log
+            && let Err(error) = log.set(&config.log.level)
+        {
+            tracing::error!(%error, "the level of the log stays as it was");
+        }
+        if let Some(warnings) = config.warnings.take() {
+            tracing::warn!("the configuration is legal, and perhaps not what was meant:\n{}", warnings.render(false));
+        }
+        self.config = config;
+        self.watch();
+        Ok(Reloaded { generation, notes })
+    }
+
+    /// The file, read on the blocking pool.
+    async fn read(&self) -> Result<Config, String> {
+        let Some(file) = self.file() else { return Err("there is no file to read again".into()) };
+        let read = tokio::task::spawn_blocking(move || Config::load(&file).map_err(|problems| problems.render(false)));
+        read.await.map_err(|error| format!("the configuration could not be read: {error}"))?
+    }
+
+    /// The plan, built on the blocking pool.
+    async fn build(&mut self, config: &Config, generation: u64) -> Result<Arc<Plan>, String> {
+        let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
+        let (config, mut numbers) = (config.clone(), std::mem::take(&mut self.numbers));
+        let build = move || {
+            let mut ground = Ground { registry: &shared.registry, numbers: &mut numbers, algorithm };
+            let plan = Arc::new(Plan::build(&config, generation, &mut ground));
+            (plan, numbers)
+        };
+        let (plan, numbers) = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
+        self.numbers = numbers;
+        Ok(plan)
+    }
+
+    /// Waits until every worker has the plan.
+    async fn tell_workers(&self, plan: &Arc<Plan>, sockets: Vec<sockets::OfWorker>, log: Option<&AccessLog>) {
+        let mut answers = Vec::new();
+        for (worker, open) in self.shared.workers.iter().zip(sockets) {
+            let (done, answer) = oneshot::channel();
+            let log = log.map(AccessLog::writer);
+            if worker.send(Message::Plan { plan: Arc::clone(plan), open, log, done }).is_ok() {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            let _ = tokio::time::timeout(PATIENCE, answer).await;
+        }
+    }
+
+    /// A new access log, where there was none.
+    fn prepare_log(&self, config: &Config) -> Result<Option<Arc<AccessLog>>, String> {
+        let say = |error| format!("log.access: {error}");
+        if self.log.is_some() {
+            return Ok(None);
+        }
+        access_log(&config.log, &config.server.name).map_err(say)
+    }
+
+    /// The access log goes where the new configuration says.
+    fn use_log(&mut self, config: &Config, new: Option<Arc<AccessLog>>) {
+        if let Some(log) = new {
+            self.log = Some(log);
+            self.count_dropped();
+        } else if let Some(log) = &self.log
+            && (config.log != self.config.log || config.server.name != self.config.server.name)
+            && let Some(settings) = access_settings(&config.log, &config.server.name)
+            && let Err(error) = log.reconfigure(settings)
+        {
+            tracing::error!(%error, "the access log stays as it was");
+        }
+    }
+
+    /// What only a restart puts in force.
+    fn notes(&self, config: &Config) -> Vec<String> {
+        let (old, new) = (&self.config, config);
+        let mut notes = Vec::new();
+        let mut say = |differs: bool, key: &str| {
+            if differs {
+                notes.push(format!("{key}: a change needs a restart"));
+            }
+        };
+        say(old.server.workers != new.server.workers, "server.workers");
+        say(old.server.max_connections != new.server.max_connections, "server.max_connections");
+        say(old.server.drain_delay != new.server.drain_delay, "server.drain_delay");
+        say(old.server.name != new.server.name, "server.name (for the admin API's Host check)");
+        say(old.admin.address != new.admin.address, "admin.address");
+        say(old.admin.metrics_address != new.admin.metrics_address, "admin.metrics_address");
+        say(old.metrics.buckets != new.metrics.buckets, "metrics.buckets");
+        say(old.log.format != new.log.format, "log.format");
+        for listener in &new.listeners {
+            let same = old.listeners.iter().find(|other| other.address == listener.address);
+            let bound = |listener: &config::Listener| (listener.backlog, listener.ipv6_only, listener.defer_accept);
+            say(
+                same.is_some_and(|other| bound(other) != bound(listener)),
+                &format!("listener {}: backlog, ipv6_only, defer_accept", listener.name),
+            );
+        }
+        notes
+    }
+}

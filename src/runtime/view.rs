@@ -1,0 +1,158 @@
+//! What the admin API shows and changes: pools, backends, status.
+
+use super::{Message, Phase, control::Control};
+use crate::{
+    admin::command::{
+        AdminState, BackendChange, BackendView, ConfigStatus, ListenerView, Override, PoolView, Refused, Status,
+    },
+    config::Config,
+    plan::{Member, Pool},
+    pool::Ordered,
+};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// What is left at a drain's deadline ends within this time after it.
+const SPREAD: Duration = Duration::from_secs(5);
+
+impl Control {
+    pub(super) fn status(&self) -> Status {
+        let (last_reload, error) = &self.last;
+        let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
+        let listener = |listener: &crate::plan::Listener| ListenerView {
+            name: listener.name.clone(),
+            address: self.sockets.address(&listener.name).map(|address| address.to_string()).unwrap_or_else(|| {
+                let configured = self.config.listeners.iter().find(|other| other.name == listener.name);
+                configured.map(|listener| listener.address.to_string()).unwrap_or_default()
+            }),
+            connections: listener.metrics.open(),
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: self.config.server.name.clone(),
+            generation: self.plan.generation,
+            started: time(self.started),
+            uptime_seconds: self.started.elapsed().unwrap_or_default().as_secs(),
+            phase: if running { "running" } else { "draining" }.to_owned(),
+            config: ConfigStatus {
+                file: self.file().map(|file| file.display().to_string()).unwrap_or_default(),
+                last_reload_successful: error.is_none(),
+                last_reload: time(*last_reload),
+                error: error.clone(),
+            },
+            workers: self.shared.workers.len(),
+            listeners: self.plan.listeners().map(listener).collect(),
+            pools: self.pools(),
+            overrides: self.plan.pools.iter().flat_map(overrides).collect(),
+        }
+    }
+
+    pub(super) fn pools(&self) -> Vec<PoolView> {
+        let view = |pool: &Pool| PoolView {
+            name: pool.name.clone(),
+            algorithm: pool.algorithm_name.to_owned(),
+            backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
+        };
+        self.plan.pools.iter().map(view).collect()
+    }
+
+    pub(super) fn check_generation(&self, if_match: Option<u64>) -> Result<(), Refused> {
+        let generation = self.plan.generation;
+        match if_match {
+            Some(wanted) if wanted != generation => Err(Refused::Stale { generation }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes a backend as an operator asks.
+    pub(super) fn change(
+        &mut self,
+        pool: &str,
+        backend: &str,
+        change: &BackendChange,
+        if_match: Option<u64>,
+    ) -> Result<BackendView, Refused> {
+        self.check_generation(if_match)?;
+        change.check().map_err(Refused::Invalid)?;
+        let plan = std::sync::Arc::clone(&self.plan);
+        let not_found = |what, name: &str| Refused::NotFound(format!("{what} {name:?}"));
+        let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
+        let member = of_pool.members.iter().find(|member| member.backend.name == backend);
+        let member = member.ok_or_else(|| not_found("backend", backend))?;
+        if let Some(state) = change.state {
+            member.backend.order(match state {
+                AdminState::Ready => Ordered::Ready,
+                AdminState::Drain => Ordered::Drain,
+                AdminState::Maintenance => Ordered::Maintenance,
+            });
+        }
+        if let Some(weight) = change.weight {
+            member.backend.order_weight((weight != member.weight).then_some(weight));
+        }
+        self.refresh(&[pool.to_owned()]);
+        if let Some(deadline) = change.deadline {
+            let (backend, at) = (member.backend.id, Instant::now() + deadline);
+            for worker in &self.shared.workers {
+                let _ = worker.send(Message::Leave { backend, at, within: SPREAD });
+            }
+        }
+        Ok(self::backend(of_pool, member))
+    }
+
+    /// What an operator has said of a backend holds until the file changes that backend itself.
+    pub(super) fn forget_orders(&self, new: &Config) {
+        let find = |config: &Config, pool: &str, backend: &str| {
+            let pool = config.pools.iter().find(|other| other.name == pool)?;
+            pool.backends.iter().find(|other| other.name == backend).cloned()
+        };
+        for backend in self.plan.backends() {
+            let before = find(&self.config, &backend.pool, &backend.name);
+            if before != find(new, &backend.pool, &backend.name) {
+                backend.order(Ordered::Ready);
+                backend.order_weight(None);
+            }
+        }
+    }
+}
+
+fn backend(pool: &Pool, member: &Member) -> BackendView {
+    let backend = &member.backend;
+    let verdict = backend.health.verdict();
+    let state = pool.state(member);
+    let reason = match backend.ordered() {
+        Ordered::Ready => verdict.reason,
+        Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
+    };
+    BackendView {
+        name: backend.name.clone(),
+        address: backend.address.to_string(),
+        state: state.word().to_owned(),
+        reason,
+        weight: backend.ordered_weight().unwrap_or(member.weight),
+        in_flight: u64::from(backend.load.in_flight()),
+        requests: backend.metrics.requests(),
+        circuit: "closed".to_owned(),
+        since: time(verdict.since),
+    }
+}
+
+/// Where an operator's word differs from the file.
+fn overrides(pool: &Pool) -> Vec<Override> {
+    let differs = |member: &Member| {
+        let backend = &member.backend;
+        let state = match backend.ordered() {
+            Ordered::Ready => None,
+            Ordered::Drain => Some("drain".to_owned()),
+            Ordered::Maintenance => Some("maintenance".to_owned()),
+        };
+        let weight = backend.ordered_weight().map(|weight| format!("weight {weight}, {} in the file", member.weight));
+        let what: Vec<_> = state.into_iter().chain(weight).collect();
+        let (pool, backend) = (pool.name.clone(), backend.name.clone());
+        (!what.is_empty()).then(|| Override { pool, backend, what: what.join(", ") })
+    };
+    pool.members.iter().filter_map(differs).collect()
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
