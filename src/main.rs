@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use evenkeel::{
-    cli::{Cli, Command, check, demo, run},
+    cli::{Cli, Command, backends, check, demo, reload, run, status},
     config::Config,
 };
 use std::{path::Path, process::ExitCode};
@@ -16,6 +16,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => serve(&config),
         Command::Check { config, format } => check::check(&config, format),
+        Command::Reload { remote } => reload::reload(&remote),
+        Command::Status { remote, json } => status::status(&remote, json),
+        Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),
         Command::Demo => demo::demo(),
     }
 }
