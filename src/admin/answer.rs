@@ -1,83 +1,96 @@
 //! From a request to the admin API to its answer. Called by the connections of `admin`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{ALLOW, HeaderValue};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
 
+use super::api::Api;
 use super::origin::{Names, Refusal};
-use crate::telemetry::metrics::{self, Telemetry};
+use super::path::{Resource, Unfound};
+use super::problem::{Answer, Problem, TEXT, with_body};
+use super::{Limits, Peer, Shared};
+use crate::telemetry::metrics;
 
 /// What answers are made from.
 #[derive(Debug)]
 pub(super) struct Answers {
-    telemetry: Arc<Telemetry>,
+    shared: Shared,
     /// Whom a `Host` may name; `None` where it does not matter.
     names: Option<Names>,
+    /// `None` on `metrics_address`.
+    api: Option<Api>,
 }
 
-type Answer = Response<Full<Bytes>>;
-
 impl Answers {
-    /// Answers from `telemetry`, to those who call us by one of `names`.
-    pub(super) fn new(telemetry: Arc<Telemetry>, names: Option<Names>) -> Self {
-        Self { telemetry, names }
+    /// Answers to those who call us by one of `names`; the API's only if `full`.
+    pub(super) fn new(shared: Shared, names: Option<Names>, full: bool, limits: &Limits) -> Self {
+        let api = full.then(|| Api::new(&shared, limits));
+        Self { shared, names, api }
     }
 
-    /// The answer to `request`. Its body is not read.
-    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Answer {
-        if let Some(Err(refusal)) = self.names.as_ref().map(|names| names.check(request)) {
-            return match refusal {
-                Refusal::Malformed => problem(StatusCode::BAD_REQUEST, "one Host field is needed"),
-                Refusal::Host => problem(StatusCode::FORBIDDEN, "Host is no name of this instance"),
-                Refusal::Origin => problem(StatusCode::FORBIDDEN, "Origin is another host"),
-            };
+    /// The answer to `request`, which `peer` has sent.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
+        self.try_answer(request, peer).await.unwrap_or_else(Answer::from)
+    }
+
+    async fn try_answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        if let Some(names) = &self.names {
+            names.check(&request).map_err(refused)?;
         }
-        let path = request.uri().path();
-        if !matches!(path, "/metrics" | "/healthz") {
-            return problem(StatusCode::NOT_FOUND, "no such resource");
+        let resource = Resource::find(request.uri().path()).map_err(unfound)?;
+        if self.api.is_none() && !resource.is_for_scrapers() {
+            return Err(unfound(Unfound::Unknown));
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "use GET or HEAD");
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+        let allowed = resource.methods();
+        if !allowed.split(", ").any(|method| method == request.method().as_str()) {
+            let detail = format!("use {}", allowed.replace(", ", " or "));
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+            return Err(problem.with(ALLOW, HeaderValue::from_static(allowed)));
         }
-        if path == "/healthz" {
-            return with_body(StatusCode::OK, "text/plain; charset=utf-8", "ok".to_owned());
+        match (resource, &self.api) {
+            (Resource::Healthz, _) => Ok(with_body(StatusCode::OK, TEXT, "ok".to_owned())),
+            (Resource::Readyz, _) => Ok(self.readiness()),
+            (Resource::Metrics, _) => self.metrics().await,
+            (resource, Some(api)) => api.answer(resource, request, peer).await,
+            (_, None) => Err(unfound(Unfound::Unknown)),
         }
-        self.metrics().await
+    }
+
+    fn readiness(&self) -> Answer {
+        if self.shared.draining.load(Relaxed) {
+            return with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining".to_owned());
+        }
+        with_body(StatusCode::OK, TEXT, "ok".to_owned())
     }
 
     /// Gathered on a blocking thread: control has no 5 ms for it when there are a thousand backends.
-    async fn metrics(&self) -> Answer {
-        let telemetry = Arc::clone(&self.telemetry);
+    async fn metrics(&self) -> Result<Answer, Problem> {
+        let telemetry = Arc::clone(&self.shared.telemetry);
         match spawn_blocking(move || telemetry.render()).await {
-            Ok(text) => with_body(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Ok(text) => Ok(with_body(StatusCode::OK, metrics::CONTENT_TYPE, text)),
             Err(error) => {
                 tracing::error!(%error, "metrics could not be gathered");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be gathered")
+                Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be gathered"))
             }
         }
     }
 }
 
-/// RFC 9457. `detail` is one of our own words, without a character that JSON escapes.
-fn problem(status: StatusCode, detail: &'static str) -> Answer {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let number = status.as_u16();
-    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{number},"detail":"{detail}"}}"#);
-    with_body(status, "application/problem+json", body)
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Malformed => Problem::new(StatusCode::BAD_REQUEST, "one Host field is needed"),
+        Refusal::Host => Problem::new(StatusCode::FORBIDDEN, "Host is no name of this instance"),
+        Refusal::Origin => Problem::new(StatusCode::FORBIDDEN, "Origin is another host"),
+    }
 }
 
-fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+fn unfound(unfound: Unfound) -> Problem {
+    match unfound {
+        Unfound::Unknown => Problem::new(StatusCode::NOT_FOUND, "no such resource"),
+        Unfound::Malformed => Problem::new(StatusCode::BAD_REQUEST, "the path is no percent-encoded UTF-8"),
+    }
 }

@@ -1,30 +1,46 @@
-//! The admin listener: `/metrics` and `/healthz` over hyper, on control's runtime. Not hot.
+//! The admin listener: metrics, health and the API of PRODUCT.md section 11 over hyper, on control's runtime. Not hot.
 //!
-//! Holds no state: `answer` reads what control shares with it. Everything is bounded: connections at a time, the size
-//! and number of header fields, the time for a head, and the life of a connection, which also ends one whose client
-//! does not read.
+//! Holds no state: `answer` reads what control shares with it, and `api` sends control a [`Command`]. Everything is
+//! bounded: connections at a time, the size and number of header fields, the time for a head, a body and control, and
+//! the life of a connection, which also ends one whose client does not read.
 
 mod answer;
+mod api;
+#[cfg(test)]
+mod api_tests;
+pub mod command;
 mod origin;
+mod path;
+mod permit;
+mod problem;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::answer::Answers;
+pub use self::command::Command;
 use self::origin::Names;
+use crate::config::Secret;
 use crate::telemetry::metrics::Telemetry;
 
 /// Where the admin API is called.
@@ -36,6 +52,30 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything. What changes something needs the token, but on a unix socket; on TCP, `Host` and `Origin` are checked.
+    Full,
+    /// `metrics_address`: `/metrics`, `/healthz` and `/readyz` alone, for whoever can reach it.
+    MetricsOnly,
+}
+
+/// What control shares with its admin listeners.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What `/metrics` tells.
+    pub telemetry: Arc<Telemetry>,
+    /// `server.name`, one of the names that a `Host` may have.
+    pub name: String,
+    /// What a caller must show to change something; a reload may store another.
+    pub token: Arc<ArcSwapOption<Secret>>,
+    /// Where control reads.
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// `/readyz` says 503.
+    pub draining: Arc<AtomicBool>,
+}
+
 /// The bounds of what a client may take; tests have smaller ones.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
@@ -43,6 +83,10 @@ struct Limits {
     connections: usize,
     /// For a whole request head, the wait for its first byte included: short, so that silent connections make room.
     head: Duration,
+    /// For a whole body.
+    body: Duration,
+    /// For control's answer to a command.
+    command: Duration,
     /// Then a connection ends after the answer that it is busy with,
     age: Duration,
     /// or is cut this much later.
@@ -52,6 +96,8 @@ struct Limits {
 const LIMITS: Limits = Limits {
     connections: 256,
     head: Duration::from_secs(10),
+    body: Duration::from_secs(10),
+    command: Duration::from_secs(10),
     age: Duration::from_secs(600),
     grace: Duration::from_secs(10),
 };
@@ -63,15 +109,15 @@ const HEADERS: usize = 64;
 /// Pause after a failed accept, most likely for want of file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// Serves the admin API on `listener`, without end; dropping the future closes its connections too. `server_name` is
-/// `server.name`, one of the names that a `Host` may have.
-pub async fn serve(listener: Listener, telemetry: Arc<Telemetry>, server_name: String) {
-    serve_within(LIMITS, listener, telemetry, &server_name).await;
+/// Serves what `access` says on `listener`, without end; dropping the future closes its connections too.
+pub async fn serve(listener: Listener, shared: Shared, access: Access) {
+    serve_within(LIMITS, listener, shared, access).await;
 }
 
-async fn serve_within(limits: Limits, listener: Listener, telemetry: Arc<Telemetry>, server_name: &str) {
-    let names = matches!(listener, Listener::Tcp(_)).then(|| Names::new(server_name));
-    let answers = Arc::new(Answers::new(telemetry, names));
+async fn serve_within(limits: Limits, listener: Listener, shared: Shared, access: Access) {
+    let full = access == Access::Full;
+    let names = (full && matches!(listener, Listener::Tcp(_))).then(|| Names::new(&shared.name));
+    let answers = Arc::new(Answers::new(shared, names, full, &limits));
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
@@ -80,8 +126,13 @@ async fn serve_within(limits: Limits, listener: Listener, telemetry: Arc<Telemet
             connections.join_next().await;
         }
         match listener.accept().await {
-            Ok(Accepted::Tcp(stream)) => connections.spawn(converse(limits, TokioIo::new(stream), answers.clone())),
-            Ok(Accepted::Unix(stream)) => connections.spawn(converse(limits, TokioIo::new(stream), answers.clone())),
+            Ok(Accepted::Tcp(stream, from)) => {
+                connections.spawn(converse(limits, TokioIo::new(stream), Peer::Tcp(from), answers.clone()))
+            }
+            Ok(Accepted::Unix(stream)) => {
+                let peer = Peer::Unix(stream.peer_cred().ok().map(|who| who.uid()));
+                connections.spawn(converse(limits, TokioIo::new(stream), peer, answers.clone()))
+            }
             Err(error) => {
                 if !failing {
                     tracing::warn!(%error, "the admin listener cannot accept; it will go on trying");
@@ -95,23 +146,41 @@ async fn serve_within(limits: Limits, listener: Listener, telemetry: Arc<Telemet
     }
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Tcp(SocketAddr),
+    /// The user's number, where the kernel tells it.
+    Unix(Option<u32>),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(Some(user)) => write!(f, "unix, user {user}"),
+            Self::Unix(None) => f.write_str("unix"),
+        }
+    }
+}
+
 enum Accepted {
-    Tcp(TcpStream),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Accepted::Tcp(stream)),
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| Accepted::Tcp(stream, from)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
     }
 }
 
 /// One connection, from its accept to its end.
-async fn converse(limits: Limits, io: impl Read + Write + Unpin, answers: Arc<Answers>) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(&request).await));
+async fn converse(limits: Limits, io: impl Read + Write + Unpin, peer: Peer, answers: Arc<Answers>) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, &peer).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)

@@ -1,15 +1,13 @@
 //! Over real sockets.
 
-use std::env;
 use std::fs;
-use std::process;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 
+use super::testing::{exchange, shared, socket, status};
 use super::*;
-use crate::telemetry::metrics::BUCKETS;
 
 /// Long enough that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,33 +17,17 @@ fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async { timeout(PATIENCE, test).await.expect("the test hangs") });
 }
 
-fn telemetry() -> Arc<Telemetry> {
-    Arc::new(Telemetry::new(&[], &BUCKETS, 1))
-}
-
 /// Serves on a free port; gives its address.
 async fn start(limits: Limits) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serving = async move { serve_within(limits, Listener::Tcp(listener), telemetry(), "lb-1").await };
+    let serving = async move { serve_within(limits, Listener::Tcp(listener), shared(None).0, Access::Full).await };
     (address, tokio::spawn(serving))
-}
-
-/// Sends `request` and reads until the other side closes.
-async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer).await;
-    answer
 }
 
 async fn ask(address: &str, line: &str, host: &str) -> String {
     let stream = TcpStream::connect(address).await.unwrap();
     exchange(stream, &format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).await
-}
-
-fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or_default()
 }
 
 #[test]
@@ -94,10 +76,9 @@ fn what_is_wrong_is_a_problem_document() {
 #[test]
 fn a_unix_socket_asks_for_no_name() {
     run(async {
-        let path = env::temp_dir().join(format!("evenkeel-admin-{}.sock", process::id()));
-        let _ = fs::remove_file(&path);
+        let path = socket();
         let listener = UnixListener::bind(&path).unwrap();
-        tokio::spawn(serve(Listener::Unix(listener), telemetry(), "lb-1".to_owned()));
+        tokio::spawn(serve(Listener::Unix(listener), shared(None).0, Access::Full));
         let stream = UnixStream::connect(&path).await.unwrap();
         let request = "GET /healthz HTTP/1.1\r\nHost: any.example\r\nOrigin: null\r\nConnection: close\r\n\r\n";
         assert_eq!(status(&exchange(stream, request).await), "200");

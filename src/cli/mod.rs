@@ -1,12 +1,21 @@
 //! The command line: what can be typed, with its help. One file a command; `main` matches and calls.
 
+pub mod backends;
 pub mod check;
 pub mod demo;
+pub mod reload;
+pub mod remote;
 pub mod run;
+pub mod status;
+mod table;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use self::{backends::Action, remote::Remote};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
@@ -41,6 +50,38 @@ pub enum Command {
         /// For people on stderr, or one JSON array of problems on stdout
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
+    },
+    /// Have the running process read its configuration anew
+    ///
+    /// Exits with 1 if it refuses, with every problem on stderr; it goes on with the configuration that it has.
+    #[command(after_help = "Example: evenkeel reload")]
+    Reload {
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Say how the running process is: its configuration, listeners, pools and backends
+    #[command(after_help = "Example: evenkeel status --json")]
+    Status {
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+        /// One JSON object, as the admin API tells it
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the backends of the running process, or change one of them
+    #[command(after_help = "Example: evenkeel backends drain 10.0.1.10:8080 --pool web")]
+    Backends {
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+        /// The pool that is meant, where a backend's name does not tell
+        #[arg(long, value_name = "POOL", global = true)]
+        pool: Option<String>,
+        /// What is to be done.
+        #[command(subcommand)]
+        action: Action,
     },
     /// Start three backends and a balancer in front of them on free ports, to try evenkeel out
     ///
@@ -79,10 +120,37 @@ mod tests {
         let mut cli = Cli::command();
         cli.clone().debug_assert();
         cli.build();
-        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-            let help = command.render_long_help().to_string();
-            assert!(help.contains(&format!("Example: evenkeel {}", command.get_name())), "{help}");
+        has_examples(&mut cli, "evenkeel");
+    }
+
+    fn has_examples(command: &mut clap::Command, path: &str) {
+        let help = command.render_long_help().to_string();
+        assert!(help.contains(&format!("Example: {path} ")) || help.ends_with(&format!("Example: {path}\n")), "{help}");
+        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let path = format!("{path} {}", command.get_name());
+            has_examples(command, &path);
         }
+    }
+
+    #[test]
+    fn a_running_process_is_named_before_or_behind_what_is_asked() {
+        let remote = |config: &str, admin: Option<&str>, token_file: Option<&str>| Remote {
+            config: config.into(),
+            admin: admin.map(|address| crate::config::Address::Tcp(address.parse().unwrap())),
+            token_file: token_file.map(Into::into),
+        };
+        assert_eq!(parse(&["reload"]).unwrap(), Command::Reload { remote: remote(DEFAULT_CONFIG, None, None) });
+        let at = ["--admin", "127.0.0.1:9901", "--token-file", "t", "-c", "x.toml"];
+        let elsewhere = || remote("x.toml", Some("127.0.0.1:9901"), Some("t"));
+        let status = Command::Status { remote: elsewhere(), json: true };
+        assert_eq!(parse(&[&["status", "--json"][..], &at].concat()).unwrap(), status);
+        let action = || Action::Drain { name: "b".into(), deadline: Some(std::time::Duration::from_secs(300)) };
+        let drain = Command::Backends { remote: elsewhere(), pool: Some("web".into()), action: action() };
+        let words = ["drain", "b", "--deadline", "5m"];
+        let pool = ["--pool", "web"];
+        assert_eq!(parse(&[&["backends"][..], &at, &pool, &words].concat()).unwrap(), drain);
+        assert_eq!(parse(&[&["backends"][..], &words, &at, &pool].concat()).unwrap(), drain);
+        assert_eq!(parse(&[&["backends"][..], &at, &words, &pool].concat()).unwrap(), drain);
     }
 
     #[test]
@@ -100,6 +168,19 @@ mod tests {
     #[test]
     fn wrong_usage_exits_with_2_and_help_with_0() {
         for words in [&[][..], &["rum"], &["run", "x.toml"], &["check", "--format", "xml"], &["demo", "-c", "x"]] {
+            assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
+        }
+        for words in [
+            &["backends"][..],
+            &["backends", "drain"],
+            &["backends", "drain", "a", "--deadline", "5"],
+            &["backends", "weight", "a", "1001"],
+            &["backends", "weight", "a", "-1"],
+            &["backends", "list", "a"],
+            &["reload", "--admin", "localhost"],
+            &["reload", "now"],
+            &["status", "--pool", "web"],
+        ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }
         assert_eq!(parse(&["--version"]).unwrap_err().kind(), ErrorKind::DisplayVersion);

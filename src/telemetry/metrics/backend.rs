@@ -35,7 +35,7 @@ pub enum State {
 
 impl State {
     /// Each of them once.
-    pub(super) const ALL: [Self; 7] =
+    pub const ALL: [Self; 7] =
         [Self::Ready, Self::Degraded, Self::Drain, Self::Maintenance, Self::Down, Self::Ejected, Self::Starting];
 
     /// The label `state`.

@@ -1,0 +1,239 @@
+//! `/api/v1`: reads a request, sends the [`Command`] that it means to control, and tells what came of it. Called by `answer`.
+//!
+//! Everything is bounded: the size of a body, the time for it, and the wait for control. What changes something is told
+//! in the log, with who asked; that line is written even when the client has left.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::command::{BackendChange, BackendView, Command, PoolView, Refused, Status};
+use super::path::Resource;
+use super::permit;
+use super::problem::{Answer, Problem, json};
+use super::{Limits, Peer, Shared};
+use crate::config::Secret;
+
+/// Bytes of a request's body.
+const BODY_SIZE: usize = 64 * 1024;
+/// Bytes of a larger body that are read and forgotten, so that its client comes to read the refusal.
+const BODY_DRAIN: usize = 1024 * 1024;
+
+/// The resources below `/api/v1`.
+#[derive(Debug)]
+pub(super) struct Api {
+    token: Arc<ArcSwapOption<Secret>>,
+    commands: mpsc::UnboundedSender<Command>,
+    body: Duration,
+    command: Duration,
+}
+
+/// `/api/v1/pools`.
+#[derive(Serialize)]
+struct Pools {
+    pools: Vec<PoolView>,
+}
+
+/// The body of a reload, which may be left out: nothing can be asked of it yet.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadBody {}
+
+impl Api {
+    pub(super) fn new(shared: &Shared, limits: &Limits) -> Self {
+        Self {
+            token: Arc::clone(&shared.token),
+            commands: shared.commands.clone(),
+            body: limits.body,
+            command: limits.command,
+        }
+    }
+
+    /// The answer to `request` for `resource`, which has its method.
+    pub(super) async fn answer(
+        &self,
+        resource: Resource,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<Answer, Problem> {
+        match resource {
+            Resource::Backend(pool, backend) => self.change((pool, backend), request, peer).await,
+            Resource::Reload => self.reload(request, peer).await,
+            reading => self.read(reading).await,
+        }
+    }
+
+    /// All of it comes from one status, so that the generation is the pools'.
+    async fn read(&self, resource: Resource) -> Result<Answer, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Status(reply))?;
+        let status: Status = self.wait(async { answer.await.ok() }).await?;
+        let generation = Some(status.generation);
+        match resource {
+            Resource::Pools => Ok(json(&Pools { pools: status.pools }, generation)),
+            Resource::Pool(name) => match status.pools.iter().find(|pool| pool.name == name) {
+                Some(pool) => Ok(json(pool, generation)),
+                None => Err(Refused::NotFound(format!("pool {name:?}")).into()),
+            },
+            _ => Ok(json(&status, generation)),
+        }
+    }
+
+    async fn change(
+        &self,
+        (pool, backend): (String, String),
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        let change: BackendChange = parse(&body)?;
+        change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
+        // Control takes one after the other: the view is the one before the change.
+        let (view, before) = oneshot::channel();
+        self.send(Command::Pools(view))?;
+        let (reply, after) = oneshot::channel();
+        let asked = change.clone();
+        self.send(Command::Change { pool: pool.clone(), backend: backend.clone(), change, if_match, reply })?;
+        let by = peer.to_string();
+        let done = tokio::spawn(async move {
+            let pools = before.await.unwrap_or_default();
+            let after = after.await;
+            if let Ok(after) = &after {
+                let pool = (pool.as_str(), pools.iter().find(|view| view.name == pool));
+                tell_change(&by, pool, &backend, &asked, after);
+            }
+            after
+        });
+        let view = self.wait(async { done.await.ok()?.ok() }).await??;
+        Ok(json(&view, None))
+    }
+
+    async fn reload(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        if !body.trim_ascii().is_empty() {
+            let ReloadBody {} = parse(&body)?;
+        }
+        let (reply, after) = oneshot::channel();
+        self.send(Command::Reload { if_match, reply })?;
+        let by = peer.to_string();
+        let done = tokio::spawn(async move {
+            let after = after.await;
+            match &after {
+                Ok(Ok(now)) => tracing::info!(by, generation = now.generation, "reloaded over the admin API"),
+                Ok(Err(refused)) => tracing::info!(by, why = why(refused), "a reload over the admin API was refused"),
+                Err(_) => {}
+            }
+            after
+        });
+        let reloaded = self.wait(async { done.await.ok()?.ok() }).await??;
+        Ok(json(&reloaded, Some(reloaded.generation)))
+    }
+
+    /// The generation that it asks for and the body of a request that may change something.
+    async fn permitted(&self, request: Request<Incoming>, peer: &Peer) -> Result<(Option<u64>, Vec<u8>), Problem> {
+        let (head, body) = request.into_parts();
+        self.authorize(&head.headers, peer)?;
+        let if_match = permit::generation(&head.headers)?;
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body is too slow");
+        let body = timeout(self.body, read(body)).await.map_err(late)??;
+        Ok((if_match, body))
+    }
+
+    /// A unix socket's permissions say who may; others show the token.
+    fn authorize(&self, headers: &HeaderMap, peer: &Peer) -> Result<(), Problem> {
+        match peer {
+            Peer::Unix(_) => Ok(()),
+            Peer::Tcp(_) => permit::token(headers, self.token.load().as_deref()),
+        }
+    }
+
+    fn send(&self, command: Command) -> Result<(), Problem> {
+        self.commands.send(command).map_err(|_| stopping())
+    }
+
+    /// `None` = control has dropped the command.
+    async fn wait<T>(&self, answer: impl Future<Output = Option<T>>) -> Result<T, Problem> {
+        match timeout(self.command, answer).await {
+            Ok(answer) => answer.ok_or_else(stopping),
+            Err(_) => {
+                let detail = format!("control has not answered within {:?}; it may still do it", self.command);
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, detail))
+            }
+        }
+    }
+}
+
+/// A whole body of at most `BODY_SIZE`.
+async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
+    let (mut kept, mut taken) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let broken = |error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        taken += data.len();
+        if taken <= BODY_SIZE {
+            kept.extend_from_slice(&data);
+        } else if taken > BODY_DRAIN {
+            break;
+        }
+    }
+    if taken > BODY_SIZE {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"));
+    }
+    Ok(kept)
+}
+
+/// An object with known keys; serde would take an array for one, too.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let wrong = |why: &dyn Display| Problem::new(StatusCode::BAD_REQUEST, format!("the body: {why}"));
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong(&"wanted a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(&error))
+}
+
+fn stopping() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "control takes no commands: the process is starting or stopping")
+}
+
+/// The audit line of a change. Names come from the request: as fields they are written escaped.
+fn tell_change(
+    by: &str,
+    (pool, view): (&str, Option<&PoolView>),
+    backend: &str,
+    change: &BackendChange,
+    after: &Result<BackendView, Refused>,
+) {
+    let brief = |view: &BackendView| format!("{}, weight {}", view.state, view.weight);
+    let from = view.and_then(|pool| pool.backends.iter().find(|view| view.name == backend)).map(brief);
+    let from = from.unwrap_or_default();
+    let asked = serde_json::to_string(change).unwrap_or_default();
+    match after {
+        Ok(view) => {
+            let to = brief(view);
+            tracing::info!(by, pool, backend, asked, from, to, "changed over the admin API");
+        }
+        Err(refused) => {
+            let why = why(refused);
+            tracing::info!(by, pool, backend, asked, from, why, "a change over the admin API was refused");
+        }
+    }
+}
+
+/// In a word or a line: the problems of a file are in control's own log.
+fn why(refused: &Refused) -> &str {
+    match refused {
+        Refused::NotFound(_) => "not found",
+        Refused::Stale { .. } => "someone else was faster",
+        Refused::Invalid(why) => why,
+        Refused::Failed(_) => "the configuration has problems",
+    }
+}

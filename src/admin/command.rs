@@ -1,0 +1,299 @@
+//! What the admin API asks of control, and what control answers: the only way from here to the running process.
+//!
+//! Sent by `api`, read by `runtime`. The views are the JSON of PRODUCT.md section 11; the commands of `cli` read them back.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use tokio::sync::oneshot;
+
+/// The largest weight of a backend.
+pub const MAX_WEIGHT: u32 = 1000;
+/// The longest deadline: more is a slip, and would not fit every clock.
+const MAX_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
+
+/// Something to do or to tell. A sender that is dropped unanswered reads as a process that is stopping.
+#[derive(Debug)]
+pub enum Command {
+    /// How the process is.
+    Status(oneshot::Sender<Status>),
+    /// How the pools are.
+    Pools(oneshot::Sender<Vec<PoolView>>),
+    /// Change one backend.
+    Change {
+        /// The pool's name.
+        pool: String,
+        /// The backend's name in it.
+        backend: String,
+        /// What is to change; something is.
+        change: BackendChange,
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// The backend as it is then, or why it was left alone.
+        reply: oneshot::Sender<Result<BackendView, Refused>>,
+    },
+    /// Read the configuration anew.
+    Reload {
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// What is in use then, or why the old one stays.
+        reply: oneshot::Sender<Result<Reloaded, Refused>>,
+    },
+}
+
+/// A change of one backend; `None` leaves as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendChange {
+    /// What the operator wants of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<AdminState>,
+    /// 0 to [`MAX_WEIGHT`]; 0 = clients who stick to it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Comes with [`AdminState::Drain`] alone: what is left by then is ended. Zero = at once.
+    #[serde(default, with = "deadline", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Duration>,
+}
+
+/// What the operator wants of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminState {
+    /// It serves while it is healthy.
+    Ready,
+    /// It takes no new clients; those who stick to it stay.
+    Drain,
+    /// It takes nothing.
+    Maintenance,
+}
+
+/// Why control did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such thing: `pool "x"`.
+    NotFound(String),
+    /// Someone else was faster.
+    Stale {
+        /// The generation in use.
+        generation: u64,
+    },
+    /// It makes no sense here, and why.
+    Invalid(String),
+    /// It was tried and failed: problems, rendered for people.
+    Failed(String),
+}
+
+/// How the process is. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of this build.
+    pub version: String,
+    /// `server.name`.
+    pub instance: String,
+    /// Grows with each accepted configuration.
+    pub generation: u64,
+    /// When the process began to serve.
+    pub started: String,
+    /// Since then.
+    pub uptime_seconds: u64,
+    /// `running` or `draining`.
+    pub phase: String,
+    /// The configuration.
+    pub config: ConfigStatus,
+    /// Threads that serve.
+    pub workers: usize,
+    /// In the order of the file.
+    pub listeners: Vec<ListenerView>,
+    /// In the order of the file.
+    pub pools: Vec<PoolView>,
+    /// Where changes over the API differ from the file.
+    pub overrides: Vec<Override>,
+}
+
+/// What became of the configuration's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// Its path.
+    pub file: String,
+    /// The last attempt to read it was accepted.
+    pub last_reload_successful: bool,
+    /// When that was.
+    pub last_reload: String,
+    /// Why not, rendered for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub address: String,
+    /// Open now.
+    pub connections: u64,
+}
+
+/// A change over the API that differs from the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The pool's name.
+    pub pool: String,
+    /// The backend's name.
+    pub backend: String,
+    /// In a few words: `weight 3, 1 in the file`.
+    pub what: String,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolView {
+    /// Its name.
+    pub name: String,
+    /// Its algorithm, as written in the file.
+    pub algorithm: String,
+    /// In the order of the file.
+    pub backends: Vec<BackendView>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendView {
+    /// Its name; else its address.
+    pub name: String,
+    /// Where it is called.
+    pub address: String,
+    /// A word of `evenkeel_backend_state` (PRODUCT.md section 9).
+    pub state: String,
+    /// Why it is in that state; empty = nothing to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// As the operator set it.
+    pub weight: u32,
+    /// Attempts that have begun and not ended.
+    pub in_flight: u64,
+    /// Attempts since the start.
+    pub requests: u64,
+    /// `closed`, `half-open` or `open`.
+    pub circuit: String,
+    /// When the state last changed, RFC 3339.
+    pub since: String,
+}
+
+/// A reload that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Of the configuration in use.
+    pub generation: u64,
+    /// What an operator should know: `workers: needs a restart`.
+    pub notes: Vec<String>,
+}
+
+impl BackendChange {
+    /// Refuses what its types allow and its meaning does not.
+    ///
+    /// # Errors
+    /// What is wrong, in words for whoever asked.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self { weight: Some(weight), .. } if *weight > MAX_WEIGHT => {
+                Err(format!("weight: found {weight}, wanted 0 to {MAX_WEIGHT}"))
+            }
+            Self { state, deadline: Some(_), .. } if *state != Some(AdminState::Drain) => {
+                Err("deadline: it goes with \"state\": \"drain\" alone".into())
+            }
+            Self { state: None, weight: None, .. } => Err("nothing to change: wanted state or weight".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a deadline as it is written in the file: one number and one unit, `"5m"`.
+///
+/// # Errors
+/// What was wanted.
+pub fn parse_deadline(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("found {text:?}, wanted a duration of at most 365d, such as \"90s\", \"5m\" or \"1h\"");
+    let (number, unit) = text.split_at(text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if !digits || !matches!(unit, "us" | "ms" | "s" | "m" | "h" | "d") {
+        return Err(wrong());
+    }
+    humantime::parse_duration(text).ok().filter(|deadline| *deadline <= MAX_DEADLINE).ok_or_else(wrong)
+}
+
+/// A deadline in JSON: text with a unit, or `"off"`.
+mod deadline {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(deadline: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match deadline {
+            Some(deadline) => serializer.collect_str(&format_args!("{}us", deadline.as_micros())),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        match Option::<String>::deserialize(deserializer)?.as_deref() {
+            None | Some("off") => Ok(None),
+            Some(text) => {
+                parse_deadline(text).map(Some).map_err(|wrong| de::Error::custom(format!("deadline: {wrong}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BackendChange, String> {
+        let change: BackendChange = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        change.check().map(|()| change)
+    }
+
+    #[test]
+    fn a_change_is_read_as_it_is_written() {
+        let change = read(r#"{"state": "drain", "weight": 0, "deadline": "1.5m"}"#).unwrap();
+        let expected =
+            BackendChange { state: Some(AdminState::Drain), weight: Some(0), deadline: Some(Duration::from_secs(90)) };
+        assert_eq!(change, expected);
+        assert_eq!(read(&serde_json::to_string(&change).unwrap()).unwrap(), change);
+        assert_eq!(read(r#"{"state": "ready", "deadline": null}"#).unwrap().deadline, None);
+        assert_eq!(read(r#"{"state": "drain", "deadline": "off"}"#).unwrap().deadline, None);
+        assert_eq!(read(r#"{"state": "drain", "deadline": "0s"}"#).unwrap().deadline, Some(Duration::ZERO));
+        assert_eq!(serde_json::to_string(&BackendChange::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_change_is_named() {
+        for (json, named) in [
+            ("", "EOF"),
+            ("{}", "nothing to change"),
+            ("[]", "wanted state or weight"),
+            (r#"{"deadline": "5m"}"#, "deadline"),
+            (r#"{"state": "ready", "deadline": "5m"}"#, "drain"),
+            (r#"{"state": "down"}"#, "`maintenance`"),
+            (r#"{"wieght": 1}"#, "`wieght`"),
+            (r#"{"weight": 1, "weight": 2}"#, "duplicate"),
+            (r#"{"weight": 1001}"#, "1000"),
+            (r#"{"weight": -1}"#, "-1"),
+            (r#"{"weight": 1.5}"#, "1.5"),
+            (r#"{"weight": "1"}"#, "string"),
+            (r#"{"state": "drain", "deadline": 5}"#, "string"),
+        ] {
+            assert!(read(json).unwrap_err().contains(named), "{json}: {:?}", read(json));
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_one_number_and_one_unit() {
+        for text in ["", "5", "0", "m", "5M", "5 m", "1h30m", "-5m", "1e3s", "1..5s", "366d", "99999999999999999999s"] {
+            assert!(parse_deadline(text).unwrap_err().contains("5m"), "{text}");
+        }
+        assert_eq!(parse_deadline("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_deadline("365d"), Ok(MAX_DEADLINE));
+    }
+}

@@ -1,0 +1,237 @@
+//! For tests: an admin listener on a thread of its own, with a control behind it that plays two small pools.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::{env, fs, process};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+use super::command::{
+    AdminState, BackendChange, BackendView, ConfigStatus, ListenerView, Override, PoolView, Refused, Reloaded, Status,
+};
+use super::*;
+use crate::config::Address;
+
+pub(crate) const TOKEN: &str = "0123456789abcdef";
+
+/// What control plays.
+#[derive(Debug)]
+pub(crate) struct Play {
+    pub(crate) generation: u64,
+    pub(crate) pools: Vec<PoolView>,
+    /// Problems of the file, if it has any.
+    pub(crate) file: Option<String>,
+    /// Answers nothing, and keeps what was asked.
+    pub(crate) stuck: bool,
+}
+
+impl Default for Play {
+    fn default() -> Self {
+        let pools = vec![pool("web", &["a", "unix:/run/x"]), pool("api", &["a", "b"])];
+        Self { generation: 7, pools, file: None, stuck: false }
+    }
+}
+
+fn pool(name: &str, backends: &[&str]) -> PoolView {
+    let backends = backends.iter().map(|name| backend(name)).collect();
+    PoolView { name: name.into(), algorithm: "round_robin".into(), backends }
+}
+
+fn backend(name: &str) -> BackendView {
+    BackendView {
+        name: name.into(),
+        address: if name.contains(':') { name.into() } else { "10.0.0.1:80".into() },
+        state: "ready".into(),
+        reason: String::new(),
+        weight: 1,
+        in_flight: 3,
+        requests: 42,
+        circuit: "closed".into(),
+        since: "2026-01-02T03:04:05Z".into(),
+    }
+}
+
+impl Play {
+    /// Answers commands until nobody can send one.
+    pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut unanswered = Vec::new();
+        while let Some(command) = commands.recv().await {
+            if self.stuck {
+                unanswered.push(command);
+                continue;
+            }
+            match command {
+                Command::Status(reply) => drop(reply.send(self.status())),
+                Command::Pools(reply) => drop(reply.send(self.pools.clone())),
+                Command::Change { pool, backend, change, if_match, reply } => {
+                    drop(reply.send(self.change(&pool, &backend, &change, if_match)));
+                }
+                Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: "0.1.0".into(),
+            instance: "lb-1".into(),
+            generation: self.generation,
+            started: "2026-01-02T03:04:05Z".into(),
+            uptime_seconds: 3_723,
+            phase: "running".into(),
+            config: ConfigStatus {
+                file: "/etc/evenkeel/evenkeel.toml".into(),
+                last_reload_successful: self.file.is_none(),
+                last_reload: "2026-01-02T03:04:05Z".into(),
+                error: self.file.clone(),
+            },
+            workers: 2,
+            listeners: vec![ListenerView { name: "web".into(), address: "0.0.0.0:80".into(), connections: 12 }],
+            pools: self.pools.clone(),
+            overrides: vec![Override {
+                pool: "api".into(),
+                backend: "b".into(),
+                what: "weight 3, 1 in the file".into(),
+            }],
+        }
+    }
+
+    fn check(&self, if_match: Option<u64>) -> Result<(), Refused> {
+        match if_match {
+            Some(wanted) if wanted != self.generation => Err(Refused::Stale { generation: self.generation }),
+            _ => Ok(()),
+        }
+    }
+
+    fn change(
+        &mut self,
+        pool: &str,
+        backend: &str,
+        change: &BackendChange,
+        if_match: Option<u64>,
+    ) -> Result<BackendView, Refused> {
+        self.check(if_match)?;
+        let missing = |what: &str, name: &str| Refused::NotFound(format!("{what} {name:?}"));
+        let view = self.pools.iter_mut().find(|view| view.name == pool).ok_or_else(|| missing("pool", pool))?;
+        let view = view.backends.iter_mut().find(|view| view.name == backend);
+        let view = view.ok_or_else(|| missing("backend", backend))?;
+        if change.weight == Some(666) {
+            return Err(Refused::Invalid("weight: not that one".into()));
+        }
+        match change.state {
+            Some(AdminState::Ready) => view.state = "ready".into(),
+            Some(AdminState::Drain) => view.state = "drain".into(),
+            Some(AdminState::Maintenance) => view.state = "maintenance".into(),
+            None => {}
+        }
+        view.reason = change.deadline.map_or_else(String::new, |deadline| format!("within {deadline:?}"));
+        view.weight = change.weight.unwrap_or(view.weight);
+        Ok(view.clone())
+    }
+
+    fn reload(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
+        self.check(if_match)?;
+        if let Some(problems) = &self.file {
+            return Err(Refused::Failed(problems.clone()));
+        }
+        self.generation += 1;
+        Ok(Reloaded { generation: self.generation, notes: vec!["workers: needs a restart".into()] })
+    }
+}
+
+/// What control would share, and where it would read.
+pub(crate) fn shared(token: Option<&str>) -> (Shared, mpsc::UnboundedReceiver<Command>) {
+    let (commands, asked) = mpsc::unbounded_channel();
+    let shared = Shared {
+        telemetry: Arc::new(Telemetry::new(&[], &crate::telemetry::metrics::BUCKETS, 1)),
+        name: "lb-1".to_owned(),
+        token: Arc::new(ArcSwapOption::from_pointee(token.map(|token| Secret::new(token.as_bytes())))),
+        commands,
+        draining: Arc::default(),
+    };
+    (shared, asked)
+}
+
+/// A path for a socket that no other test has.
+pub(crate) fn socket() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Relaxed);
+    let path = env::temp_dir().join(format!("evenkeel-admin-{}-{number}.sock", process::id()));
+    let _ = fs::remove_file(&path);
+    path
+}
+
+/// Sends `request` and reads until the other side closes.
+pub(crate) async fn exchange(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+/// The number in the first line of `answer`.
+pub(crate) fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+/// An admin listener on a thread of its own, for callers that block. Dropped, it ends.
+pub(crate) struct Admin {
+    pub(crate) address: Address,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Admin {
+    /// On a free port of loopback.
+    pub(crate) fn tcp(play: Play, token: Option<&str>) -> Self {
+        Self::start(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), play, token)
+    }
+
+    /// On a unix socket.
+    pub(crate) fn unix(play: Play) -> Self {
+        Self::start(Address::Unix(socket()), play, None)
+    }
+
+    fn start(address: Address, play: Play, token: Option<&str>) -> Self {
+        let (shared, commands) = shared(token);
+        let (ready, bound) = std::sync::mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let (listener, address) = bind(address).await;
+                ready.send(address).unwrap();
+                tokio::spawn(play.run(commands));
+                tokio::select! {
+                    () = serve(listener, shared, Access::Full) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { address: bound.recv().unwrap(), end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.end.take();
+        let _ = self.thread.take().map(JoinHandle::join);
+        if let Address::Unix(path) = &self.address {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+async fn bind(address: Address) -> (Listener, Address) {
+    match address {
+        Address::Tcp(address) => {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            (Listener::Tcp(listener), Address::Tcp(address))
+        }
+        Address::Unix(path) => (Listener::Unix(UnixListener::bind(&path).unwrap()), Address::Unix(path)),
+    }
+}

@@ -1,0 +1,176 @@
+//! `evenkeel backends`: lists the backends of the running process, and changes one of them. Called by `main`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Subcommand;
+use http::Method;
+use serde::Deserialize;
+
+use super::{
+    remote::{Caller, Failure, Remote, finish, segment},
+    status,
+    table::printable,
+};
+use crate::admin::command::{AdminState, BackendChange, BackendView, MAX_WEIGHT, PoolView, parse_deadline};
+
+/// What is to be done with backends.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub enum Action {
+    /// Show them all, or those of one pool
+    #[command(after_help = "Example: evenkeel backends list --pool web")]
+    List,
+    /// Send it no new clients; those who stick to it stay, and exchanges go on
+    #[command(after_help = "Example: evenkeel backends drain 10.0.1.10:8080 --deadline 5m")]
+    Drain {
+        /// Its name; its address, where it has none
+        name: String,
+        /// End what is left after this long
+        #[arg(long, value_name = "DURATION", value_parser = parse_deadline)]
+        deadline: Option<Duration>,
+    },
+    /// Let it serve again, while it is healthy
+    #[command(after_help = "Example: evenkeel backends enable 10.0.1.10:8080")]
+    Enable {
+        /// Its name; its address, where it has none
+        name: String,
+    },
+    /// Put it into maintenance: it takes nothing
+    #[command(after_help = "Example: evenkeel backends disable 10.0.1.10:8080")]
+    Disable {
+        /// Its name; its address, where it has none
+        name: String,
+    },
+    /// Set its weight
+    #[command(after_help = "Example: evenkeel backends weight 10.0.1.10:8080 3")]
+    Weight {
+        /// Its name; its address, where it has none
+        name: String,
+        /// 0 to 1000; 0 = clients who stick to it alone
+        #[arg(value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_WEIGHT)))]
+        weight: u32,
+    },
+}
+
+/// `/api/v1/pools`.
+#[derive(Deserialize)]
+struct Pools {
+    pools: Vec<PoolView>,
+}
+
+/// Does `action`, in `pool` where it is named; exit code 1 if it is refused.
+pub fn backends(remote: &Remote, pool: Option<&str>, action: &Action) -> ExitCode {
+    finish(try_backends(remote, pool, action, &mut io::stdout().lock()))
+}
+
+fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut impl Write) -> Result<(), Failure> {
+    let caller = remote.caller()?;
+    let Some((name, change)) = action.change() else {
+        let pools = match pool {
+            Some(pool) => vec![caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0],
+            None => caller.read::<Pools>("/api/v1/pools")?.0.pools,
+        };
+        return Ok(status::pools(&pools, out)?);
+    };
+    let pool = match pool {
+        Some(pool) => pool.to_owned(),
+        None => pool_of(name, &caller)?,
+    };
+    let path = format!("/api/v1/pools/{}/backends/{}", segment(&pool), segment(name));
+    let body = serde_json::to_string(&change).map_err(io::Error::from)?;
+    let view: BackendView = caller.change(Method::PATCH, &path, body)?;
+    let line = format!("{pool}: {}: {}, weight {}, {} in flight", view.name, view.state, view.weight, view.in_flight);
+    Ok(writeln!(out, "{}", printable(&line))?)
+}
+
+/// The only pool that has a backend of that name.
+fn pool_of(name: &str, caller: &Caller) -> Result<String, Failure> {
+    let Pools { pools } = caller.read("/api/v1/pools")?.0;
+    let has = |pool: &PoolView| pool.backends.iter().any(|backend| backend.name == name);
+    let names: Vec<_> = pools.into_iter().filter(has).map(|pool| pool.name).collect();
+    match &names[..] {
+        [pool] => Ok(pool.clone()),
+        [] => Err(Failure::Unclear(format!("no pool has a backend {name:?}: see `evenkeel backends list`"))),
+        _ => {
+            let pools = names.join(", ");
+            Err(Failure::Unclear(format!("several pools have a backend {name:?}: {pools}; name one with --pool")))
+        }
+    }
+}
+
+impl Action {
+    /// Which backend is to change, and what of it.
+    fn change(&self) -> Option<(&str, BackendChange)> {
+        let to = |state| BackendChange { state: Some(state), ..BackendChange::default() };
+        match self {
+            Self::List => None,
+            Self::Drain { name, deadline } => {
+                Some((name, BackendChange { deadline: *deadline, ..to(AdminState::Drain) }))
+            }
+            Self::Enable { name } => Some((name, to(AdminState::Ready))),
+            Self::Disable { name } => Some((name, to(AdminState::Maintenance))),
+            Self::Weight { name, weight } => {
+                Some((name, BackendChange { weight: Some(*weight), ..BackendChange::default() }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{file, remote, said};
+    use super::*;
+    use crate::admin::testing::{Admin, Play, TOKEN};
+
+    fn told(admin: &Admin, pool: Option<&str>, action: Action) -> Result<String, String> {
+        let token = file(TOKEN);
+        said(|out| try_backends(&remote(admin, Some(&token)), pool, &action, out))
+    }
+
+    fn backend(name: &str) -> String {
+        name.to_owned()
+    }
+
+    #[test]
+    fn they_are_listed_by_pool() {
+        let admin = Admin::tcp(Play::default(), Some(TOKEN));
+        let all = told(&admin, None, Action::List).unwrap();
+        assert_eq!(all.lines().count(), 5, "{all}");
+        assert!(all.starts_with("POOL  BACKEND ") && all.contains("\nweb   unix:/run/x  "), "{all}");
+        let one = told(&admin, Some("api"), Action::List).unwrap();
+        assert!(one.lines().count() == 3 && !one.contains("web"), "{one}");
+        let none = told(&admin, Some("né/x"), Action::List);
+        assert_eq!(none, Err("refused: there is no pool \"né/x\" (404 Not Found)".into()));
+    }
+
+    #[test]
+    fn one_is_changed_over_tcp_and_over_a_socket() {
+        for admin in [Admin::tcp(Play::default(), Some(TOKEN)), Admin::unix(Play::default())] {
+            let five = Some(Duration::from_secs(300));
+            let drained = told(&admin, None, Action::Drain { name: backend("b"), deadline: five });
+            assert_eq!(drained, Ok("api: b: drain, weight 1, 3 in flight\n".into()));
+            let listed = told(&admin, Some("api"), Action::List).unwrap();
+            assert!(listed.contains("within 300s"), "{listed}");
+            let disabled = told(&admin, None, Action::Disable { name: backend("unix:/run/x") });
+            assert_eq!(disabled, Ok("web: unix:/run/x: maintenance, weight 1, 3 in flight\n".into()));
+            let enabled = told(&admin, None, Action::Enable { name: backend("unix:/run/x") });
+            assert_eq!(enabled, Ok("web: unix:/run/x: ready, weight 1, 3 in flight\n".into()));
+            let weighed = told(&admin, Some("web"), Action::Weight { name: backend("a"), weight: 0 });
+            assert_eq!(weighed, Ok("web: a: ready, weight 0, 3 in flight\n".into()));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_or_there_twice_is_told() {
+        let admin = Admin::tcp(Play::default(), Some(TOKEN));
+        let twice = told(&admin, None, Action::Enable { name: backend("a") }).unwrap_err();
+        assert!(twice.contains("web, api") && twice.contains("--pool"), "{twice}");
+        let none = told(&admin, None, Action::Enable { name: backend("c") }).unwrap_err();
+        assert!(none.contains("\"c\""), "{none}");
+        let none = told(&admin, Some("web"), Action::Enable { name: backend("c") });
+        assert_eq!(none, Err("refused: there is no backend \"c\" (404 Not Found)".into()));
+    }
+}

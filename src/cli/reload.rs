@@ -1,0 +1,80 @@
+//! `evenkeel reload`: has the running process read its configuration anew. Called by `main`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use http::Method;
+
+use super::{
+    remote::{Failure, Remote, finish},
+    table::printable,
+};
+use crate::admin::command::Reloaded;
+
+/// Reloads; exit code 1 if that is refused, with every problem on stderr.
+pub fn reload(remote: &Remote) -> ExitCode {
+    finish(try_reload(remote, &mut io::stdout().lock()))
+}
+
+fn try_reload(remote: &Remote, out: &mut impl Write) -> Result<(), Failure> {
+    let reloaded: Reloaded = remote.caller()?.change(Method::POST, "/api/v1/reload", String::new())?;
+    writeln!(out, "the configuration is in use (generation {})", reloaded.generation)?;
+    for note in &reloaded.notes {
+        writeln!(out, "note: {}", printable(note))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::testing::{file, remote, said};
+    use super::*;
+    use crate::admin::testing::{Admin, Play, TOKEN};
+
+    fn told(admin: &Admin, shown: Option<&str>) -> Result<String, String> {
+        let token = shown.map(file);
+        said(|out| try_reload(&remote(admin, token.as_ref()), out))
+    }
+
+    #[test]
+    fn what_is_in_use_is_told_with_its_notes() {
+        let expected = Ok("the configuration is in use (generation 8)\nnote: workers: needs a restart\n".into());
+        assert_eq!(told(&Admin::tcp(Play::default(), Some(TOKEN)), Some(TOKEN)), expected);
+        assert_eq!(told(&Admin::unix(Play::default()), None), expected);
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let admin = Admin::tcp(Play::default(), Some(TOKEN));
+        assert_eq!(told(&admin, None), Err("refused: a token is needed (401 Unauthorized)".into()));
+        assert_eq!(told(&admin, Some("wrong")), Err("refused: the token is wrong (401 Unauthorized)".into()));
+        let admin = Admin::tcp(Play::default(), None);
+        assert!(told(&admin, Some(TOKEN)).unwrap_err().contains("admin.token"));
+        let problems = "error: x\n --> evenkeel.toml:1:1";
+        let admin = Admin::unix(Play { file: Some(problems.into()), ..Play::default() });
+        assert_eq!(told(&admin, None), Err(format!("refused (422 Unprocessable Entity):\n{problems}")));
+    }
+
+    #[test]
+    fn the_connection_ends_with_its_answer() {
+        let admin = Admin::unix(Play::default());
+        let start = Instant::now();
+        told(&admin, None).unwrap();
+        // The process keeps an idle connection for 10 s.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named() {
+        let admin = Admin::tcp(Play::default(), None);
+        let gone = remote(&admin, None);
+        let address = admin.address.to_string();
+        drop(admin);
+        let why = said(|out| try_reload(&gone, out)).unwrap_err();
+        assert!(why.starts_with(&format!("cannot reach {address}: ")) && why.contains("refused"), "{why}");
+    }
+}

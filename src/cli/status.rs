@@ -1,0 +1,134 @@
+//! `evenkeel status`: how the running process is. Called by `main`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use super::{
+    remote::{Failure, Remote, finish},
+    table::{printable, table},
+};
+use crate::admin::command::{Override, PoolView, Status};
+
+/// Tells people, or tools if `json`: then it is the API's own answer.
+pub fn status(remote: &Remote, json: bool) -> ExitCode {
+    finish(try_status(remote, json, &mut io::stdout().lock()))
+}
+
+fn try_status(remote: &Remote, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let (status, body) = remote.caller()?.read::<Status>("/api/v1/status")?;
+    if json {
+        out.write_all(&body)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    Ok(tell(&status, out)?)
+}
+
+fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
+    let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
+    let line = format!("evenkeel {} on {}: {}, for {uptime}", status.version, status.instance, status.phase);
+    writeln!(out, "{}, with {} workers", printable(&line), status.workers)?;
+    let (config, generation) = (&status.config, status.generation);
+    writeln!(out, "{}: generation {generation}", printable(&config.file))?;
+    let came_to = if config.last_reload_successful { "accepted" } else { "refused, the one before it is in use" };
+    writeln!(out, "last read {}: {came_to}", printable(&config.last_reload))?;
+    if let Some(error) = &config.error {
+        writeln!(out, "{}", printable(error.trim_end()))?;
+    }
+    writeln!(out)?;
+    let mut rows = vec![row(&["LISTENER", "ADDRESS", "CONNECTIONS"])];
+    rows.extend(status.listeners.iter().map(|view| row(&[&view.name, &view.address, &view.connections.to_string()])));
+    table(&rows, out)?;
+    writeln!(out)?;
+    pools(&status.pools, out)?;
+    if !status.overrides.is_empty() {
+        writeln!(out, "\nchanged over the admin API, different from the file:")?;
+        let view = |view: &Override| row(&[&view.pool, &view.backend, &view.what]);
+        table(&status.overrides.iter().map(view).collect::<Vec<_>>(), out)?;
+    }
+    Ok(())
+}
+
+/// The backends of `pools`, a line each. The reason comes last: it may be long, and mostly there is none.
+pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> {
+    let title = ["POOL", "BACKEND", "ADDRESS", "STATE", "CIRCUIT", "WEIGHT", "IN FLIGHT", "REQUESTS", "REASON"];
+    let mut rows = vec![row(&title)];
+    for pool in pools {
+        for view in &pool.backends {
+            let numbers = [u64::from(view.weight), view.in_flight, view.requests].map(|number| number.to_string());
+            let [weight, in_flight, requests] = &numbers;
+            rows.push(row(&[
+                &pool.name,
+                &view.name,
+                &view.address,
+                &view.state,
+                &view.circuit,
+                weight,
+                in_flight,
+                requests,
+                &view.reason,
+            ]));
+        }
+    }
+    table(&rows, out)
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    // A line break in a cell would break the table.
+    cells.iter().map(|cell| cell.replace('\n', " ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{remote, said};
+    use super::*;
+    use crate::admin::testing::{Admin, Play};
+
+    fn told(play: Play, json: bool) -> String {
+        let admin = Admin::tcp(play, None);
+        said(|out| try_status(&remote(&admin, None), json, out)).unwrap()
+    }
+
+    #[test]
+    fn people_read_a_table() {
+        let mut play = Play::default();
+        let sick = &mut play.pools[1].backends[0];
+        sick.state = "down".into();
+        sick.reason = "status 503\u{1b}[0m".into();
+        let text = "\
+evenkeel 0.1.0 on lb-1: running, for 1h 2m 3s, with 2 workers
+/etc/evenkeel/evenkeel.toml: generation 7
+last read 2026-01-02T03:04:05Z: accepted
+
+LISTENER  ADDRESS     CONNECTIONS
+web       0.0.0.0:80  12
+
+POOL  BACKEND      ADDRESS      STATE  CIRCUIT  WEIGHT  IN FLIGHT  REQUESTS  REASON
+web   a            10.0.0.1:80  ready  closed   1       3          42
+web   unix:/run/x  unix:/run/x  ready  closed   1       3          42
+api   a            10.0.0.1:80  down   closed   1       3          42        status 503\u{fffd}[0m
+api   b            10.0.0.1:80  ready  closed   1       3          42
+
+changed over the admin API, different from the file:
+api  b  weight 3, 1 in the file
+";
+        assert_eq!(told(play, false), text);
+    }
+
+    #[test]
+    fn a_file_that_was_refused_is_told_with_its_problems() {
+        let play = Play { file: Some("error: x\n --> evenkeel.toml:1:1\n".into()), ..Play::default() };
+        let text = told(play, false);
+        assert!(text.contains("refused, the one before it is in use\nerror: x\n --> evenkeel.toml:1:1\n\n"), "{text}");
+    }
+
+    #[test]
+    fn tools_read_the_answer() {
+        let text = told(Play::default(), true);
+        let status: Status = serde_json::from_str(&text).unwrap();
+        assert_eq!((status.generation, status.pools), (7, Play::default().pools));
+    }
+}
