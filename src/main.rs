@@ -1,7 +1,7 @@
 //! The `evenkeel` command: reads the command line, and calls one function for each command.
 
 use clap::Parser;
-use evenkeel::cli::{Cli, Command, backends, check, demo, reload, run, status};
+use evenkeel::cli::{Cli, Command, backends, check, demo, reference, reload, run, status};
 use std::process::ExitCode;
 
 /// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
@@ -12,10 +12,11 @@ fn main() -> ExitCode {
     // Wrong usage exits with 2 and help with 0, by clap.
     match Cli::parse().command {
         Command::Run { config } => run::run(&config),
-        Command::Check { config, format } => check::check(&config, format),
+        Command::Check { config, strict, format } => check::check(&config, strict, format),
         Command::Reload { remote } => reload::reload(&remote),
         Command::Status { remote, json } => status::status(&remote, json),
         Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),
         Command::Demo => demo::demo(),
+        Command::Reference => reference::reference(),
     }
 }

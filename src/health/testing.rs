@@ -3,13 +3,16 @@
 use crate::{
     config::{Address, HttpProbe},
     net::Budget,
-    pool::Backend,
+    pool::{Backend, Registry},
+    telemetry::metrics::Telemetry,
 };
 use std::{net::SocketAddr, sync::Arc};
 
 /// A backend at that address. The one place where tests make some.
 pub(super) fn backend(address: SocketAddr) -> Arc<Backend> {
-    Arc::new(Backend::new(0, address.to_string(), Address::Tcp(address), 1, Budget::new(None)))
+    let telemetry = Arc::new(Telemetry::new(&[], &[1.0], 1));
+    let registry = Registry::new(Budget::new(None), telemetry, 1);
+    registry.backend("web", &address.to_string(), &Address::Tcp(address))
 }
 
 /// `GET /health`, wanting 2xx.

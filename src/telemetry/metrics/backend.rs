@@ -38,6 +38,11 @@ impl State {
     pub const ALL: [Self; 7] =
         [Self::Ready, Self::Degraded, Self::Drain, Self::Maintenance, Self::Down, Self::Ejected, Self::Starting];
 
+    /// It can be chosen.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+
     /// The label `state`.
     pub fn word(self) -> &'static str {
         match self {
