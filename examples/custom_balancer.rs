@@ -42,7 +42,7 @@ fn backend(name: &'static str) -> io::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
     thread::spawn(move || {
-        listener.incoming().flatten().for_each(|stream| drop(thread::spawn(|| answer(stream, name))))
+        listener.incoming().flatten().for_each(|stream| drop(thread::spawn(|| answer(stream, name))));
     });
     Ok(address)
 }

@@ -7,7 +7,8 @@ use std::{cmp::Ordering, sync::Arc};
 #[derive(Debug)]
 pub(super) struct Burdens {
     pub(super) shares: Shares,
-    loads: Box<[Arc<Load>]>,
+    /// With the weights once more: one look in memory for both.
+    loads: Box<[(Arc<Load>, u32)]>,
 }
 
 /// What a member would carry with one more, and its weight, as it was when it was looked at.
@@ -21,49 +22,60 @@ pub(super) struct Burden {
 }
 
 impl Burden {
-    /// Compares `carried / weight` without a division; both are at most 2^32.
+    /// Compares `carried / weight` without a division. Both are at most 2^32, and no weight is that.
     pub(super) fn compare(self, other: Self) -> Ordering {
-        let (own, others) = (u128::from(self.carried), u128::from(other.carried));
-        (own * u128::from(other.weight)).cmp(&(others * u128::from(self.weight)))
+        (self.carried * other.weight).cmp(&(other.carried * self.weight))
     }
 }
 
 impl Burdens {
     pub(super) fn new(members: &[Member]) -> Self {
-        let loads = members.iter().map(|member| Arc::clone(&member.load)).collect();
+        let loads = members.iter().map(|member| (Arc::clone(&member.load), member.weight.max(1))).collect();
         Self { shares: Shares::new(members), loads }
     }
 
     /// What the member at `place` carries now.
     pub(super) fn of(&self, place: usize) -> Burden {
-        let carried = match self.loads[place].in_flight() {
-            0 => 0,
-            in_flight => u64::from(in_flight) + 1,
-        };
-        Burden { carried, weight: self.shares.weight(place) }
+        let (load, weight) = &self.loads[place];
+        let in_flight = u64::from(load.in_flight());
+        // Without a branch, which would be mispredicted.
+        Burden { carried: in_flight + u64::from(in_flight > 0), weight: u64::from(*weight) }
     }
 
     /// The one of all that carries least and was not tried; equal ones by weight.
     pub(super) fn least(&self, dice: &mut Dice, tried: &Tried) -> Option<usize> {
-        let mut best: Option<(usize, Burden)> = None;
-        let mut sum = 0;
-        for place in (0..self.shares.len()).filter(|&place| self.shares.is_fresh(place, tried)) {
+        let mut fresh = (0..self.shares.len()).filter(|&place| self.shares.is_fresh(place, tried));
+        let mut best = fresh.next()?;
+        let mut least = self.of(best);
+        // Of those that carry as little.
+        let mut weights = least.weight;
+        for place in fresh {
             let burden = self.of(place);
-            match best.map_or(Ordering::Less, |(_, best)| burden.compare(best)) {
-                Ordering::Less => {
-                    best = Some((place, burden));
-                    sum = burden.weight;
-                }
-                // One pass over those that are equal, as in `Shares::choose`.
-                Ordering::Equal => {
-                    sum += burden.weight;
-                    if dice.below(sum) < burden.weight {
-                        best = Some((place, burden));
-                    }
-                }
-                Ordering::Greater => {}
+            let order = burden.compare(least);
+            weights = match order {
+                Ordering::Less => burden.weight,
+                Ordering::Equal => weights + burden.weight,
+                Ordering::Greater => weights,
+            };
+            if order == Ordering::Less {
+                (best, least) = (place, burden);
             }
         }
-        best.map(|(place, _)| place)
+        if weights == least.weight { Some(best) } else { Some(self.equal(best, least, dice.below(weights), tried)) }
+    }
+
+    /// Of those that carry as little as `best`, the one at whose weight `turn` ends: a second pass is cheaper than a
+    /// random number for each. `best`, if others have changed what is carried in the meantime.
+    fn equal(&self, best: usize, least: Burden, mut turn: u64, tried: &Tried) -> usize {
+        for place in (best..self.shares.len()).filter(|&place| self.shares.is_fresh(place, tried)) {
+            let burden = self.of(place);
+            if burden.compare(least) == Ordering::Equal {
+                if turn < burden.weight {
+                    return place;
+                }
+                turn -= burden.weight;
+            }
+        }
+        best
     }
 }

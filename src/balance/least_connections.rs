@@ -4,7 +4,7 @@
 //! same member.
 
 use super::{Balancer, Member, Pick, Picked, Tried, burdens::Burdens, dice::Dice};
-use std::cmp::Ordering;
+use std::{array, cmp::Ordering};
 
 /// Up to so many members all are looked at.
 const ALL: usize = 32;
@@ -25,16 +25,19 @@ impl LeastConnections {
     /// The best of some that are drawn by weight; `None` if too many were tried to meet one who was not.
     fn least_of_some(&self, dice: &mut Dice, tried: &Tried) -> Option<usize> {
         let shares = &self.burdens.shares;
-        let mut draw = || shares.try_draw(dice, |place| shares.is_fresh(place, tried));
-        let mut best = draw().map(|place| (place, self.burdens.of(place)))?;
-        for place in (1..SOME).filter_map(|_| draw()) {
-            let burden = self.burdens.of(place);
+        let first = shares.try_draw(dice, |place| shares.is_fresh(place, tried))?;
+        // All draws, then all looks: so the looks wait for memory together.
+        let places: [usize; SOME] = array::from_fn(|number| match number {
+            0 => first,
+            _ => shares.try_draw(dice, |place| shares.is_fresh(place, tried)).unwrap_or(first),
+        });
+        let burdens = places.map(|place| self.burdens.of(place));
+        let lighter = |best: usize, other: usize| match burdens[other].compare(burdens[best]) {
+            Ordering::Less => other,
             // Equal ones: who was drawn first was drawn by weight.
-            if burden.compare(best.1) == Ordering::Less {
-                best = (place, burden);
-            }
-        }
-        Some(best.0)
+            Ordering::Equal | Ordering::Greater => best,
+        };
+        Some(places[(1..SOME).fold(0, lighter)])
     }
 }
 
