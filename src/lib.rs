@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod dial;
 pub mod error;
+pub mod health;
 pub mod http;
 pub mod net;
 pub mod plan;

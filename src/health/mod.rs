@@ -1,0 +1,221 @@
+//! Active health checks, on control's runtime. Not hot: the request path sees verdicts alone, through the pool's table.
+//!
+//! Control makes one [`Monitor`], hands it the list of backends at start and after each reload, and hears of verdicts
+//! that change. One small task for each check of each backend waits, asks (`tcp`, `http`), and lets `judge` decide.
+
+mod http;
+mod judge;
+mod probe;
+mod schedule;
+mod task;
+mod tcp;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
+
+use self::{
+    http::{Expected, Http},
+    judge::Judge,
+    probe::Remote,
+    schedule::{Place, Random},
+    task::Task,
+    tcp::Tcp,
+};
+use crate::{
+    config::{HealthCheck, Probe},
+    pool::Backend,
+};
+
+/// The share of the process's descriptors that checks may use at a time, within these bounds.
+const SHARE: u64 = 20;
+const FEWEST: u64 = 64;
+const MOST: u64 = 4096;
+/// Between two complaints of our own want of descriptors.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
+/// A backend, and how it is checked.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Whose health is found out.
+    pub backend: Arc<Backend>,
+    /// All must pass; empty: nothing is checked and nothing is known, which counts as up. Backends of one pool share it.
+    pub checks: Arc<[HealthCheck]>,
+    /// Checks come from this address.
+    pub source: Option<IpAddr>,
+}
+
+/// Checks backends until it is dropped.
+#[derive(Debug)]
+pub struct Monitor {
+    shared: Arc<Shared>,
+    /// By where the backend is in memory, which the entry keeps.
+    entries: Mutex<HashMap<usize, Entry>>,
+    seeds: Mutex<Random>,
+}
+
+/// Hears of verdicts that change.
+type Changed = dyn Fn(&Arc<Backend>) + Send + Sync;
+
+/// What all checks share.
+struct Shared {
+    changed: Box<Changed>,
+    /// Checks at a time; further ones wait, and their time has not begun.
+    slots: Semaphore,
+    complained: Mutex<Option<Instant>>,
+}
+
+/// A backend with its running checks.
+#[derive(Debug)]
+struct Entry {
+    watched: Watched,
+    /// Stopped with it.
+    running: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running(AbortHandle);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The checks of one pool, made ready once for all of its backends; `None` is a check by TCP.
+type Kinds = Arc<[Option<Arc<Expected>>]>;
+
+impl Monitor {
+    /// Checks nothing yet. `changed` is called on the runtime that runs the checks whenever a backend's verdict changes.
+    pub fn new(changed: impl Fn(&Arc<Backend>) + Send + Sync + 'static) -> Self {
+        let (descriptors, _) = rlimit::Resource::NOFILE.get().unwrap_or_default();
+        let slots = (descriptors / SHARE).clamp(FEWEST, MOST) as usize;
+        Self::with(changed, slots, getrandom::u64().unwrap_or_default())
+    }
+
+    fn with(changed: impl Fn(&Arc<Backend>) + Send + Sync + 'static, slots: usize, seed: u64) -> Self {
+        let shared = Shared { changed: Box::new(changed), slots: Semaphore::new(slots), complained: Mutex::default() };
+        Self { shared: Arc::new(shared), entries: Mutex::default(), seeds: Mutex::new(Random::new(seed)) }
+    }
+
+    /// Follows the list: checks of new backends start, those of gone ones stop. A backend that stays, with equal checks,
+    /// keeps its streaks. Changed checks start over; the verdict stands until they have one. A backend without checks
+    /// has no verdict. Must be called on a tokio runtime, on which the checks then run.
+    pub fn watch(&self, list: Vec<Watched>) {
+        let mut entries = lock(&self.entries);
+        let mut old = std::mem::take(&mut *entries);
+        let mut fresh = Vec::new();
+        for watched in list {
+            let key = Arc::as_ptr(&watched.backend).addr();
+            match old.remove(&key) {
+                Some(entry) if entry.watched.is_same(&watched) => drop(entries.insert(key, entry)),
+                // Its tasks stop here, before others start.
+                _ if !entries.contains_key(&key) => {
+                    fresh.push(watched.clone());
+                    entries.insert(key, Entry { watched, running: Vec::new() });
+                }
+                _ => {}
+            }
+        }
+        drop(old);
+        self.start(&mut entries, &fresh);
+    }
+
+    fn start(&self, entries: &mut HashMap<usize, Entry>, fresh: &[Watched]) {
+        let of = fresh.iter().map(|watched| watched.checks.len()).sum();
+        let mut kinds = HashMap::new();
+        let mut number = 0;
+        for watched in fresh {
+            let Some(entry) = entries.get_mut(&Arc::as_ptr(&watched.backend).addr()) else { continue };
+            if watched.checks.is_empty() {
+                entry.running.extend(self.forget(&watched.backend));
+                continue;
+            }
+            let ready = || watched.checks.iter().map(kind).collect();
+            let kinds: &Kinds = kinds.entry(Arc::as_ptr(&watched.checks).addr()).or_insert_with(ready);
+            let verdict = watched.backend.health.verdict().up;
+            let judge = Arc::new(Mutex::new(Judge::new(&watched.checks, verdict)));
+            for (at, kind) in kinds.iter().enumerate() {
+                let task = Task {
+                    backend: Arc::clone(&watched.backend),
+                    checks: Arc::clone(&watched.checks),
+                    number: at,
+                    judge: Arc::clone(&judge),
+                    shared: Arc::clone(&self.shared),
+                    place: Place { number, of },
+                    random: Random::new(lock(&self.seeds).bits()),
+                };
+                entry.running.push(spawn(task, kind.clone(), watched.source));
+                number += 1;
+            }
+        }
+    }
+
+    /// Nothing is known of a backend that is no longer checked. In a task, as the caller may hold what `changed` wants.
+    fn forget(&self, backend: &Arc<Backend>) -> Option<Running> {
+        backend.health.verdict().up?;
+        let (shared, backend) = (Arc::clone(&self.shared), Arc::clone(backend));
+        let forget = async move {
+            if backend.health.judge(None, "") {
+                (shared.changed)(&backend);
+            }
+        };
+        Some(Running(tokio::spawn(forget).abort_handle()))
+    }
+}
+
+fn kind(check: &HealthCheck) -> Option<Arc<Expected>> {
+    match &check.probe {
+        Probe::Tcp => None,
+        Probe::Http(probe) => Some(Arc::new(Expected::new(probe))),
+    }
+}
+
+/// Starts a check. What it needs is made when its turn comes: a long list holds nobody up.
+fn spawn(task: Task, kind: Option<Arc<Expected>>, source: Option<IpAddr>) -> Running {
+    let port = task.checks[task.number].port;
+    let remote = move |backend: &Backend| Remote::new(&backend.address, port, source);
+    let spawned = match kind {
+        None => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
+        Some(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
+    };
+    Running(spawned.abort_handle())
+}
+
+impl Watched {
+    /// Its checks may go on as they are.
+    fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
+    }
+}
+
+impl Shared {
+    /// Says that checks cannot be made, from time to time.
+    fn complain(&self, error: &io::Error) {
+        let mut complained = lock(&self.complained);
+        if complained.is_none_or(|last| last.elapsed() >= COMPLAIN) {
+            *complained = Some(Instant::now());
+            tracing::warn!(%error, "health checks cannot be made; verdicts stay as they are");
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("slots", &self.slots).finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,114 @@
+//! One try at a backend, and what came of it. Implemented by `tcp` and `http`, called by `task`.
+
+use crate::config::Address;
+use std::{borrow::Cow, io, net::IpAddr, time::Duration};
+use tokio::time::timeout;
+
+/// Why a check has failed: a few words without an address.
+pub(super) type Reason = Cow<'static, str>;
+
+/// What came of a check.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The backend can serve.
+    Passed,
+    /// It cannot.
+    Failed(Reason),
+    /// We could not ask: descriptors or memory are short here, which says nothing of the backend.
+    Unasked(io::Error),
+}
+
+/// A kind of check.
+pub(super) trait Probe: Send + 'static {
+    /// One check. Dropping the future ends it.
+    fn check(&mut self) -> impl Future<Output = Outcome> + Send;
+}
+
+/// One check of `probe`, in that time.
+pub(super) async fn within(limit: Duration, probe: &mut impl Probe) -> Outcome {
+    timeout(limit, probe.check()).await.unwrap_or(Outcome::Failed(Cow::Borrowed("timed out")))
+}
+
+/// Where and from where a backend is called.
+#[derive(Clone, Debug)]
+pub(super) struct Remote {
+    pub address: Address,
+    pub source: Option<IpAddr>,
+}
+
+impl Remote {
+    /// `address`, at another port unless that is 0. A unix socket has none.
+    pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>) -> Self {
+        let mut address = address.clone();
+        if let Address::Tcp(socket) = &mut address
+            && port != 0
+        {
+            socket.set_port(port);
+        }
+        Self { address, source }
+    }
+}
+
+impl Outcome {
+    pub(super) fn failed(reason: &'static str) -> Self {
+        Self::Failed(Cow::Borrowed(reason))
+    }
+
+    /// Of a connection that could not be made, or broke.
+    pub(super) fn broken(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => Self::Unasked(error),
+            _ => Self::Failed(words(&error)),
+        }
+    }
+}
+
+fn words(error: &io::Error) -> Reason {
+    use io::ErrorKind;
+    Cow::Borrowed(match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused",
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => "connection reset",
+        ErrorKind::TimedOut => "timed out",
+        ErrorKind::NotFound => "no such socket",
+        ErrorKind::HostUnreachable => "host unreachable",
+        ErrorKind::NetworkUnreachable => "network unreachable",
+        ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => "no local port or address",
+        ErrorKind::PermissionDenied => "permission denied",
+        // A unix socket whose queue is full answers so (unix(7)).
+        ErrorKind::WouldBlock => "too many waiting connections",
+        _ => "connection failed",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_replaces_that_of_tcp_alone() {
+        let tcp = Address::Tcp("[::1]:80".parse().unwrap());
+        assert_eq!(Remote::new(&tcp, 0, None).address, tcp);
+        assert_eq!(Remote::new(&tcp, 81, None).address.to_string(), "[::1]:81");
+        let unix = Address::Unix("/run/a.sock".into());
+        assert_eq!(Remote::new(&unix, 81, None).address, unix);
+    }
+
+    #[test]
+    fn what_is_short_here_says_nothing_of_the_backend() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS] {
+            assert!(matches!(Outcome::broken(io::Error::from_raw_os_error(errno)), Outcome::Unasked(_)), "{errno}");
+        }
+        for (errno, words) in [
+            (libc::ECONNREFUSED, "connection refused"),
+            (libc::ECONNRESET, "connection reset"),
+            (libc::ETIMEDOUT, "timed out"),
+            (libc::ENOENT, "no such socket"),
+            (libc::EHOSTUNREACH, "host unreachable"),
+            (libc::EADDRNOTAVAIL, "no local port or address"),
+            (libc::EPROTO, "connection failed"),
+        ] {
+            let outcome = Outcome::broken(io::Error::from_raw_os_error(errno));
+            assert!(matches!(&outcome, Outcome::Failed(reason) if reason == words), "{outcome:?}");
+        }
+    }
+}
