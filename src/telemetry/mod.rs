@@ -1,3 +1,4 @@
 //! What the process says about itself. Imports nothing of ours: control registers what it reads.
 
 pub mod metrics;
+pub mod trace;
