@@ -1,4 +1,5 @@
 //! What the process says about itself. Imports nothing of ours: control registers what it reads.
 
+pub mod log;
 pub mod metrics;
 pub mod trace;
