@@ -1,5 +1,6 @@
 //! What the process says about itself. Imports nothing of ours: control registers what it reads.
 
+pub mod access_log;
 pub mod log;
 pub mod metrics;
 pub mod trace;
