@@ -7,6 +7,16 @@ use super::line::Formatter;
 use super::record::{self, Record};
 use super::{AccessLog, Entry, Format, Writer};
 
+/// Makes the record of `entry` as a worker does, in memory that is warm. Says how long it is.
+pub fn record(entry: &Entry<'_>) -> impl FnMut() -> usize {
+    let mut records = Vec::new();
+    move || {
+        records.clear();
+        record::encode(entry, &mut records);
+        records.len()
+    }
+}
+
 /// Makes the line of `entry` as the log's thread does, again with each call. Says how long it is.
 pub fn line(format: Format, entry: &Entry<'_>) -> impl FnMut() -> usize + use<> {
     let (mut records, mut out) = (Vec::new(), Vec::new());

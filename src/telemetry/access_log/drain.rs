@@ -13,8 +13,8 @@ use super::record::Record;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Lines are written when they are so many bytes.
 const WRITE: usize = 64 * 1024;
-/// Memory of this size or less is kept for the next records.
-const KEEP: usize = 256 * 1024;
+/// Memory of this size or less is kept for the next records: what a lane needs while the sink keeps up.
+const KEEP: usize = 512 * 1024;
 /// A failure to write is said so often at most.
 const SAY: Duration = Duration::from_secs(60);
 

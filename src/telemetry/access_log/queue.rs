@@ -17,8 +17,8 @@ use super::{Entry, LIMIT, Overflow};
 
 /// A lane asks for so many bytes of [`LIMIT`] at once; what it has not used goes back when the lane is taken.
 const GRANT: usize = 4 * 1024;
-/// From so many bytes on, lines are written without a pause.
-const URGENT: usize = LIMIT / 4;
+/// From so many bytes on, lines are written without a pause: they are still in the processor's cache.
+const URGENT: usize = LIMIT / 16;
 /// Up to so many bytes, those who wait for room are let go: any record fits then.
 const ROOM: usize = LIMIT - record::LONGEST;
 

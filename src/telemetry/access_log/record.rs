@@ -119,16 +119,17 @@ fn texts<'a>(entry: &Entry<'a>) -> [Option<&'a [u8]>; TEXTS] {
 /// Everything of the head but the lengths.
 fn head(entry: &Entry<'_>) -> [u8; HEAD] {
     let mut head = [0; HEAD];
-    let ts = entry.ts.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let ts = entry.ts.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ts = ts.as_secs().saturating_mul(1_000).saturating_add(ts.subsec_millis().into());
     put(&mut head, STATUS, &entry.status.to_ne_bytes());
-    put(&mut head, TS, &u64::try_from(ts).unwrap_or(u64::MAX).to_ne_bytes());
+    put(&mut head, TS, &ts.to_ne_bytes());
     put(&mut head, BYTES_IN, &entry.bytes_in.to_ne_bytes());
     put(&mut head, BYTES_OUT, &entry.bytes_out.to_ne_bytes());
     put(&mut head, GENERATION, &entry.generation.to_ne_bytes());
-    let durations = [(DURATION, Some(entry.duration)), (QUEUE, entry.queue), (CONNECT, entry.connect)];
-    for (at, duration) in durations.into_iter().chain([(TTFB, entry.ttfb)]) {
-        put(&mut head, at, &micros(duration).to_ne_bytes());
-    }
+    put(&mut head, DURATION, &micros(Some(entry.duration)).to_ne_bytes());
+    put(&mut head, QUEUE, &micros(entry.queue).to_ne_bytes());
+    put(&mut head, CONNECT, &micros(entry.connect).to_ne_bytes());
+    put(&mut head, TTFB, &micros(entry.ttfb).to_ne_bytes());
     put(&mut head, ATTEMPTS, &entry.attempts.unwrap_or(u32::MAX).to_ne_bytes());
     put_ip(&mut head, CLIENT, CLIENT_IP, entry.client_ip);
     put_ip(&mut head, PEER, PEER_IP, entry.peer_ip);
