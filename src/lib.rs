@@ -26,6 +26,7 @@ pub mod error;
 pub mod http;
 pub mod net;
 pub mod plan;
+pub mod policy;
 pub mod pool;
 pub mod proxy;
 pub mod runtime;

@@ -4,7 +4,7 @@
 //! log and encoders see this. Fields are spans into one buffer in wire order and case; edits are appended behind, and
 //! what was replaced or removed is only marked. Workers reuse heads, so that no exchange allocates one.
 
-use super::name::Name;
+use super::{name::Name, target};
 use memchr::memchr;
 
 /// A place in a head's bytes.
@@ -176,6 +176,20 @@ impl Head {
         self.clear();
         self.start = start;
         self.version = version;
+    }
+
+    /// Begins anew as an answer of ours.
+    pub fn begin_answer(&mut self, status: u16, reason: &str) {
+        self.clear();
+        self.start = Start::Response(status, self.note(reason.as_bytes()));
+    }
+
+    /// From here on the path to forward is `path`, which begins with `/`; its dot segments are removed.
+    pub fn set_path(&mut self, path: &[u8]) {
+        debug_assert!(path.starts_with(b"/"), "a path begins with a slash");
+        let start = self.buf.len();
+        target::remove_dot_segments(path, &mut self.buf);
+        self.target.path = Span::new(start, self.buf.len());
     }
 
     /// What the head begins with.

@@ -188,7 +188,7 @@ pub(super) fn hex(digit: u8) -> Option<u8> {
 }
 
 /// RFC 3986 section 5.2.4, on a path that begins with `/`. Segments above the root are dropped, empty ones are kept.
-fn remove_dot_segments(path: &[u8], out: &mut Vec<u8>) {
+pub(super) fn remove_dot_segments(path: &[u8], out: &mut Vec<u8>) {
     let begin = out.len();
     let mut segments = path[1..].split(|&byte| byte == b'/').peekable();
     while let Some(segment) = segments.next() {

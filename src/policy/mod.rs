@@ -1,0 +1,26 @@
+//! What a route does with its requests and answers, beside sending them on. Pure: no I/O, no clock. Hot path.
+//!
+//! `plan` builds these from the configuration, once; `proxy` applies them, in PRODUCT.md's order. What needs memory takes
+//! a buffer that the worker lends, so that an exchange allocates none.
+
+mod answer;
+mod error_pages;
+mod field;
+mod headers;
+mod request;
+mod rewrite;
+mod split;
+#[cfg(test)]
+mod testing;
+mod values;
+
+pub use answer::{https_location, redirect, redirect_to, respond};
+pub use error_pages::ErrorPages;
+pub use field::FieldName;
+pub use headers::Headers;
+pub use request::{Parameter, cookies, host, parameters};
+pub use rewrite::Rewrite;
+pub use split::{Split, hash};
+#[cfg(test)]
+pub(crate) use testing::{head as test_head, lines as test_lines};
+pub use values::{Facts, Values, render};
