@@ -29,5 +29,6 @@ pub mod plan;
 pub mod policy;
 pub mod pool;
 pub mod proxy;
+pub mod route;
 pub mod runtime;
 pub mod telemetry;
