@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use evenkeel::{
-    cli::{Cli, Command, check, demo, run},
+    cli::{Cli, Command, check, demo, reference, run},
     config::Config,
 };
 use std::{path::Path, process::ExitCode};
@@ -15,14 +15,20 @@ fn main() -> ExitCode {
     // Wrong usage exits with 2 and help with 0, by clap.
     match Cli::parse().command {
         Command::Run { config } => serve(&config),
-        Command::Check { config, format } => check::check(&config, format),
+        Command::Check { config, strict, format } => check::check(&config, strict, format),
         Command::Demo => demo::demo(),
+        Command::Reference => reference::reference(),
     }
 }
 
 fn serve(path: &Path) -> ExitCode {
     match Config::load(path) {
-        Ok(config) => run::run(config),
+        Ok(config) => {
+            if let Some(warnings) = &config.warnings {
+                check::complain(warnings);
+            }
+            run::run(config)
+        }
         Err(problems) => {
             check::complain(&problems);
             ExitCode::FAILURE

@@ -1,6 +1,7 @@
 //! `evenkeel check`: reads a configuration and says what is wrong with it; binds nothing. Called by `main`.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -11,12 +12,17 @@ use serde::Serialize;
 use super::Format;
 use crate::config::{Config, Problem, Problems};
 
-/// Checks the file at `path`; problems go to stderr for people, to stdout for tools. Exit code 1 if there are any.
-pub fn check(path: &Path, format: Format) -> ExitCode {
+/// Checks the file at `path`; problems and warnings go to stderr for people, to stdout for tools. Exit code 1 if there are
+/// problems, or, with `strict`, warnings.
+pub fn check(path: &Path, strict: bool, format: Format) -> ExitCode {
     let config = Config::load(path);
     // A reader that has left, or a full disk, changes nothing about the configuration.
-    let _ = tell(&config, path, format, (&mut io::stdout().lock(), &mut io::stderr().lock()));
-    if config.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let _ = tell(&config, path, (strict, format), (&mut io::stdout().lock(), &mut io::stderr().lock()));
+    if passes(&config, strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn passes(config: &Result<Config, Problems>, strict: bool) -> bool {
+    config.as_ref().is_ok_and(|config| !strict || config.warnings.is_none())
 }
 
 /// Draws `problems` on stderr, in colours where it shows them.
@@ -27,7 +33,7 @@ pub fn complain(problems: &Problems) {
 /// One problem as tools read it (PRODUCT.md section 12).
 #[derive(Serialize)]
 struct Row<'a> {
-    file: &'a str,
+    file: Cow<'a, str>,
     line: usize,
     column: usize,
     severity: &'a str,
@@ -40,14 +46,21 @@ struct Row<'a> {
 fn tell(
     config: &Result<Config, Problems>,
     path: &Path,
-    format: Format,
+    (strict, format): (bool, Format),
     (out, err): (&mut impl Write, &mut impl Write),
 ) -> io::Result<()> {
-    match (config, format) {
-        (Ok(config), Format::Text) => praise(config, path, err),
-        (Ok(config), Format::Json) => writeln!(out, "[]").and_then(|()| praise(config, path, err)),
-        (Err(problems), Format::Text) => writeln!(err, "{}", problems.render(super::color())),
-        (Err(problems), Format::Json) => json(problems, out),
+    let problems = match config {
+        Ok(config) => config.warnings.as_ref(),
+        Err(problems) => Some(problems),
+    };
+    match (problems, format) {
+        (Some(problems), Format::Text) => writeln!(err, "{}", problems.render(super::color()))?,
+        (None, Format::Text) => {}
+        (problems, Format::Json) => json(problems, out)?,
+    }
+    match config {
+        Ok(fine) if passes(config, strict) => praise(fine, path, err),
+        _ => Ok(()),
     }
 }
 
@@ -60,16 +73,15 @@ fn praise(config: &Config, path: &Path, err: &mut impl Write) -> io::Result<()> 
     writeln!(err, "{}: the configuration is valid ({})", path.display(), parts.join(", "))
 }
 
-fn json(problems: &Problems, out: &mut impl Write) -> io::Result<()> {
-    let file = problems.file().to_string_lossy();
-    let rows: Vec<_> = problems.iter().map(|problem| row(problem, &file)).collect();
+fn json(problems: Option<&Problems>, out: &mut impl Write) -> io::Result<()> {
+    let rows: Vec<_> = problems.into_iter().flatten().map(row).collect();
     serde_json::to_writer_pretty(&mut *out, &rows)?;
     writeln!(out)
 }
 
-fn row<'a>(problem: &'a Problem, file: &'a str) -> Row<'a> {
+fn row(problem: &Problem) -> Row<'_> {
     Row {
-        file,
+        file: problem.file().to_string_lossy(),
         line: problem.line,
         column: problem.column,
         severity: problem.severity.word(),
@@ -83,28 +95,46 @@ fn row<'a>(problem: &'a Problem, file: &'a str) -> Row<'a> {
 mod tests {
     use super::*;
 
-    fn told(text: &str, format: Format) -> (String, String) {
+    fn told(text: &str, options: (bool, Format)) -> (String, String) {
         let path = Path::new("evenkeel.toml");
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        tell(&Config::parse(text, path), path, format, (&mut out, &mut err)).unwrap();
+        tell(&Config::parse(text, path), path, options, (&mut out, &mut err)).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
     const GOOD: &str = "listener.address = \"[::]:0\"\npool.web.backends = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\n";
+    const LINE: &str = "evenkeel.toml: the configuration is valid (1 listener, 1 pool, 2 backends)\n";
 
     #[test]
     fn a_valid_file_gets_one_line_on_stderr() {
-        let line = "evenkeel.toml: the configuration is valid (1 listener, 1 pool, 2 backends)\n";
-        assert_eq!(told(GOOD, Format::Text), (String::new(), line.into()));
-        assert_eq!(told(GOOD, Format::Json), ("[]\n".into(), line.into()));
+        for strict in [false, true] {
+            assert_eq!(told(GOOD, (strict, Format::Text)), (String::new(), LINE.into()));
+            assert_eq!(told(GOOD, (strict, Format::Json)), ("[]\n".into(), LINE.into()));
+        }
+    }
+
+    #[test]
+    fn warnings_are_shown_and_fail_only_when_strict() {
+        let odd = format!("{GOOD}pool.spare.backends = \"10.0.0.3:80\"\nroute.pool = \"web\"\n");
+        let (out, err) = told(&odd, (false, Format::Text));
+        let line = LINE.replace("1 pool, 2", "2 pools, 3");
+        assert!(out.is_empty() && err.starts_with("warning: pool.spare: "), "{err}");
+        assert!(err.ends_with(&format!("evenkeel.toml: 1 warning\n{line}")), "{err}");
+        let (out, err) = told(&odd, (false, Format::Json));
+        let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((rows[0]["severity"].as_str(), err), (Some("warning"), line));
+        let (_, err) = told(&odd, (true, Format::Text));
+        assert!(err.ends_with("evenkeel.toml: 1 warning\n"), "{err}");
+        let config = Config::parse(&odd, Path::new("evenkeel.toml"));
+        assert!(passes(&config, false) && !passes(&config, true));
     }
 
     #[test]
     fn problems_go_to_stderr_for_people_and_to_stdout_for_tools() {
         let bad = format!("{GOOD}pool.web.balance = 1\nserver.via = 7\n");
-        let (out, err) = told(&bad, Format::Text);
+        let (out, err) = told(&bad, (false, Format::Text));
         assert!(out.is_empty() && err.ends_with("evenkeel.toml: 2 problems\n"), "{err}");
-        let (out, err) = told(&bad, Format::Json);
+        let (out, err) = told(&bad, (false, Format::Json));
         assert_eq!(err, "");
         let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(

@@ -40,7 +40,7 @@ fn start() -> Result<(Server, Signals), Box<dyn std::error::Error>> {
         .map(|(name, address)| format!("  {{ name = \"{name}\", address = \"{address}\" }},\n"))
         .collect();
     let text = format!(
-        "[admin]\naddress = \"127.0.0.1:0\"\n\n[[listener]]\nname = \"demo\"\naddress = \"127.0.0.1:0\"\n\n\
+        "include = []\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n[[listener]]\nname = \"demo\"\naddress = \"127.0.0.1:0\"\n\n\
          [pool.demo]\nbackends = [\n{list}]\n"
     );
     let config = Config::parse(&text, Path::new("demo.toml"))?;

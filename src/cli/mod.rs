@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod reference;
 pub mod run;
 
 use std::path::PathBuf;
@@ -32,12 +33,16 @@ pub enum Command {
     },
     /// Say whether a configuration is valid, and everything that is wrong with it
     ///
-    /// Resolves no name and binds no socket. Exits with 0 if the configuration is valid, 1 if not.
+    /// Resolves no name and binds no socket. Exits with 0 if the configuration is valid, 1 if not. Warnings do not make
+    /// it invalid, unless `--strict` says so.
     #[command(after_help = "Example: evenkeel check -c evenkeel.toml --format json")]
     Check {
         /// The configuration
         #[arg(short, long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
         config: PathBuf,
+        /// Exit with 1 for a warning as well
+        #[arg(long)]
+        strict: bool,
         /// For people on stderr, or one JSON array of problems on stdout
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -47,6 +52,9 @@ pub enum Command {
     /// Needs no file. Prints the addresses and a `curl` line; Ctrl-C ends it.
     #[command(after_help = "Example: evenkeel demo")]
     Demo,
+    /// Print every key of the configuration with its meaning and its default, as a file that can be used
+    #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
+    Reference,
 }
 
 /// For whom problems are written.
@@ -89,12 +97,13 @@ mod tests {
     fn the_file_has_a_default_place() {
         let config = PathBuf::from(DEFAULT_CONFIG);
         assert_eq!(parse(&["run"]).unwrap(), Command::Run { config: config.clone() });
-        assert_eq!(parse(&["check"]).unwrap(), Command::Check { config, format: Format::Text });
+        assert_eq!(parse(&["check"]).unwrap(), Command::Check { config, strict: false, format: Format::Text });
         assert_eq!(
-            parse(&["check", "-c", "x.toml", "--format", "json"]).unwrap(),
-            Command::Check { config: "x.toml".into(), format: Format::Json }
+            parse(&["check", "-c", "x.toml", "--strict", "--format", "json"]).unwrap(),
+            Command::Check { config: "x.toml".into(), strict: true, format: Format::Json }
         );
         assert_eq!(parse(&["demo"]).unwrap(), Command::Demo);
+        assert_eq!(parse(&["reference"]).unwrap(), Command::Reference);
     }
 
     #[test]

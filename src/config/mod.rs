@@ -1,13 +1,20 @@
-//! What the operator wrote, read from one TOML file: names, defaults and bounds are PRODUCT.md's, and whatever is wrong
-//! comes back as [`Problems`], all at once.
+//! What the operator wrote, read from one TOML file and those that it includes: names, defaults and bounds are
+//! PRODUCT.md's, and whatever is wrong comes back as [`Problems`], all at once.
 //!
-//! Called by the commands (`run`, `check`) and, on a reload, by control. Nothing here resolves a name or binds a
-//! socket, and nothing here reaches the request path: the plan says what a configuration means.
+//! Called by the commands (`run`, `check`, `reference`) and, on a reload, by control. Nothing here resolves a name or
+//! binds a socket, and nothing here reaches the request path: the plan says what a configuration means.
 
 mod address;
+mod field;
+mod files;
+mod host;
+mod include;
 mod keys;
+mod network;
+mod path;
 mod problem;
 mod read;
+mod reference;
 mod report;
 mod section;
 mod syntax;
@@ -20,24 +27,26 @@ mod tests;
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, Read},
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
+use toml::de::DeTable;
 
 pub use self::{
     address::Address,
     problem::{Problem, Problems, Severity},
+    reference::reference,
     template::{Piece, Template, Variable},
 };
-use self::{problem::Source, report::Report};
-
-/// A file that is longer than this is no configuration of ours: `-c /dev/zero` ends with a message, too.
-const MAX_FILE: u64 = 64 << 20;
+use self::{
+    problem::Source,
+    report::{Findings, Report},
+    section::Document,
+};
 
 /// A whole configuration: every key is present, with its default where the file is silent.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +67,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
+    /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.
+    pub warnings: Option<Problems>,
 }
 
 /// `[server]`: settings of the process.
@@ -257,7 +268,10 @@ pub struct Listener {
 /// `[[route]]`: which requests, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// In logs and metrics; derived from its match by default. No two are equal.
+    /// In logs and metrics; no two are equal. Derived from its match by default: the first host and the first path as
+    /// written (`api.example.com/v1/*`, a regular expression as `/~^/v[0-9]+`), without those the first of method,
+    /// header, cookie, query, client_ip and listener (`header:x-tier`), and `default` where nothing is matched. A name
+    /// that is taken gets `-2`, `-3` and so on.
     pub name: String,
     /// Names of the listeners that it is for; empty = all.
     pub listeners: Vec<String>,
@@ -650,46 +664,57 @@ impl Default for Retry {
 }
 
 impl Config {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, and those that it includes.
     ///
     /// # Errors
-    /// Every problem that the file has; one, when it cannot be read at all.
+    /// Every problem that they have, and every warning; one, when the file cannot be read at all.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let bytes = match read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(Problems::unreadable(path, &error)),
-        };
-        match str::from_utf8(&bytes) {
-            Ok(text) => Self::parse(text, path),
-            Err(error) => Err(Problems::not_utf8(path, &bytes, error)),
+        match files::source(path, 0) {
+            Ok(source) => Self::of(&source),
+            Err(problem) => Err(Problems::new(path, vec![*problem]).expect("there is one")),
         }
     }
 
-    /// Reads `text`; `file` is its name in messages, and relative paths start in its folder.
+    /// Reads `text` as if it stood in `file`: that is its name in messages, relative paths start in its folder, and what
+    /// it includes is read from there.
     ///
     /// # Errors
     /// Every problem that the text has, in its order.
     pub fn parse(text: &str, file: &Path) -> Result<Self, Problems> {
-        let report = Report::new(Source::new(file, text));
-        let (document, errors) = toml::de::DeTable::parse_recoverable(text);
-        let config = read::document(&document, &report);
-        if !errors.is_empty() {
-            syntax::explain(&errors, &report);
-        }
-        match (config, report.finish()) {
-            (Some(config), None) => Ok(config),
+        Self::of(&Arc::new(Source::new(file, 0, text)))
+    }
+
+    fn of(main: &Arc<Source>) -> Result<Self, Problems> {
+        let findings = Findings::default();
+        let config = read_all(main, &findings);
+        let fine = findings.fine();
+        match (config, findings.finish(&main.file)) {
+            (Some(config), warnings) if fine => Ok(Self { warnings, ..config }),
             (_, Some(problems)) => Err(problems),
-            (None, None) => unreachable!("a part that cannot be built has reported why"),
+            (_, None) => unreachable!("a part that cannot be built has reported why"),
         }
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 64 MiB"));
+/// The main file and what it includes, as one configuration; `None` if there is none, which has been reported.
+fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
+    let (table, errors) = DeTable::parse_recoverable(&main.text);
+    let (included, complete) = include::sources(Report::new(main, findings), table.get_ref());
+    let mut files = vec![(Report::new(main, findings), table)];
+    let mut broken = vec![(Report::new(main, findings), errors)];
+    for source in &included {
+        let (table, errors) = DeTable::parse_recoverable(&source.text);
+        files.push((Report::new(source, findings), table));
+        broken.push((Report::new(source, findings), errors));
     }
-    Ok(bytes)
+    let config = read::document(&Document::open(&files), findings);
+    if !complete {
+        findings.miss_nothing();
+    }
+    for (report, errors) in broken.iter().filter(|(_, errors)| !errors.is_empty()) {
+        syntax::explain(errors, *report);
+    }
+    config
 }
 
 /// The folder at which relative paths of `file` start.

@@ -6,10 +6,15 @@ use std::{
     error, fmt, io,
     ops::Range,
     path::{Path, PathBuf},
-    slice, str, vec,
+    slice, str,
+    sync::Arc,
+    vec,
 };
 
-use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
+
+/// Keys whose value is a secret: a line that has it as text is not drawn.
+const SECRETS: [&str; 3] = ["token", "secret", "password"];
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +36,7 @@ impl Severity {
 }
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// Line in the file, from 1; 1 as well where the file as a whole is meant.
     pub line: usize,
@@ -48,67 +53,140 @@ pub struct Problem {
     /// Bytes of the text to underline; `None` = the file as a whole.
     pub(super) span: Option<Range<usize>>,
     /// A second place that has to do with it, and what it is.
-    pub(super) also: Option<(Range<usize>, &'static str)>,
-    /// It says that something is not there: not to be believed of a text that is not TOML.
-    pub(super) absence: bool,
+    pub(super) also: Option<(Place, &'static str)>,
+    /// What it can only be believed with.
+    pub(super) rests_on: RestsOn,
+    /// The file that it is of.
+    pub(super) source: Arc<Source>,
 }
 
-/// All problems of one file, in its order; never empty.
-#[derive(Clone, Debug)]
-pub struct Problems {
-    source: Source,
-    list: Vec<Problem>,
-}
-
-impl Problems {
-    /// Sorted by place; `None` if there is no problem.
-    pub(super) fn new(source: Source, mut list: Vec<Problem>) -> Option<Self> {
-        list.sort_by_key(|problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start));
-        (!list.is_empty()).then_some(Self { source, list })
-    }
-
-    /// The file cannot be opened or read.
-    pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let source = Source::new(path, "");
-        let mut problem = source.problem(None, "", format!("the file cannot be read: {error}"));
-        if error.kind() == io::ErrorKind::NotFound {
-            problem.help = Some("name the file to read with `-c FILE`".into());
-        }
-        Self { source, list: vec![problem] }
-    }
-
-    /// The file holds `bytes` that are no text.
-    pub(super) fn not_utf8(path: &Path, bytes: &[u8], error: str::Utf8Error) -> Self {
-        let at = error.valid_up_to();
-        let found = bytes.get(at).copied().unwrap_or_default();
-        let source = Source::new(path, &String::from_utf8_lossy(bytes));
-        let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-        let mut problem = source.problem(Some(span), "", format!("found the byte 0x{found:02x}, wanted UTF-8 text"));
-        problem.help = Some("save the file as UTF-8".into());
-        Self { source, list: vec![problem] }
-    }
-
-    /// The file that they are of.
+impl Problem {
+    /// The file that it is of.
     pub fn file(&self) -> &Path {
         &self.source.file
     }
 
-    /// One after the other, in the order of the file.
+    /// The file at `path` cannot be opened or read.
+    pub(super) fn unreadable(path: &Path, order: usize, error: &io::Error) -> Self {
+        let source = Arc::new(Source::new(path, order, ""));
+        let mut problem = source.problem(None, "", format!("the file cannot be read: {error}"));
+        if error.kind() == io::ErrorKind::NotFound && order == 0 {
+            problem.help = Some("name the file to read with `-c FILE`".into());
+        }
+        problem
+    }
+
+    /// The file at `path` holds `bytes` that are no text.
+    pub(super) fn not_utf8(path: &Path, order: usize, bytes: &[u8], error: str::Utf8Error) -> Self {
+        let at = error.valid_up_to();
+        let found = bytes.get(at).copied().unwrap_or_default();
+        let source = Arc::new(Source::new(path, order, &String::from_utf8_lossy(bytes)));
+        let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+        let mut problem = source.problem(Some(span), "", format!("found the byte 0x{found:02x}, wanted UTF-8 text"));
+        problem.help = Some("save the file as UTF-8".into());
+        problem
+    }
+
+    fn draw(&self, renderer: &Renderer) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let colon = if self.key.is_empty() { "" } else { ": " };
+        let title = level.primary_title(format!("{}{colon}{}", self.key, self.message));
+        let file = self.source.name();
+        let mut group = match &self.span {
+            Some(span) if self.source.tells(span) => {
+                title.element(Origin::path(file).line(self.line).char_column(self.column))
+            }
+            Some(span) => self.snippets(span, title),
+            None => title.element(Origin::path(file)),
+        };
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        renderer.render(&[group])
+    }
+
+    /// One piece of text, or two where the second place is in another file.
+    fn snippets<'a>(&'a self, span: &Range<usize>, title: Title<'a>) -> Group<'a> {
+        let primary = AnnotationKind::Primary;
+        match &self.also {
+            None => title.element(self.source.snippet(&[(primary, span, None)])),
+            Some((place, what)) if Arc::ptr_eq(&place.source, &self.source) => {
+                let second = (AnnotationKind::Context, &place.span, Some(*what));
+                title.element(self.source.snippet(&[(primary, span, None), second]))
+            }
+            Some((place, what)) => title
+                .element(self.source.snippet(&[(primary, span, None)]))
+                .element(place.source.snippet(&[(AnnotationKind::Context, &place.span, Some(*what))])),
+        }
+    }
+}
+
+/// What must hold for a problem to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RestsOn {
+    /// Nothing but what it underlines.
+    Itself,
+    /// The rest of its file: something is not there.
+    File,
+    /// All files: something is in none of them.
+    All,
+}
+
+/// A piece of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) source: Arc<Source>,
+    pub(super) span: Range<usize>,
+}
+
+/// All problems of a configuration, file by file and in the order of each; never empty.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problems {
+    file: PathBuf,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorted by place; `None` if there is no problem. `file` is the one that was asked for, and includes the others.
+    pub(super) fn new(file: &Path, mut list: Vec<Problem>) -> Option<Self> {
+        let at = |problem: &Problem| problem.span.as_ref().map_or(usize::MAX, |span| span.start);
+        list.sort_by_key(|problem| (problem.source.order, at(problem)));
+        (!list.is_empty()).then(|| Self { file: file.to_path_buf(), list })
+    }
+
+    /// The file that was read; a problem may be of one that it includes: [`Problem::file`].
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// One after the other, in the order of the files.
     pub fn iter(&self) -> slice::Iter<'_, Problem> {
         self.list.iter()
     }
 
-    /// Drawn with the lines of the file and carets, ending in a line that counts them; with ANSI colours if `color`.
+    /// Drawn with the lines of the files and carets, ending in a line that counts them; with ANSI colours if `color`.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
         for problem in &self.list {
-            out.push_str(&self.source.draw(problem, &renderer));
+            out.push_str(&problem.draw(&renderer));
             out.push_str("\n\n");
         }
-        let count = self.list.len();
-        out.push_str(&format!("{}: {count} problem{}", self.file().display(), if count == 1 { "" } else { "s" }));
+        out.push_str(&format!("{}: {}", self.file.display(), self.count()));
         out
+    }
+
+    /// `2 problems`, `1 warning`, `1 problem, 1 warning`.
+    fn count(&self) -> String {
+        let of = |severity, word| {
+            let count = self.list.iter().filter(|problem| problem.severity == severity).count();
+            (count > 0).then(|| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
+        };
+        let parts = [of(Severity::Error, "problem"), of(Severity::Warning, "warning")];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -139,21 +217,29 @@ impl IntoIterator for Problems {
 }
 
 /// A file's text, and where its lines start: a problem is placed without reading the text again.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Source {
     pub(super) file: PathBuf,
     pub(super) text: String,
+    /// 0 for the file that was asked for, then those that it includes, as they are read.
+    order: usize,
     starts: Vec<usize>,
 }
 
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({})", self.name())
+    }
+}
+
 impl Source {
-    pub(super) fn new(file: &Path, text: &str) -> Self {
+    pub(super) fn new(file: &Path, order: usize, text: &str) -> Self {
         let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
-        Self { file: file.to_path_buf(), text: text.into(), starts }
+        Self { file: file.to_path_buf(), text: text.into(), order, starts }
     }
 
     /// An error at `span`, or of the file as a whole.
-    pub(super) fn problem(&self, span: Option<Range<usize>>, key: &str, message: String) -> Problem {
+    pub(super) fn problem(self: &Arc<Self>, span: Option<Range<usize>>, key: &str, message: String) -> Problem {
         let span = span.map(|span| self.visible(span));
         let (line, column) = span.as_ref().map_or((1, 1), |span| self.position(span.start));
         Problem {
@@ -165,7 +251,8 @@ impl Source {
             severity: Severity::Error,
             span,
             also: None,
-            absence: false,
+            rests_on: RestsOn::Itself,
+            source: Arc::clone(self),
         }
     }
 
@@ -197,41 +284,40 @@ impl Source {
         start..end
     }
 
-    fn draw(&self, problem: &Problem, renderer: &Renderer) -> String {
-        let level = match problem.severity {
-            Severity::Error => Level::ERROR,
-            Severity::Warning => Level::WARNING,
-        };
-        let colon = if problem.key.is_empty() { "" } else { ": " };
-        let title = level.primary_title(format!("{}{colon}{}", problem.key, problem.message));
-        let file = self.file.display().to_string();
-        let mut group = match &problem.span {
-            Some(span) => title.element(self.snippet(span, problem.also.as_ref()).path(file)),
-            None => title.element(Origin::path(file)),
-        };
-        if let Some(help) = &problem.help {
-            group = group.element(Level::HELP.message(help));
-        }
-        renderer.render(&[group])
+    fn name(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    /// The line from which `span` is drawn shows a secret.
+    fn tells(&self, span: &Range<usize>) -> bool {
+        shows_secret(&self.text[self.line_span(self.line(span.start))])
     }
 
     /// Only the lines from the first place to the last: what is drawn costs nothing for the rest of a long file.
-    fn snippet(
-        &self,
-        span: &Range<usize>,
-        also: Option<&(Range<usize>, &'static str)>,
-    ) -> Snippet<'_, annotate_snippets::Annotation<'_>> {
-        let from = also.map_or(span.start, |(place, _)| place.start.min(span.start));
-        let to = also.map_or(span.end, |(place, _)| place.end.max(span.end));
+    fn snippet<'a>(
+        &'a self,
+        places: &[(AnnotationKind, &Range<usize>, Option<&'static str>)],
+    ) -> Snippet<'a, Annotation<'a>> {
+        let from = places.iter().map(|(_, span, _)| span.start).min().unwrap_or_default();
+        let to = places.iter().map(|(_, span, _)| span.end).max().unwrap_or_default();
         let (first, last) = (self.line(from), self.line(to));
         let offset = self.starts[first];
         let text = self.text[offset..self.line_span(last).end].trim_start_matches('\u{feff}');
         let offset = self.line_span(last).end - text.len();
         let moved = |place: &Range<usize>| place.start.saturating_sub(offset)..place.end.saturating_sub(offset);
-        let snippet = Snippet::source(text).line_start(first + 1).annotation(AnnotationKind::Primary.span(moved(span)));
-        match also {
-            Some((place, what)) => snippet.annotation(AnnotationKind::Context.span(moved(place)).label(*what)),
-            None => snippet,
-        }
+        let annotations = places.iter().map(|(kind, span, what)| match what {
+            Some(what) => kind.span(moved(span)).label(*what),
+            None => kind.span(moved(span)),
+        });
+        Snippet::source(text).line_start(first + 1).annotations(annotations).path(self.name())
     }
+}
+
+/// `line` has a secret as its value, as people write it before they are told not to: it is neither drawn nor quoted.
+pub(super) fn shows_secret(line: &str) -> bool {
+    SECRETS.iter().any(|word| {
+        let value = line.find(word).map(|at| line[at + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']));
+        let value = value.and_then(|rest| rest.strip_prefix(['=', ':'])).map(str::trim_start);
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with(['{', '[']))
+    })
 }

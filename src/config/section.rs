@@ -11,7 +11,8 @@ use toml::{
 
 use super::{
     folder,
-    keys::Keys,
+    keys::{DOCUMENT, Keys},
+    problem::Place,
     report::{Report, Wrong},
     values,
 };
@@ -22,10 +23,17 @@ pub(super) struct Field<'a> {
     /// Dotted path, for messages.
     pub(super) key: String,
     value: &'a Spanned<DeValue<'a>>,
-    report: &'a Report,
+    /// Where its name stands, if its name is of the operator's making.
+    named: Option<Range<usize>>,
+    report: Report<'a>,
 }
 
 impl<'a> Field<'a> {
+    /// The value of `key` in `table`, which is a whole file.
+    pub(super) fn of(table: &'a DeTable<'a>, key: &str, report: Report<'a>) -> Option<Self> {
+        Some(Self { key: key.to_owned(), value: table.get(key)?, named: None, report })
+    }
+
     /// The value itself.
     pub(super) fn value(&self) -> &'a DeValue<'a> {
         self.value.get_ref()
@@ -51,15 +59,35 @@ impl<'a> Field<'a> {
         self.report.wrong(self.span(), &self.key, wrong);
     }
 
+    /// Reports the name of this value.
+    pub(super) fn wrong_name(&self, wrong: Wrong) {
+        self.report.wrong(self.named.clone().unwrap_or_else(|| self.span()), &self.key, wrong);
+    }
+
     /// Reports this value, which clashes with `first`.
     pub(super) fn clash(&self, wrong: Wrong, first: &Self) {
-        self.report.clash(self.span(), &self.key, wrong, (first.span(), "first here"));
+        self.report.clash(self.span(), &self.key, wrong, (first.place(), "first here"));
+    }
+
+    /// Says that this value has a meaning that is hardly meant.
+    pub(super) fn warn(&self, wrong: Wrong) {
+        self.report.warn(self.span(), &self.key, wrong, None);
+    }
+
+    /// As [`Field::warn`], because of `other`, which is `what`.
+    pub(super) fn warn_because(&self, wrong: Wrong, other: &Self, what: &'static str) {
+        self.report.warn(self.span(), &self.key, wrong, Some((other.place(), what)));
+    }
+
+    fn place(&self) -> Place {
+        self.report.place(self.span())
     }
 
     /// The elements of a list; a list of one may be written as its one element.
     pub(super) fn list(&self) -> Vec<Self> {
         let Some(array) = self.value().as_array() else { return vec![self.clone()] };
-        let element = |(index, value)| Self { key: format!("{}[{index}]", self.key), value, report: self.report };
+        let element =
+            |(index, value)| Self { key: format!("{}[{index}]", self.key), value, named: None, report: self.report };
         array.iter().enumerate().map(element).collect()
     }
 
@@ -70,7 +98,7 @@ impl<'a> Field<'a> {
         entries.sort_by_key(|(name, _)| name.span().start);
         let entry = |(name, value): (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)| {
             let key = join(&self.key, name.get_ref());
-            (name.get_ref().as_ref(), Self { key, value, report: self.report })
+            (name.get_ref().as_ref(), Self { key, value, named: Some(name.span()), report: self.report })
         };
         entries.into_iter().map(entry).collect()
     }
@@ -93,13 +121,13 @@ pub(super) struct Section<'a> {
     keys: &'static Keys,
     /// Keys that unknown ones were probably meant for: they are not missed as well.
     meant: Vec<&'static str>,
-    report: &'a Report,
+    report: Report<'a>,
 }
 
 impl<'a> Section<'a> {
     /// Takes `table`, and reports each key in it that is not one of `keys`.
     pub(super) fn open(
-        report: &'a Report,
+        report: Report<'a>,
         path: String,
         table: &'a DeTable<'a>,
         span: Range<usize>,
@@ -107,8 +135,8 @@ impl<'a> Section<'a> {
     ) -> Self {
         let meant = table.keys().filter_map(|key| keys.meant(key.get_ref())).collect();
         let section = Self { table, path, span, keys, meant, report };
-        for key in table.keys() {
-            if let Some(wrong) = keys.refuse(key.get_ref()) {
+        for (key, value) in table {
+            if let Some(wrong) = keys.refuse(key.get_ref(), value.get_ref()) {
                 report.wrong(key.span(), &join(&section.path, key.get_ref()), wrong);
             }
         }
@@ -118,7 +146,7 @@ impl<'a> Section<'a> {
     /// The value of `key`, if it is written.
     pub(super) fn field(&self, key: &str) -> Option<Field<'a>> {
         debug_assert!(self.keys.known.contains(&key), "{key} is not a known key of {}", self.keys.title);
-        Some(Field { key: join(&self.path, key), value: self.table.get(key)?, report: self.report })
+        Some(Field { key: join(&self.path, key), value: self.table.get(key)?, named: None, report: self.report })
     }
 
     /// The value of `key` by `parse`; `default` if it is not written, or wrong and reported.
@@ -137,13 +165,62 @@ impl<'a> Section<'a> {
         self.field(key)?.section(keys)
     }
 
+    /// One of `keys` was probably meant by a key that has been reported.
+    pub(super) fn meant(&self, keys: &[&str]) -> bool {
+        self.meant.iter().any(|meant| keys.contains(meant))
+    }
+
     /// Reports that `key` must be written in this table, unless a key that was meant for it has been reported.
     pub(super) fn missing(&self, key: &str, wrong: Wrong) {
-        if self.meant.contains(&key) {
+        if self.meant(&[key]) {
             return;
         }
-        let whole = self.path.is_empty();
-        self.report.missing((!whole).then(|| self.span.clone()), &join(&self.path, key), wrong);
+        self.report.missing(Some(self.span.clone()), &join(&self.path, key), wrong);
+    }
+}
+
+/// All files together: the one that was asked for, then those that it includes.
+pub(super) struct Document<'a>(Vec<Section<'a>>);
+
+impl<'a> Document<'a> {
+    /// Takes `files`, and reports each key in them that is none of the file's.
+    pub(super) fn open(files: &'a [(Report<'a>, Spanned<DeTable<'a>>)]) -> Self {
+        let section = |(report, table): &'a (Report<'a>, Spanned<DeTable<'a>>)| {
+            Section::open(*report, String::new(), table.get_ref(), table.span(), &DOCUMENT)
+        };
+        let files: Vec<_> = files.iter().map(section).collect();
+        for field in files.iter().skip(1).filter_map(|file| file.field("include")) {
+            field.wrong(Wrong::new("an included file includes no others").help("write it in the main file"));
+        }
+        Self(files)
+    }
+
+    /// The table at `key`, which may stand once in all files.
+    pub(super) fn once(&self, key: &str, keys: &'static Keys) -> Option<Section<'a>> {
+        self.only(key)?.section(keys)
+    }
+
+    /// The value of `key`, which may stand once in all files.
+    pub(super) fn only(&self, key: &str) -> Option<Field<'a>> {
+        let mut fields = self.written(key).into_iter();
+        let first = fields.next()?;
+        for other in fields {
+            let wrong = Wrong::new(format!("[{key}] stands in another file already"));
+            other.clash(wrong.help("write it once in all files"), &first);
+        }
+        Some(first)
+    }
+
+    /// What is written at `key`, in each file that has it.
+    pub(super) fn written(&self, key: &str) -> Vec<Field<'a>> {
+        self.0.iter().filter_map(|file| file.field(key)).collect()
+    }
+
+    /// Reports that `key` must stand in one of the files, unless a key that was meant for it has been reported.
+    pub(super) fn missing(&self, key: &str, wrong: Wrong) {
+        if !self.0.iter().any(|file| file.meant(&[key])) {
+            self.0[0].report.missing(None, key, wrong);
+        }
     }
 }
 

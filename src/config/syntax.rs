@@ -6,10 +6,13 @@ use std::ops::Range;
 
 use toml::de::Error;
 
-use super::report::{Report, Wrong};
+use super::{
+    problem::shows_secret,
+    report::{Report, Wrong},
+};
 
 /// Reports `errors`, one a line, and forgets what `report` says of the text behind the first one.
-pub(super) fn explain(errors: &[Error], report: &Report) {
+pub(super) fn explain(errors: &[Error], report: Report<'_>) {
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.start);
     let first = errors.first().map_or(0, |(span, _)| line_of(report, span).start);
@@ -45,13 +48,13 @@ fn table_end(text: &str, from: usize) -> usize {
 }
 
 /// A key or a table is there already.
-fn twice(span: Range<usize>, line: Range<usize>, report: &Report) {
+fn twice(span: Range<usize>, line: Range<usize>, report: Report<'_>) {
     let text = &report.source.text;
     let name = text.get(span.clone()).unwrap_or_default();
     let whole = text.get(line.clone()).map(bare).filter(|line| line.starts_with('['));
     let wrong = Wrong::new(format!("`{}` is written twice", whole.unwrap_or(name))).help("keep one of them");
     match earlier(text, name, line) {
-        Some(first) => report.clash(span, "", wrong, (first, "first here")),
+        Some(first) => report.clash(span, "", wrong, (report.place(first), "first here")),
         None => report.wrong(span, "", wrong),
     }
 }
@@ -84,6 +87,9 @@ fn earlier(text: &str, name: &str, line: Range<usize>) -> Option<Range<usize>> {
 fn meant(line: &str, message: &str) -> Wrong {
     let line = line.split(" #").next().unwrap_or_default().trim();
     let wrong = Wrong::new(format!("this is not TOML: {message}"));
+    if shows_secret(line) {
+        return wrong.help("a secret is written `{ file = \"/etc/evenkeel/admin.token\" }` or `{ env = \"NAME\" }`");
+    }
     if message.starts_with("key with no value") {
         return wrong.help(setting(line));
     }
@@ -137,7 +143,7 @@ fn in_quotes(value: &str) -> String {
     format!("\"{value}\"")
 }
 
-fn line_of(report: &Report, span: &Range<usize>) -> Range<usize> {
+fn line_of(report: Report<'_>, span: &Range<usize>) -> Range<usize> {
     let at = span.start.min(report.source.text.len());
     report.source.line_span(report.source.line(at))
 }

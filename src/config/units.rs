@@ -1,4 +1,5 @@
-//! Durations, sizes and byte rates as operators write them: `"1.5s"`, `"16KiB"`, `"100B/s"`. Pure: text in, value out.
+//! Durations, sizes, byte rates and shares as operators write them: `"1.5s"`, `"16KiB"`, `"100B/s"`, `"20%"`. Pure: text
+//! in, value out.
 //!
 //! Used by `values`. Exact arithmetic: a fraction that does not come out even in the smallest unit is an error.
 
@@ -80,6 +81,23 @@ pub(super) fn byte_rate(text: &str) -> Result<u64, Wrong> {
         Some(help) => Wrong::new(format!("found {}, wanted bytes per second", quoted(text))).help(help),
         None => wrong,
     })
+}
+
+/// A share: `"20%"`, `"0.5%"`; 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, Wrong> {
+    let (number, unit) = split(text);
+    if number.is_empty() {
+        return Err(unreadable(text, "a share", "write \"20%\", for example"));
+    }
+    if unit != "%" {
+        let wrong = Wrong::new(format!("found {}, which has no `%`, wanted a share", quoted(text)));
+        return Err(wrong.help(format!("write \"{number}%\"")));
+    }
+    let percent: f64 = number.parse().map_err(|_| unreadable(text, "a share", "write \"20%\", for example"))?;
+    if percent > 100.0 {
+        return Err(unfit(text, "a share", "it is more than all", "\"100%\""));
+    }
+    Ok(percent / 100.0)
 }
 
 /// `text` for a message: in quotes, without control characters, cut when long.
@@ -172,6 +190,7 @@ mod tests {
         assert_eq!(size("4096"), Ok(4096));
         assert_eq!(byte_rate("100B/s"), Ok(100));
         assert_eq!(byte_rate("1KiB/s"), Ok(1024));
+        assert_eq!((share("20%"), share("100%"), share("0.5%")), (Ok(0.2), Ok(1.0), Ok(0.005)));
     }
 
     #[test]
@@ -198,6 +217,9 @@ mod tests {
         for text in ["", "B", "-1B", "1k", "1kib", "16 KiB", "0.5B", "99999999999999TiB", "1.2.3KiB"] {
             assert!(size(text).unwrap_err().help.is_some(), "{text}");
         }
+        for text in ["", "%", "20", "20 %", "-1%", "101%", "1..%", "20%%", "0.2.1%"] {
+            assert!(share(text).unwrap_err().help.is_some(), "{text}");
+        }
         for text in ["", "/s", "100", "100/s", "100B", "100B/m", "100B/s/s", "-1B/s"] {
             assert!(byte_rate(text).unwrap_err().help.is_some(), "{text}");
         }
@@ -206,12 +228,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in any::<String>()) {
-            let _ = (duration(&text), size(&text), byte_rate(&text), quoted(&text));
+            let _ = (duration(&text), size(&text), byte_rate(&text), share(&text), quoted(&text));
         }
 
         #[test]
-        fn no_number_with_a_unit_makes_a_parser_panic(text in "[0-9.]{0,45}(us|ms|s|m|h|d|B|KB|KiB|TiB)?(/s)?") {
-            let _ = (duration(&text), size(&text), byte_rate(&text));
+        fn no_number_with_a_unit_makes_a_parser_panic(text in "[0-9.]{0,45}(us|ms|s|m|h|d|B|KB|KiB|TiB|%)?(/s)?") {
+            let _ = (duration(&text), size(&text), byte_rate(&text), share(&text));
         }
 
         #[test]

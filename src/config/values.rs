@@ -4,6 +4,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
+use regex::{Regex, RegexBuilder};
 use toml::de::{DeInteger, DeValue};
 
 use super::{
@@ -17,6 +18,8 @@ use super::{
 const SHORTEST: Duration = Duration::from_millis(1);
 /// A year: what is longer is a slip, or should be `"off"`.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+/// Bytes of a compiled expression.
+const MAX_REGEX: usize = 1 << 20;
 /// Larger counts than this are slips; "off" is how to say "no limit".
 const MOST: u64 = 1_000_000_000;
 
@@ -36,12 +39,15 @@ pub(super) fn wanted(value: &DeValue<'_>, what: &str) -> Wrong {
 
 /// A time that can be turned off.
 pub(super) fn timeout(field: &Field<'_>) -> Result<Option<Duration>, Wrong> {
-    const WHAT: &str = "a duration or \"off\"";
+    time(field, "a duration or \"off\"")
+}
+
+fn time(field: &Field<'_>, what: &str) -> Result<Option<Duration>, Wrong> {
     let time = match field.value() {
         DeValue::String(text) if text == "off" => return Ok(None),
         DeValue::String(text) => units::duration(text)?,
         DeValue::Integer(number) if integer(number) == Some(0) => return Ok(None),
-        value => return Err(no_text(value, WHAT, "s", "\"30s\"")),
+        value => return Err(no_text(value, what, "s", "\"30s\"")),
     };
     if time.is_zero() {
         return Ok(None);
@@ -62,6 +68,37 @@ pub(super) fn bounded_timeout(field: &Field<'_>) -> Result<Option<Duration>, Wro
             Err(wanted(field.value(), "a duration: this limit cannot be turned off").help("write \"2s\", for example"))
         }
         some => Ok(some),
+    }
+}
+
+/// A time to wait, which may be none.
+pub(super) fn delay(field: &Field<'_>) -> Result<Duration, Wrong> {
+    time(field, "a duration").map(Option::unwrap_or_default)
+}
+
+/// A time above 0, which cannot be turned off.
+pub(super) fn period(field: &Field<'_>) -> Result<Duration, Wrong> {
+    match time(field, "a duration above 0")? {
+        None => Err(wanted(field.value(), "a duration above 0").help("write \"5s\", for example")),
+        Some(time) => Ok(time),
+    }
+}
+
+/// A share of the whole, 0 to 1; `"off"` and `0` are none of it.
+pub(super) fn share(field: &Field<'_>) -> Result<f64, Wrong> {
+    match field.value() {
+        DeValue::String(text) if text == "off" => Ok(0.0),
+        DeValue::String(text) => units::share(text),
+        DeValue::Integer(number) if integer(number) == Some(0) => Ok(0.0),
+        DeValue::Float(number) => Err(match number.as_str().parse::<f64>() {
+            // Whoever writes 0.2 means a fifth.
+            Ok(share) if (0.0..=1.0).contains(&share) => {
+                let percent = (share * 1e8).round() / 1e6;
+                wanted(field.value(), "a share").help(format!("write \"{percent}%\""))
+            }
+            _ => no_text(field.value(), "a share", "%", "\"20%\""),
+        }),
+        value => Err(no_text(value, "a share", "%", "\"20%\"")),
     }
 }
 
@@ -183,7 +220,10 @@ pub(super) fn choice<T: Copy>(
 ) -> impl Fn(&Field<'_>) -> Result<T, Wrong> {
     move |field| {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
-        let what = words.join(" or ");
+        let what = match words.as_slice() {
+            [all @ .., last] if all.len() > 1 => format!("{} or {last}", all.join(", ")),
+            words => words.join(" or "),
+        };
         let text = text(field, &what)?;
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return Ok(*choice);
@@ -204,6 +244,25 @@ pub(super) fn choice<T: Copy>(
             None => wrong,
         })
     }
+}
+
+/// An expression that compiles within bounds, so that no pattern takes the memory of the process.
+pub(super) fn regex(field: &Field<'_>) -> Result<Regex, Wrong> {
+    let text = text(field, "a regular expression")?;
+    RegexBuilder::new(text).size_limit(MAX_REGEX).build().map_err(|error| {
+        let wrong = wanted(field.value(), "a regular expression");
+        match error {
+            regex::Error::CompiledTooBig(_) => wrong.help("it is too large: compiled, it would take more than 1 MiB"),
+            error => {
+                let error = error.to_string();
+                let why = error.lines().last().unwrap_or_default();
+                wrong.help(format!(
+                    "{}: the syntax is that of the Rust crate `regex`",
+                    why.trim_start_matches("error: ")
+                ))
+            }
+        }
+    })
 }
 
 /// An integer that is not negative; `None` for `"off"`.

@@ -1,19 +1,21 @@
 //! `[[listener]]`: one address each, with the bounds of what comes in there.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use super::{
     super::{
-        Address, Admin, Listener, address, keys,
+        Address, Listener, address, keys,
         report::Wrong,
-        section::{Field, Section},
+        section::{Document, Field, Section},
         units::quoted,
         values,
     },
     Written,
+    process::Taken,
 };
 
 /// The kernel keeps the backlog in 32 bits, signed in the call; more than this is a slip.
@@ -26,9 +28,10 @@ struct Entry<'a> {
     address: Field<'a>,
 }
 
-/// All of them; `None` if one cannot be built. The address of `admin`, written in `field` or not, may not be one's.
-pub(super) fn listeners(document: &Section<'_>, admin: &Admin, field: Option<&Field<'_>>) -> Option<Vec<Listener>> {
-    let fields = document.field("listener").map(|field| field.list()).unwrap_or_default();
+/// All of them; `None` if one cannot be built. No address may be one of those that are `taken`.
+pub(super) fn listeners(document: &Document<'_>, taken: &[Taken<'_>]) -> Option<Vec<Listener>> {
+    let written = document.written("listener");
+    let fields: Vec<_> = written.iter().flat_map(Field::list).collect();
     if fields.is_empty() {
         let help = "write where to listen:\n\n[[listener]]\naddress = \"0.0.0.0:8080\"";
         document.missing("listener", Wrong::new("no listener is configured").help(help));
@@ -38,10 +41,23 @@ pub(super) fn listeners(document: &Section<'_>, admin: &Admin, field: Option<&Fi
     let mut seen: Vec<&Entry<'_>> = Vec::new();
     for entry in read.iter().flatten() {
         clashes(entry, &seen);
-        taken(entry, admin, field);
+        for taken in taken {
+            occupied(entry, taken);
+        }
         seen.push(entry);
     }
     read.into_iter().map(|entry| entry.map(|entry| entry.listener)).collect()
+}
+
+/// The names that listeners have as far as they can be read, for those who refer to them.
+pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
+    let fields = document.written("listener");
+    let name = |field: Field<'_>| {
+        let table = field.value().as_table()?;
+        let value = table.get("name").or_else(|| table.get("address"))?;
+        Some(value.get_ref().as_str()?.to_owned())
+    };
+    fields.iter().flat_map(Field::list).filter_map(name).collect()
 }
 
 fn entry(section: Section<'_>) -> Option<Entry<'_>> {
@@ -70,8 +86,13 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
         max_headers: section.read("max_headers", 128, values::count(1..=1024)),
         max_target_size: target,
         max_body_size: section.read("max_body_size", None, values::size_limit),
-        redirect_to_https: false,
+        redirect_to_https: section.read("redirect_to_https", false, values::flag),
     };
+    section.read(
+        "protocol",
+        (),
+        values::choice(&[("http", ())], &["tcp", "udp"], &[("h1", "http"), ("https", "http")]),
+    );
     let written = written?;
     fits(&section, &written.address, ipv6_only, defer_accept);
     let name = name.unwrap_or_else(|| Some(written.text.clone()))?;
@@ -134,19 +155,19 @@ fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>]) {
     }
 }
 
-/// Reports an address that the admin API has.
-fn taken(entry: &Entry<'_>, admin: &Admin, field: Option<&Field<'_>>) {
-    let address = &entry.listener.address;
-    if admin.address.as_ref() != Some(address) || any_port(address) {
+/// Reports an address that something else of ours has.
+fn occupied(entry: &Entry<'_>, taken: &Taken<'_>) {
+    let (address, what) = (&entry.listener.address, taken.what);
+    if taken.address != *address || any_port(address) {
         return;
     }
-    match field {
+    match &taken.field {
         Some(field) => {
-            let wrong = Wrong::new(format!("{address} is the address of the admin API"));
+            let wrong = Wrong::new(format!("{address} is the address of {what}"));
             entry.address.clash(wrong.help("give one of them another port"), field);
         }
         None => {
-            let wrong = Wrong::new(format!("{address} is the address of the admin API, unless [admin] has another"));
+            let wrong = Wrong::new(format!("{address} is the address of {what}, unless [admin] has another"));
             entry.address.wrong(wrong.help("give the listener another port, or write `address` in [admin]"));
         }
     }
@@ -173,6 +194,6 @@ fn overlap(new: &Listener, old: &Listener) -> Option<Wrong> {
 }
 
 /// The kernel chooses the port, so that two of the same do not clash.
-fn any_port(address: &Address) -> bool {
+pub(super) fn any_port(address: &Address) -> bool {
     matches!(address, Address::Tcp(address) if address.port() == 0)
 }

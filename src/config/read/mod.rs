@@ -2,26 +2,72 @@
 //!
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
+mod health;
 mod listener;
+mod log;
+mod pages;
 mod pool;
 mod process;
+mod retry;
+mod route;
+mod warn;
 
-use toml::{Spanned, de::DeTable};
+use std::collections::BTreeSet;
 
-use super::{Address, Config, Route, keys, report::Report, section::Field, section::Section};
+use super::{
+    Address, Config, Route,
+    report::{Findings, Wrong},
+    section::{Document, Field},
+    units::quoted,
+};
 
-/// The whole file; `None` if a part is missing, which has then been reported.
-pub(super) fn document<'a>(table: &'a Spanned<DeTable<'a>>, report: &'a Report) -> Option<Config> {
-    let document = Section::open(report, String::new(), table.get_ref(), table.span(), &keys::DOCUMENT);
-    let server = process::server(&document);
-    let (admin, admin_field) = process::admin(&document);
-    let log = process::log(&document);
-    let listeners = listener::listeners(&document, &admin, admin_field.as_ref());
-    let pools = pool::pools(&document);
-    let metrics = process::metrics(&document);
-    let (listeners, pools) = (listeners?, pools?);
-    let routes = pools.first().map(|pool| Route::all_to(&pool.name)).into_iter().collect();
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages: Vec::new() })
+/// All files; `None` if a part is missing, which has then been reported.
+pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<Config> {
+    let server = process::server(document);
+    let (admin, taken) = process::admin(document);
+    let log = log::log(document);
+    let metrics = log::metrics(document);
+    let error_pages = pages::error_pages(document);
+    let names = Names { listeners: listener::names(document), pools: pool::names(document) };
+    let listeners = listener::listeners(document, &taken);
+    let pools = pool::pools(document);
+    let routes = route::routes(document, &names);
+    let silent = document.written("route").is_empty();
+    if silent {
+        pool::none(document);
+    }
+    let (listeners, pools, routes) = (listeners?, pools?, routes?);
+    if silent && pools.len() > 1 {
+        unrouted(&pools);
+    }
+    if findings.fine() && !silent {
+        warn::warn(&listeners, &pools, &routes, document);
+    }
+    let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
+    let routes = match pools.first() {
+        Some(pool) if silent => vec![Route::all_to(&pool.name)],
+        _ => routes.into_iter().map(|entry| entry.route).collect(),
+    };
+    Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages, warnings: None })
+}
+
+/// Two pools and no route.
+fn unrouted(pools: &[pool::Entry<'_>]) {
+    let [first, second, ..] = pools else { return };
+    let (one, two) = (quoted(&first.pool.name), quoted(&second.pool.name));
+    let count = pools.len();
+    let wrong = Wrong::new(format!("found {count} pools and no route: nothing says which pool a request goes to"));
+    let help = format!(
+        "write which requests are whose, by host or by path:\n\n[[route]]\nhost = \"other.example.com\"\npool = {two}\n\n\
+         [[route]]\npool = {one}"
+    );
+    second.field.clash(wrong.help(help), &first.field);
+}
+
+/// What can be referred to, as far as it can be read.
+struct Names {
+    listeners: BTreeSet<String>,
+    pools: BTreeSet<String>,
 }
 
 /// An address, its text, and the field that it stands in.
@@ -37,3 +83,6 @@ impl<'a> Written<'a> {
         Self { address, text: field.value().as_str().unwrap_or_default().to_owned(), field }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,33 +1,33 @@
 //! `[pool.NAME]`: backends, how one of them is chosen, and how it is called.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use toml::de::DeValue;
 
 use super::{
     super::{
-        Algorithm, Backend, HealthCheck, Keepalive, Pool, Retry, WhenAllDown, address, keys,
+        Address, Algorithm, Backend, Keepalive, Pool, WhenAllDown, address, keys,
         report::Wrong,
-        section::{Field, Section},
+        section::{Document, Field, Section},
         units::quoted,
         values,
     },
-    Written,
+    Written, health, retry,
 };
 
-const ALGORITHMS: &[(&str, Algorithm)] =
-    &[("round_robin", Algorithm::RoundRobin), ("weighted_round_robin", Algorithm::RoundRobin)];
-const LATER_ALGORITHMS: &[&str] = &[
-    "random",
-    "power_of_two_choices",
-    "least_connections",
-    "weighted_least_connections",
-    "least_response_time",
-    "least_bandwidth",
-    "ip_hash",
-    "hash",
-    "custom_load",
+const ALGORITHMS: &[(&str, Algorithm)] = &[
+    ("round_robin", Algorithm::RoundRobin),
+    ("weighted_round_robin", Algorithm::RoundRobin),
+    ("random", Algorithm::Random),
+    ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
+    ("least_connections", Algorithm::LeastConnections),
+    ("weighted_least_connections", Algorithm::LeastConnections),
 ];
+const LATER_ALGORITHMS: &[&str] = &["least_response_time", "least_bandwidth", "ip_hash", "hash", "custom_load"];
 const PEERS_ALGORITHMS: &[(&str, &str)] = &[
     ("roundrobin", "round_robin"),
     ("rr", "round_robin"),
@@ -47,12 +47,48 @@ const PEERS_ALGORITHMS: &[(&str, &str)] = &[
 ];
 const NONE: &str = "write where requests go:\n\n[pool.web]\nbackends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
 
+/// A pool, and where it stands.
+pub(super) struct Entry<'a> {
+    pub(super) pool: Pool,
+    pub(super) field: Field<'a>,
+}
+
 /// All of them; `None` if one cannot be built.
-pub(super) fn pools(document: &Section<'_>) -> Option<Vec<Pool>> {
-    let Some(field) = document.field("pool") else {
+pub(super) fn pools<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
+    let written = document.written("pool");
+    let mut entries: Vec<(&str, Field<'a>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for field in &written {
+        let own = of_file(field)?;
+        for (name, field) in own {
+            if let Some(first) = places.get(name) {
+                let first: &Field<'_> = &entries[*first].1;
+                let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
+                field.clash(wrong.help("keep one of them, or give this one another name"), first);
+                continue;
+            }
+            places.insert(name, entries.len());
+            entries.push((name, field));
+        }
+    }
+    let pools: Vec<_> = entries.into_iter().map(|(name, field)| pool(name, field)).collect();
+    pools.into_iter().collect()
+}
+
+/// The names that pools have, for those who refer to them.
+pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
+    document.written("pool").iter().flat_map(Field::entries).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Reports that there is none, where routes do not answer by themselves.
+pub(super) fn none(document: &Document<'_>) {
+    if document.written("pool").is_empty() {
         document.missing("pool", Wrong::new("no pool is configured").help(NONE));
-        return None;
-    };
+    }
+}
+
+/// The pools of one file; `None` if these are no pools.
+fn of_file<'a>(field: &Field<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
     if !field.value().is_table() {
         let help = format!("a pool is a table with a name of your own, once each; {NONE}");
         field.wrong(values::wanted(field.value(), "a table for each pool").help(help));
@@ -62,30 +98,25 @@ pub(super) fn pools(document: &Section<'_>) -> Option<Vec<Pool>> {
     if entries.is_empty() {
         field.wrong(Wrong::new("no pool is configured").help(NONE));
     }
-    let direct = |name: &str, field: &Field<'_>| !field.value().is_table() && keys::POOL.refuse(name).is_none();
+    let direct = |name: &str, field: &Field<'_>| !field.value().is_table() && keys::POOL.has(name);
     if let Some((name, field)) = entries.iter().find(|(name, field)| direct(name, field)) {
         let wrong = Wrong::new(format!("`{name}` belongs in a pool that has a name"));
         field.wrong(wrong.help("write [pool.NAME] with a name of your own, such as [pool.web], for [pool]"));
         return None;
     }
-    let pools: Vec<_> = entries.iter().map(|(name, field)| pool(name, field)).collect();
-    if let [(_, first), (_, second), ..] = entries.as_slice() {
-        let count = entries.len();
-        let wrong = Wrong::new(format!("found {count} pools, wanted one: routes are not supported yet"));
-        second.clash(wrong.help("without a route, nothing says which pool a request goes to: keep one pool"), first);
-    }
-    (!pools.is_empty()).then_some(())?;
-    pools.into_iter().collect()
+    Some(entries)
 }
 
-fn pool(name: &str, field: &Field<'_>) -> Option<Pool> {
+fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     let section = field.section(&keys::POOL)?;
     if !values::check_name(name) {
-        field.wrong(Wrong::new("wanted a name of 1 to 255 bytes without control characters"));
+        field.wrong_name(Wrong::new("wanted a name of 1 to 255 bytes without control characters"));
     }
     let backends = backends(&section);
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let algorithm = values::choice(ALGORITHMS, LATER_ALGORITHMS, PEERS_ALGORITHMS);
+    let all_down = &[("reject", WhenAllDown::Reject), ("try_any", WhenAllDown::TryAny)];
+    let peers = &[("fail", "reject"), ("503", "reject"), ("panic", "try_any"), ("all", "try_any"), ("any", "try_any")];
     let pool = Pool {
         name: name.to_owned(),
         algorithm: section.read("algorithm", Algorithm::RoundRobin, algorithm),
@@ -98,11 +129,42 @@ fn pool(name: &str, field: &Field<'_>) -> Option<Pool> {
         body_timeout: section.read("body_timeout", seconds(60), values::timeout),
         tunnel_timeout: section.read("tunnel_timeout", seconds(3600), values::timeout),
         pass_host: section.read("pass_host", true, values::flag),
-        when_all_down: WhenAllDown::Reject,
-        health_checks: vec![HealthCheck::tcp()],
-        retry: Retry::default(),
+        when_all_down: section.read("when_all_down", WhenAllDown::Reject, values::choice(all_down, &[], peers)),
+        health_checks: health::checks(&section),
+        retry: retry::retry(&section),
     };
-    Some(Pool { backends: backends?, ..pool })
+    let h1 = &[("http", "h1"), ("http1", "h1"), ("http/1.1", "h1"), ("h2c", "h2"), ("http2", "h2")];
+    section.read("protocol", (), values::choice(&[("h1", ())], &["h2", "auto"], h1));
+    section.read("send_proxy_protocol", (), values::choice(&[("off", ())], &["v1", "v2"], &[("false", "off")]));
+    let pool = Pool { backends: backends?, ..pool };
+    doubt(&pool, &section);
+    Some(Entry { pool, field })
+}
+
+/// Warns of what leaves a pool without an answer.
+fn doubt(pool: &Pool, section: &Section<'_>) {
+    let regular = || pool.backends.iter().filter(|backend| !backend.backup);
+    if let Some(field) = section.field("backends").filter(|_| regular().all(|backend| backend.weight == 0)) {
+        let what = if regular().next().is_none() { "every backend is a backup" } else { "every weight is 0" };
+        field.warn(Wrong::new(what).help("give one of them a share: a `weight` above 0, and no `backup`"));
+    }
+    let families = |v4: bool| pool.backends.iter().any(|backend| family(&backend.address) == Some(v4));
+    for field in section.field("source_address").map(|field| field.list()).unwrap_or_default() {
+        let Some(ip) = field.value().as_str().and_then(|text| text.parse::<IpAddr>().ok()) else { continue };
+        if !families(ip.is_ipv4()) {
+            let version = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let wrong = Wrong::new(format!("found {ip}, and no backend has an {version} address"));
+            field.warn(wrong.help("no connection can be made from it: take it out"));
+        }
+    }
+}
+
+/// Whether it is IPv4; `None` for a unix socket.
+fn family(address: &Address) -> Option<bool> {
+    match address {
+        Address::Tcp(socket) => Some(socket.is_ipv4()),
+        Address::Unix(_) => None,
+    }
 }
 
 fn keepalive(pool: &Section<'_>) -> Keepalive {
@@ -139,7 +201,7 @@ fn source_address(field: &Field<'_>) -> Result<IpAddr, Wrong> {
 }
 
 /// A backend, and where in the file its name and address stand.
-struct Entry<'a> {
+struct Called<'a> {
     backend: Backend,
     name: Field<'a>,
     address: Field<'a>,
@@ -157,9 +219,9 @@ fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
         field.wrong(Wrong::new("a pool wants at least one backend").help(HELP));
         return None;
     }
-    let read: Vec<_> = fields.iter().map(entry).collect();
-    let mut names = std::collections::HashMap::new();
-    let mut addresses = std::collections::HashMap::new();
+    let read: Vec<_> = fields.iter().map(called).collect();
+    let mut names = HashMap::new();
+    let mut addresses = HashMap::new();
     for entry in read.iter().flatten() {
         let (backend, help) = (&entry.backend, "keep one of them: its share is its `weight`");
         if let Some(first) = addresses.insert(&backend.address, entry) {
@@ -173,13 +235,13 @@ fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
     read.into_iter().map(|entry| entry.map(|entry| entry.backend)).collect()
 }
 
-fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
+fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {
     match field.value() {
         DeValue::Table(_) => {}
         DeValue::String(_) | DeValue::Integer(_) => {
             let Written { address, text, field } = Written::new(field.read(address::call)?, field.clone());
             let backend = Backend { address, name: text, weight: 1, backup: false };
-            return Some(Entry { backend, name: field.clone(), address: field });
+            return Some(Called { backend, name: field.clone(), address: field });
         }
         value => {
             let wrong = values::wanted(value, "an address or a table");
@@ -189,6 +251,7 @@ fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
     }
     let section = field.section(&keys::BACKEND)?;
     let weight = section.read("weight", 1, values::count(0..=1000));
+    let backup = section.read("backup", false, values::flag);
     let name_field = section.field("name");
     let name = name_field.as_ref().map(|field| field.read(values::name));
     let Some(address_field) = section.field("address") else {
@@ -197,6 +260,6 @@ fn entry<'a>(field: &Field<'a>) -> Option<Entry<'a>> {
     };
     let Written { address, text, field } = Written::new(address_field.read(address::call)?, address_field);
     let weight = u32::try_from(weight).expect("at most 1000");
-    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight, backup: false };
-    Some(Entry { backend, name: name_field.unwrap_or_else(|| field.clone()), address: field })
+    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight, backup };
+    Some(Called { backend, name: name_field.unwrap_or_else(|| field.clone()), address: field })
 }

@@ -1,31 +1,27 @@
-//! `[server]`, `[admin]`, `[log]`: what may stand once, and concerns the whole process.
+//! `[server]` and `[admin]`: what may stand once, and concerns the whole process.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use ipnet::IpNet;
-use tracing_subscriber::EnvFilter;
-
-use super::super::{
-    AccessFormat, AccessLog, Address, Admin, Log, LogFormat, Metrics, Overflow, Server, Trusted, Underscores, address,
-    keys,
-    keys::nearest,
-    report::Wrong,
-    section::{Field, Section},
-    units::quoted,
-    values,
+use super::{
+    super::{
+        Address, Admin, Server, Trusted, Underscores, address, field, files, keys, network,
+        report::Wrong,
+        section::{Document, Field, Section},
+        values,
+    },
+    listener::any_port,
 };
 
 /// More threads than any machine that this was measured on.
 const MAX_WORKERS: u64 = 1024;
 /// `fs.nr_open` of Linux allows no process more descriptors than this.
 const MAX_CONNECTIONS: u64 = 1 << 30;
-const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// `[server]`, or its defaults.
-pub(super) fn server(document: &Section<'_>) -> Server {
+pub(super) fn server(document: &Document<'_>) -> Server {
     let mut server = Server {
         workers: None,
         trusted_proxies: Trusted::default(),
@@ -37,7 +33,7 @@ pub(super) fn server(document: &Section<'_>) -> Server {
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
     };
-    let Some(section) = document.section("server", &keys::SERVER) else { return server };
+    let Some(section) = document.once("server", &keys::SERVER) else { return server };
     let underscores = &[("drop", Underscores::Drop), ("allow", Underscores::Allow), ("reject", Underscores::Reject)];
     let peers = &[("on", "allow"), ("off", "drop"), ("pass", "allow"), ("remove", "drop"), ("deny", "reject")];
     server.workers = section.read("workers", server.workers, values::auto(MAX_WORKERS));
@@ -48,47 +44,73 @@ pub(super) fn server(document: &Section<'_>) -> Server {
     server.name = section.read("name", server.name, values::name);
     server.forwarded = section.read("forwarded", server.forwarded, values::flag);
     server.max_connections = section.read("max_connections", server.max_connections, values::auto(MAX_CONNECTIONS));
+    server.drain_delay = section.read("drain_delay", server.drain_delay, values::delay);
+    server.drain_timeout = section.read("drain_timeout", server.drain_timeout, drain_timeout);
     server
 }
 
-/// `[admin]`, or its defaults; and the field of its address where the file has one.
-pub(super) fn admin<'a>(document: &Section<'a>) -> (Admin, Option<Field<'a>>) {
-    let address = Some(Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900))));
-    let default = Admin { address, metrics_address: None, token: None };
-    let Some(section) = document.section("admin", &keys::ADMIN) else { return (default, None) };
-    let address = section.read("address", default.address.clone(), |field| match field.value().as_str() {
+/// It may be 0; without an end, one slow client would keep the process for ever.
+fn drain_timeout(field: &Field<'_>) -> Result<Duration, Wrong> {
+    match field.value().as_str() {
+        Some("off") => {
+            Err(values::wanted(field.value(), "a duration").help("write \"0s\" to cut what is left at once"))
+        }
+        _ => values::delay(field),
+    }
+}
+
+/// An address that is ours already.
+pub(super) struct Taken<'a> {
+    pub(super) address: Address,
+    /// Where it is written, if it is.
+    pub(super) field: Option<Field<'a>>,
+    /// What has it.
+    pub(super) what: &'static str,
+}
+
+/// `[admin]`, or its defaults; and the addresses that it has.
+pub(super) fn admin<'a>(document: &Document<'a>) -> (Admin, Vec<Taken<'a>>) {
+    const WHAT: &str = "the admin API";
+    let address = Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9900)));
+    let Some(section) = document.once("admin", &keys::ADMIN) else {
+        let admin = Admin { address: Some(address.clone()), metrics_address: None, token: None };
+        return (admin, vec![Taken { address, field: None, what: WHAT }]);
+    };
+    let admin = Admin {
+        address: section.read("address", Some(address), address_or_off),
+        metrics_address: section.read("metrics_address", None, address_or_off),
+        token: section.field("token").as_ref().and_then(files::secret),
+    };
+    let taken = |key, address: &Option<Address>, what| {
+        address.clone().map(|address| Taken { address, field: section.field(key), what })
+    };
+    let metrics = taken("metrics_address", &admin.metrics_address, "`metrics_address` in [admin]");
+    let taken: Vec<_> = taken("address", &admin.address, WHAT).into_iter().chain(metrics).collect();
+    if let [api, metrics] = taken.as_slice()
+        && api.address == metrics.address
+        && !any_port(&api.address)
+        && let Some(field) = &metrics.field
+    {
+        let wrong = Wrong::new(format!("{} is the address of the admin API", api.address));
+        let wrong = wrong.help("the API has /metrics, too: give this one another port, or take it out");
+        match &api.field {
+            Some(first) => field.clash(wrong, first),
+            None => field.wrong(wrong),
+        }
+    }
+    (admin, taken)
+}
+
+fn address_or_off(field: &Field<'_>) -> Result<Option<Address>, Wrong> {
+    match field.value().as_str() {
         Some("off") => Ok(None),
         _ => address::listen(field).map(Some),
-    });
-    (Admin { address, ..default }, section.field("address"))
-}
-
-/// `[log]`, or its defaults.
-pub(super) fn log(document: &Section<'_>) -> Log {
-    let mut log = Log {
-        level: "info".into(),
-        format: LogFormat::Text,
-        access: AccessLog::Off,
-        access_format: AccessFormat::Json,
-        access_sample: 1.0,
-        access_overflow: Overflow::Drop,
-        access_fields: Vec::new(),
-    };
-    let Some(section) = document.section("log", &keys::LOG) else { return log };
-    log.level = section.read("level", log.level, level);
-    log.access = section.read("access", log.access, access);
-    log
-}
-
-/// `[metrics]`, or its defaults.
-pub(super) fn metrics(_document: &Section<'_>) -> Metrics {
-    const BUCKETS: [u64; 13] = [1, 5, 10, 25, 50, 100, 200, 300, 500, 1000, 2500, 5000, 10_000];
-    Metrics { buckets: BUCKETS.map(Duration::from_millis).to_vec(), backend_histograms: None }
+    }
 }
 
 fn trusted(section: &Section<'_>) -> Trusted {
     let mut trusted = Trusted::default();
-    for net in section.list("trusted_proxies", network) {
+    for net in section.list("trusted_proxies", network::network_or_unix) {
         match net {
             Some(net) => trusted.nets.push(net),
             None => trusted.unix = true,
@@ -97,87 +119,16 @@ fn trusted(section: &Section<'_>) -> Trusted {
     trusted
 }
 
-/// A network or an address; `None` = `"unix"`.
-fn network(field: &Field<'_>) -> Result<Option<IpNet>, Wrong> {
-    const WHAT: &str = "a network, an IP address or \"unix\"";
-    const HELP: &str = "write \"10.0.0.0/8\", \"192.0.2.7\" or \"unix\"";
-    let text = values::text(field, WHAT).map_err(|wrong| wrong.help(HELP))?;
-    if text == "unix" {
-        return Ok(None);
-    }
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(Some(IpNet::from(ip)));
-    }
-    let wrong = || Wrong::new(format!("found {}, wanted {WHAT}", quoted(text)));
-    let Ok(net) = text.parse::<IpNet>() else {
-        let too_long = text.split_once('/').and_then(|(ip, _)| ip.parse::<IpAddr>().ok());
-        return Err(match too_long {
-            Some(IpAddr::V4(_)) => wrong().help("the number behind `/` is 0 to 32"),
-            Some(IpAddr::V6(_)) => wrong().help("the number behind `/` is 0 to 128"),
-            None => wrong().help(HELP),
-        });
-    };
-    if net.trunc() != net {
-        // `10.0.0.7/8` may mean the address or the network, and the difference is who is believed.
-        let wrong = Wrong::new(format!("found {}, wanted a network, whose host bits are 0", quoted(text)));
-        return Err(wrong.help(format!(
-            "write \"{}\" for the network, or \"{}\" for the address",
-            net.trunc(),
-            net.addr()
-        )));
-    }
-    Ok(Some(net))
-}
-
 /// A token of RFC 9110 section 5.6.2 that is a token of RFC 8941 section 3.3.4 too: it stands in `Via` and `Proxy-Status`.
-fn pseudonym(field: &Field<'_>) -> Result<String, Wrong> {
+fn pseudonym(value: &Field<'_>) -> Result<String, Wrong> {
     const WHAT: &str = "a letter, then letters, digits and any of !#$%&'*+-.^_`|~";
-    let text = values::text(field, WHAT)?;
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let text = values::text(value, WHAT)?;
     let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
-    if starts && text.len() <= 255 && text.bytes().all(token) {
+    if starts && field::is_token(text) {
         return Ok(text.to_owned());
     }
-    Err(values::wanted(field.value(), WHAT)
+    Err(values::wanted(value.value(), WHAT)
         .help("it is a word in the headers Via and Proxy-Status, such as \"evenkeel\""))
-}
-
-/// A level, or directives for `EnvFilter`: a lone word must be a level, since `EnvFilter` takes any word for a target.
-fn level(field: &Field<'_>) -> Result<String, Wrong> {
-    const WHAT: &str = "a level: \"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-    let text = values::text(field, WHAT)?;
-    if LEVELS.contains(&text) {
-        return Ok(text.to_owned());
-    }
-    if text.contains('=') {
-        return match EnvFilter::try_new(text) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(values::wanted(field.value(), "a level or directives as in RUST_LOG")
-                .help("write \"info\" or \"info,evenkeel::dial=debug\", for example")),
-        };
-    }
-    let plain = text.trim().to_ascii_lowercase();
-    let meant = match plain.as_str() {
-        "warning" => Some("warn"),
-        "notice" => Some("info"),
-        "err" | "crit" | "critical" | "alert" | "emerg" | "fatal" => Some("error"),
-        "none" => Some("off"),
-        plain => nearest(plain, LEVELS.into_iter()),
-    };
-    let wrong = values::wanted(field.value(), WHAT);
-    Err(match meant {
-        Some(ours) => wrong.help(format!("did you mean \"{ours}\"?")),
-        None => wrong,
-    })
-}
-
-fn access(field: &Field<'_>) -> Result<AccessLog, Wrong> {
-    match field.value().as_str() {
-        Some("off") => Ok(AccessLog::Off),
-        Some(other) => Err(Wrong::new(format!("{}: an access log is not supported yet", quoted(other)))
-            .help("write \"off\", or leave it out")),
-        None => Err(values::wanted(field.value(), "\"off\"").help("write \"off\", or leave it out")),
-    }
 }
 
 /// The host's name, as `hostname` prints it.

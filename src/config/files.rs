@@ -1,0 +1,112 @@
+//! Files of which a configuration is made: the TOML itself, secrets, error pages. Every read is bounded.
+//!
+//! Called by `Config::load` and by `read`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    Secret,
+    problem::{Problem, Source},
+    report::Wrong,
+    section::Field,
+    units::quoted,
+    values,
+};
+
+/// A file that is longer than this is no configuration of ours: `-c /dev/zero` ends with a message, too.
+const MAX_TOML: u64 = 64 << 20;
+/// Pages are kept in memory, and an error is answered with one however large it is.
+const MAX_PAGE: u64 = 1 << 20;
+/// A token or a key is shorter than that by far.
+const MAX_SECRET: u64 = 64 << 10;
+/// Shorter ones can be guessed.
+const MIN_SECRET: usize = 16;
+
+/// The file at `path`; `order` is its place among all that are read.
+pub(super) fn source(path: &Path, order: usize) -> Result<Arc<Source>, Box<Problem>> {
+    let bytes = read(path, MAX_TOML).map_err(|error| Box::new(Problem::unreadable(path, order, &error)))?;
+    match str::from_utf8(&bytes) {
+        Ok(text) => Ok(Arc::new(Source::new(path, order, text))),
+        Err(error) => Err(Box::new(Problem::not_utf8(path, order, &bytes, error))),
+    }
+}
+
+/// The contents of the file that `field` names.
+pub(super) fn page(field: &Field<'_>) -> Result<Vec<u8>, Wrong> {
+    let text = values::text(field, "the path of a file")?;
+    regular(field, text, MAX_PAGE)
+}
+
+/// The secret of `{ file = "…" }` or `{ env = "…" }`, of which neither the value nor a part of it is ever told.
+pub(super) fn secret(field: &Field<'_>) -> Option<Secret> {
+    if field.value().as_str().is_some() {
+        let wrong = Wrong::new("found the secret itself, wanted where it is kept");
+        field.wrong(wrong.help(format!("write {}", super::keys::SECRET.example)));
+        return None;
+    }
+    let section = field.section(&super::keys::SECRET)?;
+    match (section.field("file"), section.field("env")) {
+        (Some(file), None) => file.read(|file| {
+            let text = values::text(file, "the path of a file")?;
+            enough(&regular(file, text, MAX_SECRET)?)
+        }),
+        (None, Some(name)) => name.read(|name| {
+            let text = values::text(name, "the name of an environment variable")?;
+            let fine = !text.is_empty() && !text.contains(['=', '\0']);
+            let value = fine.then(|| std::env::var_os(text)).flatten();
+            let missing = || Wrong::new(format!("the environment variable {} is not set", quoted(text)));
+            enough(std::os::unix::ffi::OsStrExt::as_bytes(value.ok_or_else(missing)?.as_os_str()))
+        }),
+        (Some(file), Some(name)) => {
+            name.clash(Wrong::new("a secret is kept in one place").help("keep `file` or `env`"), &file);
+            None
+        }
+        (None, None) => {
+            section.missing(
+                "file",
+                Wrong::new("a secret wants a `file` or an `env`")
+                    .help(format!("write {}", super::keys::SECRET.example)),
+            );
+            None
+        }
+    }
+}
+
+fn enough(bytes: &[u8]) -> Result<Secret, Wrong> {
+    let secret = Secret::new(bytes);
+    let length = secret.expose().len();
+    if length >= MIN_SECRET {
+        return Ok(secret);
+    }
+    let wrong = Wrong::new(format!("found {length} bytes there, wanted at least {MIN_SECRET}"));
+    Err(wrong.help("`openssl rand -hex 32` makes one that nobody guesses"))
+}
+
+/// The file called `text`, which must be a file and not a device or a pipe: those may never end, or never begin.
+fn regular(field: &Field<'_>, text: &str, most: u64) -> Result<Vec<u8>, Wrong> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(Wrong::new(format!("found {}, wanted the path of a file", quoted(text))));
+    }
+    let path = field.folder().join(text);
+    let bytes = check(&path).and_then(|()| read(&path, most));
+    bytes.map_err(|error| Wrong::new(format!("the file {} cannot be read: {error}", quoted(&path.to_string_lossy()))))
+}
+
+/// That there is a file at `path` that is no device, pipe or folder.
+pub(super) fn check(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if File::open(path)?.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        let size = if most >= 1 << 20 { format!("{} MiB", most >> 20) } else { format!("{} KiB", most >> 10) };
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("the file is larger than {size}")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,153 @@
+//! Which keys may stand where: those that are built, those that the product will have, and what other proxies call them.
+//!
+//! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
+
+mod listener;
+mod pool;
+mod process;
+mod route;
+
+use toml::de::DeValue;
+
+pub(super) use self::{
+    listener::LISTENER,
+    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, RETRY},
+    process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
+    route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
+};
+use super::report::Wrong;
+
+/// The keys of one table.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// What the table is called in messages.
+    pub(super) title: &'static str,
+    /// How it is written.
+    pub(super) example: &'static str,
+    /// Keys that are built.
+    pub(super) known: &'static [&'static str],
+    /// Keys that PRODUCT.md documents and that are not built yet, each with the value at which it asks for nothing.
+    pub(super) later: &'static [(&'static str, Inert)],
+    /// Words of nginx, HAProxy, Envoy, Traefik, Caddy and of habit, with ours.
+    pub(super) peers: &'static [(&'static str, &'static str)],
+}
+
+/// The value of a key that is not built at which it asks for nothing, so that it may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inert {
+    /// There is none.
+    Never,
+    /// `"off"`, `0`, `"0s"`.
+    Off,
+    /// `false`.
+    False,
+    /// `[]`.
+    Empty,
+}
+
+impl Inert {
+    fn is(self, value: &DeValue<'_>) -> bool {
+        match (self, value) {
+            (Self::Off, DeValue::String(text)) => matches!(text.as_ref(), "off" | "0s"),
+            (Self::Off, DeValue::Integer(number)) => number.as_str() == "0",
+            (Self::False, DeValue::Boolean(yes)) => !yes,
+            (Self::Empty, DeValue::Array(list)) => list.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// How it is written; `None` if there is none.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Never => None,
+            Self::Off => Some("\"off\""),
+            Self::False => Some("false"),
+            Self::Empty => Some("[]"),
+        }
+    }
+}
+
+impl Keys {
+    /// Why `key` may not stand in this table with `value`; `None` if it may.
+    pub(super) fn refuse(&self, key: &str, value: &DeValue<'_>) -> Option<Wrong> {
+        if self.known.contains(&key) {
+            return None;
+        }
+        if let Some((_, inert)) = self.later.iter().find(|(later, _)| *later == key) {
+            let wrong = Wrong::new(format!("`{key}` is not supported yet"));
+            let help = match inert.word() {
+                Some(word) => format!("this build cannot honour it: take it out, or leave it at {word}"),
+                None => "this build cannot honour it: take it out, or wait for a version that can".into(),
+            };
+            return (!inert.is(value)).then(|| wrong.help(help));
+        }
+        let wrong = Wrong::new(format!("unknown key in {}", self.title));
+        if let Some(ours) = self.meant(key) {
+            let later = if self.is_later(ours) { ", which is not supported yet" } else { "" };
+            return Some(wrong.help(format!("did you mean `{ours}`{later}?")));
+        }
+        if let Some(other) = ALL.iter().find(|keys| keys.known.contains(&key)) {
+            return Some(wrong.help(format!("`{key}` belongs in {}", other.title)));
+        }
+        Some(wrong.help(format!("its keys are: {}", self.known.join(", "))))
+    }
+
+    /// `key` is one of this table's, built or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.known.contains(&key) || self.is_later(key)
+    }
+
+    fn is_later(&self, key: &str) -> bool {
+        self.later.iter().any(|(later, _)| *later == key)
+    }
+
+    /// The key that was probably meant: same but for case and `-`, a word of a peer, or a slip of the fingers.
+    pub(super) fn meant(&self, key: &str) -> Option<&'static str> {
+        if self.has(key) {
+            return None;
+        }
+        let plain = key.to_ascii_lowercase().replace('-', "_");
+        let ours = || self.known.iter().copied().chain(self.later.iter().map(|(later, _)| *later));
+        ours()
+            .find(|candidate| *candidate == plain)
+            .or_else(|| self.peers.iter().find(|(word, _)| *word == plain).map(|(_, ours)| *ours))
+            .or_else(|| nearest(&plain, ours()))
+    }
+}
+
+/// The candidate that is at most a third of its letters away from `word`.
+pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3).min(3) && *distance < candidate.len())
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Every table, to tell where a misplaced key belongs.
+pub(super) const ALL: [&Keys; 24] = [
+    &DOCUMENT,
+    &LISTENER,
+    &ROUTE,
+    &POOL,
+    &BACKEND,
+    &KEEPALIVE,
+    &HEALTH_CHECK,
+    &RETRY,
+    &SERVER,
+    &LOG,
+    &METRICS,
+    &ADMIN,
+    &BACKOFF,
+    &BODY,
+    &SECRET,
+    &ERROR_PAGE,
+    &TEXT,
+    &PATH,
+    &SPLIT,
+    &REDIRECT,
+    &RESPOND,
+    &FALLBACK,
+    &HEADER_RULES,
+    &REWRITE,
+];

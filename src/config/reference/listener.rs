@@ -1,0 +1,63 @@
+//! What `[[listener]]` says of itself.
+
+use schemars::JsonSchema;
+
+/// An address that connections are accepted on, and the bounds of what comes in there. Once for each address.
+#[derive(JsonSchema)]
+pub(super) struct Listener {
+    /// In logs and metrics, and for routes. Default: the address as written.
+    #[schemars(extend("examples" = ["web"]))]
+    name: String,
+    /// "0.0.0.0:8080" = every IPv4 address of this host, "[::]:8080" = IPv6 and IPv4, "unix:/run/evenkeel.sock" = a socket.
+    #[schemars(extend("examples" = ["0.0.0.0:8080"], "x-shown" = true))]
+    address: String,
+    /// "[::]" takes IPv6 alone.
+    #[schemars(extend("default" = false))]
+    ipv6_only: bool,
+    /// "http": HTTP/1.1, with WebSocket.
+    #[schemars(extend("default" = "http"))]
+    protocol: String,
+    /// Answer every request with 308 to https, before any route.
+    #[schemars(extend("default" = false))]
+    redirect_to_https: bool,
+    /// Connections that the kernel holds before they are accepted.
+    #[schemars(extend("default" = 4096))]
+    backlog: u32,
+    /// The kernel hands a connection over with its first bytes (TCP_DEFER_ACCEPT); silent ones are then not counted.
+    #[schemars(extend("default" = false))]
+    defer_accept: bool,
+    /// Further connections wait in the kernel's queue; or "off".
+    #[schemars(extend("default" = 100_000))]
+    max_connections: u64,
+    /// For a whole request head, or "off": from accept for the first, from its first byte for later ones. Slow heads get
+    /// 408.
+    #[schemars(extend("default" = "10s"))]
+    header_timeout: String,
+    /// The longest silence inside a request body, or "off".
+    #[schemars(extend("default" = "30s"))]
+    body_timeout: String,
+    /// Mean rate of a request body, looked at after its first 5 s, or "off".
+    #[schemars(extend("default" = "100B/s"))]
+    min_body_rate: String,
+    /// The longest time that a client takes nothing of what is held for it, or "off".
+    #[schemars(extend("default" = "30s"))]
+    write_timeout: String,
+    /// A kept connection without a request, or "off".
+    #[schemars(extend("default" = "75s"))]
+    idle_timeout: String,
+    /// A client that shuts its sending side after the request still gets its answer; false: it has left.
+    #[schemars(extend("default" = false))]
+    half_close: bool,
+    /// Bytes of a request head, 1KiB to 1MiB; more get 431.
+    #[schemars(extend("default" = "32KiB"))]
+    max_header_size: String,
+    /// Headers of a request, 1 to 1024; more get 431.
+    #[schemars(extend("default" = 128))]
+    max_headers: u32,
+    /// Bytes of a request target, 256B to 1MiB; more get 414.
+    #[schemars(extend("default" = "8KiB"))]
+    max_target_size: String,
+    /// Bytes of a request body; more get 413.
+    #[schemars(extend("default" = "off", "examples" = ["100MiB"]))]
+    max_body_size: String,
+}

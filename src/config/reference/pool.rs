@@ -1,0 +1,173 @@
+//! What `[pool.NAME]` says of itself.
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+/// A set of backends with one algorithm; NAME is a name of your own.
+#[derive(JsonSchema)]
+pub(super) struct Pool {
+    /// "round_robin" | "random" | "power_of_two_choices" | "least_connections". Each honours weights;
+    /// "weighted_round_robin" and "weighted_least_connections" are the same under the names of textbooks.
+    #[schemars(extend("default" = "round_robin"))]
+    algorithm: String,
+    /// "IP:PORT", "unix:/run/app.sock", or a table, see below. At least one.
+    #[schemars(extend("examples" = [["10.0.1.10:8080", "10.0.1.11:8080"]], "x-shown" = true))]
+    backends: Vec<String>,
+    /// When no backend is healthy: "reject" with 503 | "try_any" of them.
+    #[schemars(extend("default" = "reject"))]
+    when_all_down: String,
+    /// For a connection; cannot be turned off.
+    #[schemars(extend("default" = "2s"))]
+    connect_timeout: String,
+    /// One attempt, from the request sent to the response head, or "off".
+    #[schemars(extend("default" = "30s"))]
+    response_timeout: String,
+    /// The longest silence inside a body, in either direction, or "off".
+    #[schemars(extend("default" = "60s"))]
+    body_timeout: String,
+    /// The longest silence of a WebSocket, or "off".
+    #[schemars(extend("default" = "1h"))]
+    tunnel_timeout: String,
+    /// "h1": HTTP/1.1.
+    #[schemars(extend("default" = "h1"))]
+    protocol: String,
+    /// Connections to each backend, of the process.
+    #[schemars(extend("default" = "off", "examples" = [500]))]
+    max_connections: String,
+    /// "off": no PROXY header is sent.
+    #[schemars(extend("default" = "off"))]
+    send_proxy_protocol: String,
+    /// Send the client's Host; false: the backend's address as written.
+    #[schemars(extend("default" = true))]
+    pass_host: bool,
+    /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.5", "10.0.0.6"]]))]
+    source_address: Vec<String>,
+}
+
+/// A backend as a table, where it has more than an address.
+#[derive(JsonSchema)]
+pub(super) struct Backend {
+    /// "IP:PORT" or "unix:/run/app.sock".
+    #[schemars(extend("examples" = ["10.0.1.10:8080"]))]
+    address: String,
+    /// In logs and metrics. Default: the address as written.
+    #[schemars(extend("examples" = ["a"]))]
+    name: String,
+    /// Its share beside the others' weights, 0 to 1000. Default: 1.
+    #[schemars(extend("examples" = [3]))]
+    weight: u32,
+    /// Used only while no other backend can be. Default: false.
+    #[schemars(extend("examples" = [true]))]
+    backup: bool,
+}
+
+/// Connections to backends that are kept for the next request.
+#[derive(JsonSchema)]
+pub(super) struct Keepalive {
+    /// Per backend, of the process; 0 = none.
+    #[schemars(extend("default" = 64))]
+    max_idle: u32,
+    /// How long, or "off"; a backend's own Keep-Alive: timeout is honoured.
+    #[schemars(extend("default" = "30s"))]
+    idle_timeout: String,
+    /// Requests on one connection before it is closed.
+    #[schemars(extend("default" = "off", "examples" = [1000]))]
+    max_requests: String,
+}
+
+/// How it is found out whether a backend can serve. [[pool.NAME.health_check]] for several, all of which must pass.
+#[derive(JsonSchema)]
+pub(super) struct HealthCheck {
+    /// "tcp" = a connection is accepted | "http" = a request is answered as expected | "off".
+    #[schemars(rename = "type", extend("default" = "tcp"))]
+    kind: String,
+    /// Path and query. From here to expect_json, but for `port`, all is for type "http". Default: "/".
+    #[schemars(extend("examples" = ["/health"]))]
+    path: String,
+    /// Default: "GET".
+    #[schemars(extend("examples" = ["GET"]))]
+    method: String,
+    /// Sent with its length. Default: none.
+    #[schemars(extend("examples" = ["ping"]))]
+    body: String,
+    /// For the header Host. Default: the backend's address.
+    #[schemars(extend("examples" = ["api.internal"]))]
+    host: String,
+    /// Further headers.
+    #[schemars(extend("examples" = [{ "x-check": "evenkeel" }]))]
+    headers: Value,
+    /// Where, for every type; 0 = the backend's own port.
+    #[schemars(extend("default" = 0))]
+    port: u16,
+    /// Keep the connection for the next check. Default: false.
+    #[schemars(extend("examples" = [true]))]
+    reuse: bool,
+    /// Statuses and ranges that pass. Default: ["200-299"].
+    #[schemars(extend("examples" = [["200-299", 304]]))]
+    expect_status: Vec<Value>,
+    /// Text that the body must hold; or a table, see below.
+    #[schemars(extend("examples" = ["ok"]))]
+    expect_body: String,
+    /// Values at dotted places of a JSON body.
+    #[schemars(extend("examples" = [{ "status": "healthy", "checks.database": "connected" }]))]
+    expect_json: Value,
+    /// Time between checks, give or take a tenth; the first is at the start.
+    #[schemars(extend("default" = "10s"))]
+    interval: String,
+    /// The same while the backend is not healthy, or changing.
+    #[schemars(extend("default" = "2s"))]
+    interval_down: String,
+    /// For one check.
+    #[schemars(extend("default" = "5s"))]
+    timeout: String,
+    /// Passes in a row that make a backend healthy.
+    #[schemars(extend("default" = 2))]
+    healthy_threshold: u32,
+    /// Failures in a row that make it unhealthy.
+    #[schemars(extend("default" = 3))]
+    unhealthy_threshold: u32,
+    /// "up" | "down", until the first verdict.
+    #[schemars(extend("default" = "up"))]
+    initial_state: String,
+}
+
+/// A body that is expected, as a table.
+#[derive(JsonSchema)]
+pub(super) struct Body {
+    /// An expression that must be found in it.
+    #[schemars(extend("examples" = ["ok|fine"]))]
+    regex: String,
+}
+
+/// Further attempts at a request that can be sent again, each on another backend while there is one.
+#[derive(JsonSchema)]
+pub(super) struct Retry {
+    /// After the first; 0 = none.
+    #[schemars(extend("default" = 2))]
+    attempts: u32,
+    /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
+    /// response did not come in time.
+    #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
+    on: Vec<String>,
+    /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.
+    #[schemars(extend("default" = "20%"))]
+    budget: String,
+    /// Retries in 10 s that are always allowed.
+    #[schemars(extend("default" = 10))]
+    budget_floor: u32,
+    /// Bytes of a request body that are kept for being sent again; larger bodies are not. At most 64MiB.
+    #[schemars(extend("default" = "64KiB"))]
+    buffer: String,
+}
+
+/// The wait before a retry, of which chance takes a part.
+#[derive(JsonSchema)]
+pub(super) struct Backoff {
+    /// Up to this before the first, twice that before the next.
+    #[schemars(extend("default" = "25ms"))]
+    base: String,
+    /// Never longer.
+    #[schemars(extend("default" = "250ms"))]
+    max: String,
+}

@@ -1,0 +1,125 @@
+//! What `include`, `[server]`, `[admin]`, `[log]`, `[metrics]` and `[error_pages]` say of themselves.
+
+use schemars::JsonSchema;
+
+/// Durations are written "250ms", "30s", "5m", "1h"; sizes "512B", "16KiB", "1MiB"; shares "20%"; "off" or 0 turns a
+/// limit off. A list of one may be written as its one element. Relative paths start at the file that names them.
+#[derive(JsonSchema)]
+pub(super) struct Document {
+    /// More files, in lexical order; each may hold listeners, routes and pools, and the tables that stand once if no
+    /// other has them. `*` stands for any letters in the name of a file. Unless it is written, a folder that is not
+    /// there is fine.
+    #[schemars(extend("default" = ["conf.d/*.toml"]))]
+    include: Vec<String>,
+}
+
+/// The process as a whole.
+#[derive(JsonSchema)]
+pub(super) struct Server {
+    /// Threads that serve. "auto" = as many as the cores that this process may use: affinity and the quota of its cgroup
+    /// count. A change wants a restart.
+    #[schemars(extend("default" = "auto"))]
+    workers: String,
+    /// On TERM: /readyz answers 503, and connections are still accepted for this long, so that whoever sends them here
+    /// has time to look.
+    #[schemars(extend("default" = "0s"))]
+    drain_delay: String,
+    /// Then nothing is accepted any more, exchanges may finish for this long, and what is left is cut. What a reload
+    /// takes away ends within it, too.
+    #[schemars(extend("default" = "30s"))]
+    drain_timeout: String,
+    /// Networks and addresses of proxies in front of this one, whose X-Forwarded-*, Forwarded, traceparent and
+    /// X-Request-Id are believed; "unix" = peers on unix sockets. Those of all others are removed.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8", "2001:db8::7", "unix"]]))]
+    trusted_proxies: Vec<String>,
+    /// This instance, in logs and status. Default: the host's name.
+    #[schemars(extend("examples" = ["lb-1"]))]
+    name: String,
+    /// Our name in the headers Via and Proxy-Status.
+    #[schemars(extend("default" = "evenkeel"))]
+    via: String,
+    /// Send Forwarded (RFC 7239) as well as X-Forwarded-*.
+    #[schemars(extend("default" = false))]
+    forwarded: bool,
+    /// Connections of the process, to clients and to backends together. "auto" = 90 % of the file descriptors that it may
+    /// open.
+    #[schemars(extend("default" = "auto"))]
+    max_connections: String,
+    /// Header names with "_", which WSGI and CGI take for the same name with "-": "drop" | "allow" | "reject" (400).
+    #[schemars(extend("default" = "drop"))]
+    underscore_headers: String,
+}
+
+/// Where metrics, health and the API are served.
+#[derive(JsonSchema)]
+pub(super) struct Admin {
+    /// "IP:PORT", "unix:/run/evenkeel/admin.sock", or "off".
+    #[schemars(extend("default" = "127.0.0.1:9900"))]
+    address: String,
+    /// One more listener with /metrics, /healthz and /readyz alone, for scrapers from outside; or "off".
+    #[schemars(extend("default" = "off", "examples" = ["0.0.0.0:9901"]))]
+    metrics_address: String,
+}
+
+/// What a caller must show to change something, but on a unix socket; at least 16 bytes, white space around it is
+/// trimmed. Without it such calls are refused. One of the two:
+#[derive(JsonSchema)]
+pub(super) struct Secret {
+    /// The file that holds it.
+    #[schemars(extend("examples" = ["/etc/evenkeel/admin.token"]))]
+    file: String,
+    /// The environment variable that holds it.
+    #[schemars(extend("examples" = ["EVENKEEL_TOKEN"]))]
+    env: String,
+}
+
+/// What is written about our own doings (on stderr) and about requests.
+#[derive(JsonSchema)]
+pub(super) struct Log {
+    /// "off" | "error" | "warn" | "info" | "debug" | "trace", or directives as in RUST_LOG: "info,evenkeel::dial=debug".
+    #[schemars(extend("default" = "info"))]
+    level: String,
+    /// "text" for people | "json", an object a line.
+    #[schemars(extend("default" = "text"))]
+    format: String,
+    /// A line for each request: "off" | "stdout" | "stderr" | the path of a file, which is opened anew on USR1.
+    #[schemars(extend("default" = "stdout", "examples" = ["/var/log/evenkeel/access.log"]))]
+    access: String,
+    /// "json" | "combined", as Apache and nginx write it.
+    #[schemars(extend("default" = "json"))]
+    access_format: String,
+    /// The share of requests that get a line; failures always do.
+    #[schemars(extend("default" = "100%"))]
+    access_sample: String,
+    /// When the writer lags behind: "drop" the line and count it | "wait", so that none is lost.
+    #[schemars(extend("default" = "drop"))]
+    access_overflow: String,
+    /// More fields: "request:NAME" and "response:NAME" are headers, "query" is the query string. Authorization and
+    /// cookies are never logged.
+    #[schemars(extend("default" = [], "examples" = [["request:x-tenant", "response:x-cache", "query"]]))]
+    access_fields: Vec<String>,
+}
+
+/// What of the metrics may be chosen; they are served by [admin].
+#[derive(JsonSchema)]
+pub(super) struct Metrics {
+    /// Upper bounds of the histograms' buckets, from the shortest to the longest, at most 50.
+    #[schemars(extend("default" = [
+        "1ms", "5ms", "10ms", "25ms", "50ms", "100ms", "200ms", "300ms", "500ms", "1s", "2.5s", "5s", "10s"
+    ]))]
+    buckets: Vec<String>,
+    /// Histograms of each backend: "auto" = up to 1,000 backends | "on" | "off".
+    #[schemars(extend("default" = "auto"))]
+    backend_histograms: String,
+}
+
+/// Bodies of our own error answers, by status, 400 to 599: files of at most 1 MiB, read when the configuration is.
+#[derive(JsonSchema)]
+pub(super) struct ErrorPage {
+    /// For browsers.
+    #[schemars(extend("examples" = ["pages/503.html"]))]
+    html: String,
+    /// For the rest.
+    #[schemars(extend("examples" = ["pages/503.json"]))]
+    json: String,
+}

@@ -1,0 +1,168 @@
+//! What `[[route]]` says of itself.
+
+use schemars::JsonSchema;
+use serde_json::Value;
+
+/// Which requests, and what becomes of them. Every predicate that is written must hold, and of a list one element. A
+/// route goes first by its host (exact, longest wildcard, any), then its path (exact, longest prefix, regular expression),
+/// then the number of its predicates, then its place in the file. With one pool and no route, everything goes to it.
+#[derive(JsonSchema)]
+pub(super) struct Route {
+    /// In logs and metrics. Default: derived from its match, such as "api.example.com/v1/*".
+    #[schemars(extend("examples" = ["api"]))]
+    name: String,
+    /// Names of listeners. Default: all.
+    #[schemars(extend("examples" = [["web"]]))]
+    listener: Vec<String>,
+    /// Hosts, without a port; "*.example.org" is one label or more below example.org, and not itself. Default: any.
+    #[schemars(extend("examples" = [["api.example.com", "*.example.org"]]))]
+    host: Vec<String>,
+    /// "/v1/*" = /v1 and what is below it, "/v1" = that path, or a table, see below. Paths are normalised before. Default:
+    /// any.
+    #[schemars(extend("examples" = ["/v1/*"]))]
+    path: String,
+    /// Methods, in capitals. Default: any.
+    #[schemars(extend("examples" = [["GET", "HEAD"]]))]
+    method: Vec<String>,
+    /// Headers, by name: a text that is equal, or a table, see below.
+    #[schemars(extend("examples" = [{ "x-tier": "gold" }]))]
+    header: Value,
+    /// Cookies, alike.
+    #[schemars(extend("examples" = [{ "plan": "premium" }]))]
+    cookie: Value,
+    /// Parameters of the query, alike.
+    #[schemars(extend("examples" = [{ "beta": "1" }]))]
+    query: Value,
+    /// Networks and addresses that the client must be in.
+    #[schemars(extend("examples" = [["10.0.0.0/8"]]))]
+    client_ip: Vec<String>,
+    /// Requests go to this pool. A route has one of pool, split, redirect and respond.
+    #[schemars(extend("examples" = ["api"], "x-shown" = true))]
+    pool: String,
+    /// Keeps a user on one side of a split: "client_ip" | "cookie:NAME" | "header:NAME". Default: chance.
+    #[schemars(extend("examples" = ["cookie:session"]))]
+    split_by: String,
+    /// The whole exchange up to the response head, retries included, or "off".
+    #[schemars(extend("default" = "60s"))]
+    timeout: String,
+    /// "normal": there is no other yet.
+    #[schemars(extend("default" = "normal"))]
+    priority: String,
+    /// Bytes of a request body; the listener's bound holds as well.
+    #[schemars(extend("default" = "off", "examples" = ["10MiB"]))]
+    max_body_size: String,
+    /// Upgrades that pass; [] = none.
+    #[schemars(extend("default" = ["websocket"]))]
+    upgrade: Vec<String>,
+    /// "off": no line in the access log but for failures.
+    #[schemars(extend("default" = "on"))]
+    access: String,
+}
+
+/// A path as a table, with one of:
+#[derive(JsonSchema)]
+pub(super) struct Path {
+    /// An expression of the Rust crate `regex`, found anywhere in the path unless it is anchored.
+    #[schemars(extend("examples" = ["^/v[0-9]+/"]))]
+    regex: String,
+    /// Whatever begins so, at the end of a segment or not.
+    #[schemars(extend("examples" = ["/v1"]))]
+    prefix: String,
+}
+
+/// A header, cookie or parameter as a table, with one of:
+#[derive(JsonSchema)]
+pub(super) struct Text {
+    /// An expression of the Rust crate `regex`, found anywhere in the text unless it is anchored.
+    #[schemars(extend("examples" = ["^[0-9]+$"]))]
+    regex: String,
+    /// It begins so.
+    #[schemars(extend("examples" = ["gold-"]))]
+    prefix: String,
+    /// It is there.
+    #[schemars(extend("examples" = [true]))]
+    present: bool,
+    /// It is not there.
+    #[schemars(extend("examples" = [true]))]
+    absent: bool,
+}
+
+/// Instead of `pool`: requests are shared out. One of these for each side.
+#[derive(JsonSchema)]
+pub(super) struct Split {
+    /// The pool of this side.
+    #[schemars(extend("examples" = ["api"]))]
+    pool: String,
+    /// Its share, beside the others' weights, 0 to 1000000. Default: 1.
+    #[schemars(extend("examples" = [95]))]
+    weight: u32,
+}
+
+/// Instead of `pool`: requests are sent elsewhere.
+#[derive(JsonSchema)]
+pub(super) struct Redirect {
+    /// Where to: a URL, or a path that begins with one `/`. Variables: {host} {path} {path_and_query} {query} {scheme}
+    /// {client_ip} {request_id} {route} {pool} {backend} {tls_version} {sni}; "{{" is a brace.
+    #[schemars(extend("examples" = ["https://{host}{path_and_query}"]))]
+    to: String,
+    /// 301 | 302 | 303 | 307 | 308. Default: 308.
+    #[schemars(extend("examples" = [308]))]
+    status: u16,
+}
+
+/// Instead of `pool`: requests are answered here.
+#[derive(JsonSchema)]
+pub(super) struct Respond {
+    /// 200 to 599. Default: 200.
+    #[schemars(extend("examples" = [200]))]
+    status: u16,
+    /// Text with variables, as in a redirect. Default: none.
+    #[schemars(extend("examples" = ["ok"]))]
+    body: String,
+    /// Of the body. Default: "text/plain; charset=utf-8".
+    #[schemars(extend("examples" = ["text/plain; charset=utf-8"]))]
+    content_type: String,
+}
+
+/// When the pool cannot answer, one of:
+#[derive(JsonSchema)]
+pub(super) struct Fallback {
+    /// An answer of ours, as in `respond`.
+    #[schemars(extend("examples" = [{ "status": 503, "body": "back soon" }]))]
+    respond: Value,
+    /// Another pool.
+    #[schemars(extend("examples" = ["spare"]))]
+    pool: String,
+}
+
+/// Edits of headers, done in the order remove, set, add. Values are text with variables, as in a redirect. Headers that
+/// frame or that are ours (Host, Connection, X-Forwarded-* and so on) are not for rules.
+#[derive(JsonSchema)]
+pub(super) struct HeaderRules {
+    /// These replace what is there.
+    #[schemars(extend("examples" = [{ "x-env": "prod", "x-client": "{client_ip}" }]))]
+    set: Value,
+    /// These come beside what is there; several values as a list.
+    #[schemars(extend("examples" = [{ "x-note": "one more" }]))]
+    add: Value,
+    /// These go.
+    #[schemars(extend("examples" = [["x-debug"]]))]
+    remove: Vec<String>,
+}
+
+/// An edit of the path before it is sent to a backend; the query stays. Either the first two or the last two:
+#[derive(JsonSchema)]
+pub(super) struct Rewrite {
+    /// Taken off at the end of a segment, if it is there.
+    #[schemars(extend("examples" = ["/v1"]))]
+    strip_prefix: String,
+    /// Then put in front.
+    #[schemars(extend("examples" = ["/api"]))]
+    add_prefix: String,
+    /// Every match is replaced.
+    #[schemars(extend("examples" = ["^/old/(.*)$"]))]
+    regex: String,
+    /// With $1 or ${name} for groups, and $$ for a dollar.
+    #[schemars(extend("examples" = ["/new/$1"]))]
+    replacement: String,
+}
