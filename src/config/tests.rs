@@ -245,6 +245,21 @@ fn every_key_of_the_process_is_read() {
 }
 
 #[test]
+fn every_recipe_is_valid_without_a_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+            assert!(config.warnings.is_none(), "{}", config.warnings.unwrap());
+            count += 1;
+        }
+    }
+    assert!(count >= 9, "{count}");
+}
+
+#[test]
 fn every_way_to_turn_a_limit_off_is_taken() {
     for off in ["\"off\"", "0", "\"0s\""] {
         assert_eq!(listener(&format!("idle_timeout = {off}")).idle_timeout, None, "{off}");
