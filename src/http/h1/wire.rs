@@ -157,7 +157,7 @@ impl Wire {
         let carry = &mut self.inbound.borrow_mut().carry;
         if carry.is_empty() {
             // No buffer before there is something to put into it. (A fresh socket is tried at once.)
-            if !self.io.may_read() {
+            if !self.io.is_fresh() {
                 ready!(self.io.poll_read_ready(cx))?;
             }
             if carry.has_memory() {
