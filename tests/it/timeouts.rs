@@ -33,13 +33,13 @@ fn a_head_that_trickles_is_answered_408() {
     let evenkeel = listener(&backend, "header_timeout = \"300ms\"");
     let mut client = evenkeel.client();
     let mut writer = client.writer();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     let trickle = thread::spawn(move || {
         // Far longer than the timeout, and never silent for as long as it.
         while writer.write_all(b"X: y\r\n").is_ok() {
             thread::sleep(Duration::from_millis(30));
         }
     });
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     client.response().assert_refused(408, "request_timeout");
     client.leave();
     trickle.join().unwrap();
