@@ -145,7 +145,8 @@ impl Worker {
         let limits = Arc::clone(&plan.listeners[listener].limits);
         let client = Rc::new(Client::new(peer, local, listener, false, plan.trusts(peer), limits));
         let open = Open::new(self, Rc::clone(&client), permits);
-        tokio::task::spawn_local(connected(stream, client, open));
+        let wire = Wire::new(stream, Rc::clone(&self.local.spares));
+        tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
     }
 
     /// Tells every connection to end, and waits until they have.
@@ -160,11 +161,9 @@ impl Worker {
     }
 }
 
-/// The whole life of one connection.
-async fn connected(stream: Stream, client: Rc<Client>, open: Open) {
-    let worker = &*open.worker;
-    let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
-    h1::serve(&Rc::new(ClientSide::new(wire, client)), &worker.server).await;
+/// The whole life of one connection. Its socket closes before its place is free.
+async fn connected(open: Open, connection: Rc<ClientSide>) {
+    h1::serve(&connection, &open.worker.server).await;
 }
 
 /// Counts a connection as open while it lives.
