@@ -427,32 +427,26 @@ impl Head {
 
     /// Writes all live fields as HTTP/1.1 lines. Runs of untouched neighbours are one copy.
     pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
-        let mut run: Option<(usize, usize)> = None;
+        // What is to be copied in one piece.
+        let (mut first, mut last) = (0, 0);
         for field in self.fields.iter().filter(|field| field.live) {
             let start = field.name.start as usize;
             if field.verbatim {
-                let end = field.value.end as usize + 2;
-                run = match run {
-                    Some((first, last)) if last == start => Some((first, end)),
-                    Some((first, last)) => {
-                        out.extend_from_slice(&self.buf[first..last]);
-                        Some((start, end))
-                    }
-                    None => Some((start, end)),
-                };
+                if start != last {
+                    out.extend_from_slice(&self.buf[first..last]);
+                    first = start;
+                }
+                last = field.value.end as usize + 2;
                 continue;
             }
-            if let Some((first, last)) = run.take() {
-                out.extend_from_slice(&self.buf[first..last]);
-            }
+            out.extend_from_slice(&self.buf[first..last]);
+            (first, last) = (0, 0);
             out.extend_from_slice(self.text(field.name));
             out.extend_from_slice(b": ");
             out.extend_from_slice(self.text(field.value));
             out.extend_from_slice(b"\r\n");
         }
-        if let Some((first, last)) = run {
-            out.extend_from_slice(&self.buf[first..last]);
-        }
+        out.extend_from_slice(&self.buf[first..last]);
     }
 }
 
