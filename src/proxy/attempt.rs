@@ -26,6 +26,7 @@ use crate::{
 use bytes::Bytes;
 use std::{
     future::poll_fn,
+    io,
     task::{Context, Poll},
     time::Duration,
 };
@@ -138,10 +139,18 @@ impl Attempt<'_> {
             return Box::pin(tunnel).await;
         }
         wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
-        match self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {
+        let (whole, flushed) = pass_on(exchange, wire).await;
+        match flushed {
             // It came with its head: the clock has just been read.
-            Ok(waited) => record.ended = (!waited).then_some(now),
-            Err(kind) => return self.failed(kind, record),
+            Poll::Ready(Ok(())) if whole && !upload.open => record.ended = Some(now),
+            Poll::Ready(Err(_)) => return self.failed(Kind::ClientGone, record),
+            _ => {
+                let framing = guarded.framing;
+                match self.relay(exchange, wire, &mut upload, replay, (framing, whole), now).await {
+                    Ok(waited) => record.ended = (!waited).then_some(now),
+                    Err(kind) => return self.failed(kind, record),
+                }
+            }
         }
         let whole = !upload.open && !upload.broken;
         drop(upload);
@@ -214,7 +223,8 @@ impl Attempt<'_> {
     ) -> Result<Answer, Outcome> {
         let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
         let mut head = self.local.spares.heads.take();
-        for interim in 0..=MAX_INTERIM {
+        let mut interim = 0;
+        while interim <= MAX_INTERIM {
             let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, &mut head)).await;
             if let Err(no_head) = read {
                 return Err(self.no_head(no_head, interim > 0, wire, upload, replay));
@@ -243,6 +253,7 @@ impl Attempt<'_> {
             if !flushed {
                 return Err(Outcome::Failed(Kind::ClientGone));
             }
+            interim += 1;
         }
         Err(Outcome::Failed(Kind::BadResponse))
     }
@@ -392,22 +403,19 @@ impl Attempt<'_> {
         if before_a_byte && may_go_again { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
     }
 
-    /// Moves the response's body, and what is left of the request's. Returns whether it had to wait.
+    /// Moves the response's body, and what is left of the request's. `whole` = all of the response has been staged.
+    /// Returns whether it had to wait.
     async fn relay(
         &self,
         exchange: &mut Exchange<'_>,
         wire: &Wire,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
-        framing: Framing,
+        (framing, whole): (Framing, bool),
         now: Instant,
     ) -> Result<bool, Kind> {
         let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
-        let short = match &mut exchange.sink.outlet {
-            Outlet::H1(writer) => wire.pass_short(writer),
-            Outlet::H2(_) => false,
-        };
-        let mut pump = if short { Pump::resumed(true, None) } else { Pump::new() };
+        let mut pump = if whole { Pump::resumed(true, None) } else { Pump::new() };
         let (mut silence, mut waited) = (Silence::new(now), false);
         poll_fn(|cx| {
             if upload.open {
@@ -443,6 +451,19 @@ impl Attempt<'_> {
         })
         .await
     }
+}
+
+/// The usual case: a body that is short, or none, has come with its head, and both go out at once. Returns whether the
+/// whole answer has been staged, and if so whether it has gone.
+async fn pass_on(exchange: &mut Exchange<'_>, wire: &Wire) -> (bool, Poll<io::Result<()>>) {
+    let whole = match &mut exchange.sink.outlet {
+        Outlet::H1(writer) => wire.pass_short(writer),
+        Outlet::H2(_) => false,
+    };
+    if !whole {
+        return (false, Poll::Pending);
+    }
+    poll_fn(|cx| Poll::Ready((true, exchange.sink.poll_flush(cx)))).await
 }
 
 /// Why there is no response head.

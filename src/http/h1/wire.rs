@@ -273,10 +273,14 @@ impl Wire {
     }
 
     /// Stages the whole body in `to`, if it is short, of known length, and here already: the usual case, without pieces
-    /// and turns. True if it did.
+    /// and turns. True if it did, and where there is no body.
     pub fn pass_short(&self, to: &mut Writer<'_>) -> bool {
         let inbound = &mut *self.inbound.borrow_mut();
-        let Body::Length(left) = inbound.body else { return false };
+        let left = match inbound.body {
+            Body::Done if to.has_ended() => return true,
+            Body::Length(left) => left,
+            _ => return false,
+        };
         if left != inbound.carry.len() as u64 || !to.push_short(inbound.carry.bytes()) {
             return false;
         }
