@@ -344,11 +344,9 @@ impl Head {
     pub fn add_lines(&mut self, lines: &Lines) {
         let base = self.buf.len();
         self.buf.extend_from_slice(&lines.bytes);
-        for (start, name, value, id) in lines.fields.into_iter().flatten() {
-            let start = base + usize::from(start);
-            let name_end = start + usize::from(name);
-            let value_end = name_end + 2 + usize::from(value);
-            self.push(Span::new(start, name_end), Span::new(name_end + 2, value_end), id, true);
+        let shift = |span: Span| Span::new(base + span.start(), base + span.end());
+        for &(name, value, id) in &lines.fields {
+            self.push(shift(name), shift(value), id, true);
         }
     }
 
@@ -422,36 +420,30 @@ impl Head {
     }
 }
 
-/// Up to four field lines that stay the same for all requests of a connection.
+/// Field lines that stay the same for all requests of a connection.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// Where a line starts, the lengths of its name and value, and its name.
-    fields: [Option<(u16, u8, u16, Name)>; 4],
+    /// Where the name and the value of each are.
+    fields: Vec<(Span, Span, Name)>,
 }
 
 impl Lines {
     /// No lines yet, and room for what usual ones need.
     pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(112), fields: [None; 4] }
+        Self { bytes: Vec::with_capacity(128), fields: Vec::with_capacity(4) }
     }
 
-    /// Appends a line whose value `write` appends. A fifth line, and what is behind 64 KiB, is left out.
+    /// Appends a line whose value `write` appends.
     pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        let name = id.spelling().as_bytes();
-        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(id.spelling().as_bytes());
+        let name = Span::new(start, self.bytes.len());
         self.bytes.extend_from_slice(b": ");
+        let start = self.bytes.len();
         write(&mut self.bytes);
-        let value = u16::try_from(self.bytes.len() - start - name.len() - 2).ok();
-        let free = self.fields.iter_mut().find(|field| field.is_none());
-        match (free, value, u16::try_from(start)) {
-            (Some(free), Some(value), Ok(start)) => {
-                *free = Some((start, name.len() as u8, value, id));
-                self.bytes.extend_from_slice(b"\r\n");
-            }
-            _ => self.bytes.truncate(start),
-        }
+        self.fields.push((name, Span::new(start, self.bytes.len()), id));
+        self.bytes.extend_from_slice(b"\r\n");
     }
 }
 

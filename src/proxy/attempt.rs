@@ -356,8 +356,13 @@ impl Attempt<'_> {
         let rate = pace.map(|(pace, _)| (pace.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
         let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
-        let pumps = [upload.pump.impatient_at(), down.as_ref().and_then(|(pump, _)| pump.impatient_at())];
-        exchange.timer.set(pumps.into_iter().flatten().chain(first).min());
+        let mut first = first;
+        for pump in [Some(&upload.pump), down.as_ref().map(|(pump, _)| &**pump)].into_iter().flatten() {
+            if let Some(at) = pump.impatient_at() {
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        exchange.timer.set(first);
         if exchange.timer.poll(cx).is_pending() {
             return Poll::Pending;
         }
