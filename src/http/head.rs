@@ -340,12 +340,24 @@ impl Head {
         value
     }
 
+    /// Appends a field of ours that is written already: `line` is `id`'s spelling, a colon, a blank, the value, and CRLF.
+    /// Returns where the value is.
+    #[inline]
+    pub fn add_line(&mut self, id: Name, line: &[u8]) -> Span {
+        let start = self.buf.len();
+        let name = Span::new(start, start + id.spelling().len());
+        self.buf.extend_from_slice(line);
+        let value = Span::new(name.end() + 2, self.buf.len() - 2);
+        self.push(name, value, id, true);
+        value
+    }
+
     /// Appends field lines that were made beforehand.
     pub fn add_lines(&mut self, lines: &Lines) {
         let base = self.buf.len();
         self.buf.extend_from_slice(&lines.bytes);
         let shift = |span: Span| Span::new(base + span.start(), base + span.end());
-        for &(name, value, id) in &lines.fields {
+        for &(name, value, id) in &lines.fields[..lines.count] {
             self.push(shift(name), shift(value), id, true);
         }
     }
@@ -420,21 +432,29 @@ impl Head {
     }
 }
 
-/// Field lines that stay the same for all requests of a connection.
-#[derive(Debug, Default)]
+/// Up to four field lines that stay the same for all requests of a connection.
+#[derive(Debug)]
 pub struct Lines {
     bytes: Vec<u8>,
     /// Where the name and the value of each are.
-    fields: Vec<(Span, Span, Name)>,
+    fields: [(Span, Span, Name); 4],
+    count: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Lines {
     /// No lines yet, and room for what usual ones need.
     pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(128), fields: Vec::with_capacity(4) }
+        let none = (Span::default(), Span::default(), Name::Other);
+        Self { bytes: Vec::with_capacity(112), fields: [none; 4], count: 0 }
     }
 
-    /// Appends a line whose value `write` appends.
+    /// Appends a line whose value `write` appends. There is no fifth.
     pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(id.spelling().as_bytes());
@@ -442,7 +462,8 @@ impl Lines {
         self.bytes.extend_from_slice(b": ");
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.fields.push((name, Span::new(start, self.bytes.len()), id));
+        self.fields[self.count] = (name, Span::new(start, self.bytes.len()), id);
+        self.count += 1;
         self.bytes.extend_from_slice(b"\r\n");
     }
 }
