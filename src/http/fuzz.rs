@@ -10,6 +10,13 @@ use crate::config::Underscores;
 
 /// A request head. What is accepted is written out, read again, and must then say the same.
 pub fn request_head(data: &[u8]) {
+    let mut head = Head::default();
+    if let Some((target, end)) = parse::whole_request(data, &mut head, 128) {
+        let (mut slow, mut scanned) = (Head::default(), 0);
+        assert_eq!(parse::head_end(data, &mut scanned), Ok(Some(end)), "the quick way sees the same end");
+        assert_eq!(parse::request(&data[..end], &mut slow, 128), Ok(target));
+        assert!(slow.iter().eq(head.iter()), "and the same fields");
+    }
     let Some((mut head, guarded)) = read_request(data) else { return };
     if head.method() == Method::Connect {
         // It is never written out.
@@ -46,6 +53,10 @@ fn read_request(data: &[u8]) -> Option<(Head, guard::Guarded)> {
 /// A response head.
 pub fn response_head(data: &[u8]) {
     let mut scanned = 0;
+    if let Some(end) = parse::whole_response(data, &mut Head::default(), 128) {
+        assert_eq!(parse::head_end(data, &mut scanned), Ok(Some(end)), "the quick way sees the same end");
+        scanned = 0;
+    }
     let Ok(Some(end)) = parse::head_end(data, &mut scanned) else { return };
     let mut head = Head::default();
     if parse::response(&data[..end], &mut head, 128).is_err() {

@@ -329,15 +329,25 @@ impl Head {
         value
     }
 
+    /// Appends a field of ours that is written already: `line` is `id`'s spelling, a colon, a blank, the value, and CRLF.
+    /// Returns where the value is.
+    #[inline]
+    pub fn add_line(&mut self, id: Name, line: &[u8]) -> Span {
+        let start = self.buf.len();
+        let name = Span::new(start, start + id.spelling().len());
+        self.buf.extend_from_slice(line);
+        let value = Span::new(name.end() + 2, self.buf.len() - 2);
+        self.push(name, value, id, true);
+        value
+    }
+
     /// Appends field lines that were made beforehand.
     pub fn add_lines(&mut self, lines: &Lines) {
         let base = self.buf.len();
         self.buf.extend_from_slice(&lines.bytes);
-        for (start, name, value, id) in lines.fields.into_iter().flatten() {
-            let start = base + usize::from(start);
-            let name_end = start + usize::from(name);
-            let value_end = name_end + 2 + usize::from(value);
-            self.push(Span::new(start, name_end), Span::new(name_end + 2, value_end), id, true);
+        let shift = |span: Span| Span::new(base + span.start(), base + span.end());
+        for &(name, value, id) in &lines.fields[..lines.count] {
+            self.push(shift(name), shift(value), id, true);
         }
     }
 
@@ -412,35 +422,38 @@ impl Head {
 }
 
 /// Up to four field lines that stay the same for all requests of a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// Where a line starts, the lengths of its name and value, and its name.
-    fields: [Option<(u16, u8, u16, Name)>; 4],
+    /// Where the name and the value of each are.
+    fields: [(Span, Span, Name); 4],
+    count: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Lines {
     /// No lines yet, and room for what usual ones need.
     pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(112), fields: [None; 4] }
+        let none = (Span::default(), Span::default(), Name::Other);
+        Self { bytes: Vec::with_capacity(112), fields: [none; 4], count: 0 }
     }
 
-    /// Appends a line whose value `write` appends. A fifth line, and what is behind 64 KiB, is left out.
+    /// Appends a line whose value `write` appends. There is no fifth.
     pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        let name = id.spelling().as_bytes();
-        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(id.spelling().as_bytes());
+        let name = Span::new(start, self.bytes.len());
         self.bytes.extend_from_slice(b": ");
+        let start = self.bytes.len();
         write(&mut self.bytes);
-        let value = u16::try_from(self.bytes.len() - start - name.len() - 2).ok();
-        let free = self.fields.iter_mut().find(|field| field.is_none());
-        match (free, value, u16::try_from(start)) {
-            (Some(free), Some(value), Ok(start)) => {
-                *free = Some((start, name.len() as u8, value, id));
-                self.bytes.extend_from_slice(b"\r\n");
-            }
-            _ => self.bytes.truncate(start),
-        }
+        self.fields[self.count] = (name, Span::new(start, self.bytes.len()), id);
+        self.count += 1;
+        self.bytes.extend_from_slice(b"\r\n");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Properties of the message form: what goes in comes out, whatever it is.
 
 use super::{
-    bench, guard,
+    bench, fuzz, guard,
     h1::{Chunked, parse},
     head::Head,
     name::Name,
@@ -43,6 +43,7 @@ fn read(bytes: &[u8]) -> (Head, guard::Guarded) {
     let end = parse::head_end(bytes, &mut scanned).unwrap().unwrap();
     assert_eq!(end, bytes.len());
     let target = parse::request(bytes, &mut head, 64).unwrap();
+    assert_eq!(parse::whole_request(bytes, &mut Head::default(), 64), Some((target, end)), "in one pass");
     let guarded = guard::h1_request(&mut head, target, Underscores::Allow).unwrap();
     (head, guarded)
 }
@@ -57,7 +58,23 @@ fn pairs(head: &Head) -> Vec<(Vec<u8>, Vec<u8>)> {
     head.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
+/// What a head may be cut and glued of, good and bad.
+fn piece() -> impl Strategy<Value = &'static str> {
+    let lines = prop::sample::select(vec!["\r\n", "\r\n", "\r\n\r\n", "\n", "\r", " ", "\t", ":", "A", "\0"]);
+    let words = ["GET / HTTP/1.1", "HTTP/1.1 200 OK", "Host: a", "X: y", "X:", "Content-Length: 1", " folded"];
+    prop_oneof![lines, prop::sample::select(words.to_vec())]
+}
+
 proptest! {
+    #[test]
+    fn the_quick_way_takes_nothing_that_the_slow_one_refuses(pieces in vec(piece(), 0..12)) {
+        for start in ["", "GET / HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n"] {
+            let bytes = [start, &pieces.concat()].concat();
+            fuzz::request_head(bytes.as_bytes());
+            fuzz::response_head(bytes.as_bytes());
+        }
+    }
+
     #[test]
     fn fields_come_out_as_they_went_in(fields in fields(), blanks in vec(0..4u8, 3), method in "[A-Z]{1,9}") {
         prop_assume!(method != "CONNECT");

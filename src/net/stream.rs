@@ -425,3 +425,77 @@ impl AsyncWrite for Stream {
         Stream::poll_shutdown(&self, cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, io::Write, time::Duration};
+
+    /// Both ends of a connection: ours, known to the reactor, and the peer's.
+    fn pair() -> (Stream, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Stream::fresh(ours), peer)
+    }
+
+    async fn readable(stream: &Stream) {
+        let ready = poll_fn(|cx| stream.poll_read_ready(cx));
+        tokio::time::timeout(Duration::from_secs(10), ready).await.expect("somebody is woken").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_asks_again_and_again_is_woken_by_each_event() {
+        let (stream, mut peer) = pair();
+        for turn in 0..3 {
+            for _ in 0..2 {
+                let asked = poll_fn(|cx| Poll::Ready(stream.poll_read_ready(cx))).await;
+                assert!(asked.is_pending() && stream.is_quiet(true), "turn {turn}");
+            }
+            peer.write_all(b"ab").unwrap();
+            readable(&stream).await;
+            assert!(!stream.is_quiet(false));
+            let mut room = [0; 16];
+            assert_eq!(poll_fn(|cx| stream.poll_read(cx, &mut room)).await.unwrap(), 2, "turn {turn}");
+        }
+        drop(peer);
+        readable(&stream).await;
+        assert_eq!(poll_fn(|cx| stream.poll_read(cx, &mut [0; 16])).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn another_task_is_woken_in_place_of_the_first() {
+        let (stream, mut peer) = pair();
+        let stream = std::rc::Rc::new(stream);
+        let local = tokio::task::LocalSet::new();
+        let (here, there) = (std::rc::Rc::clone(&stream), std::rc::Rc::clone(&stream));
+        local
+            .run_until(async move {
+                let first = async move { poll_fn(|cx| Poll::Ready(here.poll_read_ready(cx).is_pending())).await };
+                assert!(tokio::task::spawn_local(first).await.unwrap());
+                let second = tokio::task::spawn_local(async move { readable(&there).await });
+                tokio::task::yield_now().await;
+                peer.write_all(b"x").unwrap();
+                second.await.unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_waits_for_room_and_arrives_whole() {
+        let (stream, mut peer) = pair();
+        let (piece, count) = (vec![7; 256 * 1024], 64);
+        let reader = std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()).unwrap());
+        for _ in 0..count {
+            let mut rest = &piece[..];
+            while !rest.is_empty() {
+                let (a, b) = rest.split_at(rest.len() / 2);
+                let pieces = [IoSlice::new(a), IoSlice::new(b)];
+                rest = &rest[poll_fn(|cx| stream.poll_write(cx, &pieces)).await.unwrap()..];
+            }
+        }
+        drop(stream);
+        assert_eq!(reader.join().unwrap(), (piece.len() * count) as u64);
+    }
+}

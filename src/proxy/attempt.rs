@@ -3,7 +3,8 @@
 use super::{
     Record, Way, is_backends,
     pump::{Awaits, Pump, Stop},
-    replay::{Replay, Response},
+    relay::pass_on,
+    replay::Replay,
     timing::{self, Deadline, Rate, Silence},
     tunnel,
 };
@@ -63,13 +64,13 @@ pub(super) struct Attempt<'a> {
 }
 
 /// The request's way out, which may go on while the response comes in.
-struct Upload<'w> {
+pub(super) struct Upload<'w> {
     outlet: Outlet<'w>,
     pump: Pump,
     /// Made when it first has to wait.
     pace: Option<Box<Pace>>,
     /// Not everything has gone.
-    open: bool,
+    pub(super) open: bool,
     /// It cannot be completed: the backend does not take it.
     broken: bool,
     /// The client waits for `100 Continue`: what is awaited is the backend.
@@ -143,10 +144,18 @@ impl Attempt<'_> {
             return Box::pin(tunnel).await;
         }
         wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
-        match self.relay(exchange, wire, &mut upload, replay, guarded.framing, now).await {
+        let (whole, flushed) = pass_on(exchange, wire).await;
+        match flushed {
             // It came with its head: the clock has just been read.
-            Ok(waited) => record.ended = (!waited).then_some(now),
-            Err(kind) => return self.failed(kind, record),
+            Poll::Ready(Ok(())) if whole && !upload.open => record.ended = Some(now),
+            Poll::Ready(Err(_)) => return self.failed(Kind::ClientGone, record),
+            _ => {
+                let framing = guarded.framing;
+                match self.relay(exchange, wire, &mut upload, replay, (framing, whole), now).await {
+                    Ok(waited) => record.ended = (!waited).then_some(now),
+                    Err(kind) => return self.failed(kind, record),
+                }
+            }
         }
         let whole = !upload.open && !upload.broken;
         drop(upload);
@@ -216,7 +225,8 @@ impl Attempt<'_> {
     ) -> Result<Answer, Outcome> {
         let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
         let mut head = self.way.local.spares.heads.take();
-        for interim in 0..=MAX_INTERIM {
+        let mut interim = 0;
+        while interim <= MAX_INTERIM {
             let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, (&mut head, record))).await;
             if let Err(no_head) = read {
                 let interim = interim > 0;
@@ -246,6 +256,7 @@ impl Attempt<'_> {
             if !flushed {
                 return Err(Outcome::Failed(Kind::ClientGone));
             }
+            interim += 1;
         }
         Err(Outcome::Failed(Kind::BadResponse))
     }
@@ -292,7 +303,7 @@ impl Attempt<'_> {
     }
 
     /// Moves the request's body on.
-    fn poll_upload(
+    pub(super) fn poll_upload(
         &self,
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
@@ -318,14 +329,14 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn poll_gone(&self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>, upload: &Upload<'_>) -> Poll<()> {
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>, upload: &Upload<'_>) -> Poll<()> {
         if upload.open || !upload.watch {
             return Poll::Pending;
         }
         exchange.sink.poll_gone(cx, exchange.client.limits.half_close)
     }
 
-    fn upload_deadline(&self, exchange: &Exchange<'_>, upload: &mut Upload<'_>) -> Deadline {
+    pub(super) fn upload_deadline(&self, exchange: &Exchange<'_>, upload: &mut Upload<'_>) -> Deadline {
         let limits = &exchange.client.limits;
         upload.waits &= exchange.source.received() == 0;
         if upload.waits {
@@ -338,7 +349,7 @@ impl Attempt<'_> {
     }
 
     /// Waits for `deadline`, or for something that must be looked at before. `Ready(None)`: it was only that.
-    fn poll_timer(
+    pub(super) fn poll_timer(
         &self,
         cx: &mut Context<'_>,
         exchange: &Exchange<'_>,
@@ -352,8 +363,13 @@ impl Attempt<'_> {
         let rate = pace.map(|(pace, _)| (pace.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
         let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
-        let pumps = [upload.pump.impatient_at(), down.as_ref().and_then(|(pump, _)| pump.impatient_at())];
-        exchange.timer.set(pumps.into_iter().flatten().chain(first).min());
+        let mut first = first;
+        for pump in [Some(&upload.pump), down.as_ref().map(|(pump, _)| &**pump)].into_iter().flatten() {
+            if let Some(at) = pump.impatient_at() {
+                first = Some(first.map_or(at, |first| first.min(at)));
+            }
+        }
+        exchange.timer.set(first);
         if exchange.timer.poll(cx).is_pending() {
             return Poll::Pending;
         }
@@ -406,58 +422,6 @@ impl Attempt<'_> {
         // What is not idempotent: only if nothing of it has been written.
         whole && (self.idempotent || !upload.outlet.has_begun())
     }
-
-    /// Moves the response's body, and what is left of the request's. Returns whether it had to wait.
-    async fn relay(
-        &self,
-        exchange: &mut Exchange<'_>,
-        wire: &Wire,
-        upload: &mut Upload<'_>,
-        replay: &mut Replay,
-        framing: Framing,
-        now: Instant,
-    ) -> Result<bool, Kind> {
-        let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
-        let short = match &mut exchange.sink.outlet {
-            Outlet::H1(writer) => wire.pass_short(writer),
-            Outlet::H2(_) => false,
-        };
-        let mut pump = if short { Pump::resumed(true, None) } else { Pump::new() };
-        let (mut silence, mut waited) = (Silence::new(now), false);
-        poll_fn(|cx| {
-            if upload.open {
-                self.poll_upload(cx, exchange, upload, replay)?;
-            }
-            let outlet = &mut exchange.sink.outlet;
-            match pump.poll(cx, &mut source, outlet, &self.way.local.spares, &mut Response) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(waited)),
-                Poll::Ready(Err(Stop::Outlet)) => return Poll::Ready(Err(Kind::ClientGone)),
-                Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
-                Poll::Pending => waited = true,
-            }
-            let awaits_backend = pump.awaits() == Awaits::Source;
-            if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() {
-                return Poll::Ready(Err(Kind::ClientGone));
-            }
-            loop {
-                let limits = &exchange.client.limits;
-                let outlet = &exchange.sink.outlet;
-                let mut deadline = timing::download(&pump, outlet, &mut silence, limits, &self.pool.settings);
-                if upload.open {
-                    deadline = timing::earlier(deadline, self.upload_deadline(exchange, upload));
-                }
-                match self.poll_timer(cx, exchange, upload, Some((&mut pump, &source)), deadline) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Some(kind)) => return Poll::Ready(Err(kind)),
-                    Poll::Ready(None) if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() => {
-                        return Poll::Ready(Err(Kind::ClientGone));
-                    }
-                    Poll::Ready(None) => {}
-                }
-            }
-        })
-        .await
-    }
 }
 
 /// Why there is no response head.
@@ -470,12 +434,5 @@ fn clients_fault(broken: &Broken) -> Kind {
     match broken {
         Broken::Malformed(reject) => reject.kind,
         Broken::Io(_) | Broken::Ended | Broken::Reset => Kind::ClientGone,
-    }
-}
-
-fn backends_fault(broken: &Broken) -> Kind {
-    match broken {
-        Broken::Malformed(_) => Kind::BadResponse,
-        Broken::Io(_) | Broken::Ended | Broken::Reset => Kind::Truncated,
     }
 }

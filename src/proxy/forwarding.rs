@@ -65,11 +65,10 @@ pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> 
         return id;
     }
     request.remove(Name::XRequestId);
-    let mut digits = [0; 32];
-    let (left, right) = digits.split_at_mut(16);
-    left.copy_from_slice(&hexadecimal(local.random()));
-    right.copy_from_slice(&hexadecimal(local.random()));
-    request.add(Name::XRequestId, &digits)
+    let mut line = *b"X-Request-Id: ________________________________\r\n";
+    line[14..30].copy_from_slice(&hexadecimal(local.random()));
+    line[30..46].copy_from_slice(&hexadecimal(local.random()));
+    request.add_line(Name::XRequestId, &line)
 }
 
 /// The 16 digits of `number`.
@@ -210,6 +209,14 @@ fn forwarded(plan: &Plan, client: &Client, request: &mut Head) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_a_field_like_any_other() {
+        let mut head = Head::default();
+        let id = head.add_line(Name::XRequestId, b"X-Request-Id: abc\r\n");
+        assert_eq!(head.text(id), b"abc");
+        assert_eq!(head.iter().collect::<Vec<_>>(), [(&b"X-Request-Id"[..], &b"abc"[..])]);
+    }
 
     #[test]
     fn numbers_are_written_in_hexadecimal() {

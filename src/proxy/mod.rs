@@ -8,6 +8,7 @@ mod forwarding;
 mod local;
 mod log;
 mod pump;
+mod relay;
 mod replay;
 mod timing;
 mod tunnel;

@@ -13,12 +13,11 @@ pub(super) use chunked::Chunked;
 pub use runner::Server;
 pub use serve::{ClientSide, serve};
 pub use splice::{SpliceError, Splicer};
-pub(crate) use wire::strip_trailers;
 pub use wire::{HeadLimits, NoHead, Wire};
 pub use writer::Writer;
 
 use super::{Head, Reject, guard};
-use crate::config::Underscores;
+use crate::{config::Underscores, error::Kind};
 
 /// Checks the trailers of a request, whatever version they came in; those with `_` in their name as fields are.
 ///
@@ -26,5 +25,14 @@ use crate::config::Underscores;
 /// One of them frames or routes (RFC 9110 section 6.5.1).
 pub fn check_trailers(trailers: &mut Head, underscores: Underscores) -> Result<(), Reject> {
     guard::check_underscores(trailers, underscores)?;
-    wire::check_trailers(trailers)
+    if trailers.names().any(guard::forbidden_in_trailers) {
+        return Err(Reject { kind: Kind::BadRequest, why: "a trailer frames or routes" });
+    }
+    Ok(())
+}
+
+/// Drops the trailers of a response that frame or route.
+pub(crate) fn strip_trailers(trailers: &mut Head) {
+    let forbidden: Vec<_> = trailers.names().filter(|&name| guard::forbidden_in_trailers(name)).collect();
+    forbidden.into_iter().for_each(|name| trailers.remove(name));
 }

@@ -12,7 +12,7 @@ use crate::{
         Client, Done, Exchange, Sink,
         body::Source,
         guard::{self, Framing, Guarded, Reject},
-        head::{Head, Version},
+        head::{Head, Span, Version},
     },
     net::Timer,
 };
@@ -102,15 +102,17 @@ where
     let ClientSide { wire, client, timer } = connection;
     loop {
         let started = Instant::now();
-        if !std::mem::take(&mut first) {
-            timer.set_after(started, client.limits.header_timeout);
-        }
         let mut head = wire.spares.heads.take();
         let mut waited = false;
         let read = poll_fn(|cx| {
-            let polled = poll_head(wire, client, timer, &mut head, cx);
-            waited |= polled.is_pending();
-            polled
+            let polled = wire.poll_request(cx, &mut head, &client.limits.head);
+            if polled.is_pending() && !waited {
+                waited = true;
+                if !first {
+                    timer.set_after(started, client.limits.header_timeout);
+                }
+            }
+            poll_guarded(polled, client, timer, &mut head, cx)
         });
         let (guarded, refused) = match read.await {
             Ok(guarded) => (guarded, None),
@@ -118,6 +120,7 @@ where
             Err(NoHead::Closed | NoHead::Broken(_)) => return After::Close,
         };
         timer.set(None);
+        first = false;
         let read = if waited { Instant::now() } else { started };
         let mut exchange = exchange(wire, client, timer, head, guarded, refused, (started, read));
         let done = handle(&mut exchange).await;
@@ -133,15 +136,15 @@ where
     }
 }
 
-fn poll_head(
-    wire: &Wire,
+fn poll_guarded(
+    polled: Poll<Result<Span, NoHead>>,
     client: &Client,
     timer: &Timer,
     head: &mut Head,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Guarded, NoHead>> {
     let limits = &client.limits;
-    let Poll::Ready(read) = wire.poll_request(cx, head, &limits.head) else {
+    let Poll::Ready(read) = polled else {
         ready!(timer.poll(cx));
         let slow = Reject { kind: Kind::RequestTimeout, why: "the request head took too long" };
         return Poll::Ready(Err(slow.into()));

@@ -9,7 +9,7 @@ use crate::{
     http::{
         Spares,
         body::{Broken, Chunk, Pulled},
-        guard::{Framing, Reject, forbidden_in_trailers},
+        guard::{Framing, Reject},
         head::{Head, Span},
     },
     net::{Buf, SMALL, Stream},
@@ -279,10 +279,14 @@ impl Wire {
     }
 
     /// Stages the whole body in `to`, if it is short, of known length, and here already: the usual case, without pieces
-    /// and turns. True if it did.
+    /// and turns. True if it did, and where there is no body.
     pub fn pass_short(&self, to: &mut Writer<'_>) -> bool {
         let inbound = &mut *self.inbound.borrow_mut();
-        let Body::Length(left) = inbound.body else { return false };
+        let left = match inbound.body {
+            Body::Done if to.has_ended() => return true,
+            Body::Length(left) => left,
+            _ => return false,
+        };
         if left != inbound.carry.len() as u64 || !to.push_short(inbound.carry.bytes()) {
             return false;
         }
@@ -477,21 +481,4 @@ impl Inbound {
         }
         Ok(())
     }
-}
-
-/// Checks the trailers of a request.
-///
-/// # Errors
-/// One of them frames or routes.
-pub(super) fn check_trailers(trailers: &Head) -> Result<(), Reject> {
-    if trailers.names().any(forbidden_in_trailers) {
-        return Err(Reject { kind: Kind::BadRequest, why: "a trailer frames or routes" });
-    }
-    Ok(())
-}
-
-/// Drops the trailers of a response that frame or route.
-pub(crate) fn strip_trailers(trailers: &mut Head) {
-    let forbidden: Vec<_> = trailers.names().filter(|&name| forbidden_in_trailers(name)).collect();
-    forbidden.into_iter().for_each(|name| trailers.remove(name));
 }

@@ -101,9 +101,13 @@ pub(super) fn chunk_size(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     if number < 1000 {
         // Ports aside, nearly all are: statuses, octets of addresses, short lengths.
-        let digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8);
-        let blanks = usize::from(number < 100) + usize::from(number < 10);
-        return out.extend_from_slice(&digits[blanks..]);
+        if number >= 100 {
+            out.push(b'0' + (number / 100) as u8);
+        }
+        if number >= 10 {
+            out.push(b'0' + (number / 10 % 10) as u8);
+        }
+        return out.push(b'0' + (number % 10) as u8);
     }
     let mut digits = [0; 20];
     let mut at = digits.len();

@@ -268,7 +268,9 @@ impl Drop for Writer<'_> {
             // Cut short: the connection's end must not pass for the body's.
             self.wire.io.reset();
         }
-        self.wire.spares.recycle(std::mem::take(&mut self.chunk));
+        if !matches!(self.chunk, Chunk::Empty) {
+            self.wire.spares.recycle(std::mem::take(&mut self.chunk));
+        }
         if self.prefix.capacity() > 0 {
             self.wire.spares.buffers.give_scratch(std::mem::take(&mut self.prefix));
         }
