@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = Config::parse(&text, Path::new(&name)).map_err(|problems| problems.to_string())?;
     let algorithm = Algorithm::Custom(|members| Box::new(FirstWithRoom(members.to_vec())));
-    let server = Server::builder().algorithm(algorithm).start(&config)?;
+    let server = Server::builder().algorithm(algorithm).start(config.clone())?;
     let addresses = config.listeners.iter().flat_map(|listener| server.address(&listener.name));
     addresses.for_each(|address| println!("curl http://{address}/"));
     thread::sleep(Duration::MAX); // until Ctrl-C

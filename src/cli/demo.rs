@@ -55,7 +55,7 @@ fn start() -> Result<(Server, Signals), Box<dyn std::error::Error>> {
         .map(|(actor, address)| format!("  {{ name = \"{}\", address = \"{address}\" }},\n", actor.name))
         .collect();
     let text = format!(
-        "[admin]\naddress = \"127.0.0.1:0\"\n\n[log]\naccess = \"off\"\n\n\
+        "include = []\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n[log]\naccess = \"off\"\n\n\
          [[listener]]\nname = \"demo\"\naddress = \"127.0.0.1:0\"\n\n\
          [pool.demo]\nbackends = [\n{list}]\n\n\
          [pool.demo.health_check]\ntype = \"http\"\npath = \"/health\"\ninterval = \"1s\"\ninterval_down = \"500ms\"\n"

@@ -28,11 +28,11 @@ const MAX_SECRET: u64 = 64 << 10;
 const MIN_SECRET: usize = 16;
 
 /// The file at `path`; `order` is its place among all that are read.
-pub(super) fn source(path: &Path, order: usize) -> Result<Arc<Source>, Problem> {
-    let bytes = read(path, MAX_TOML).map_err(|error| Problem::unreadable(path, order, &error))?;
+pub(super) fn source(path: &Path, order: usize) -> Result<Arc<Source>, Box<Problem>> {
+    let bytes = read(path, MAX_TOML).map_err(|error| Box::new(Problem::unreadable(path, order, &error)))?;
     match str::from_utf8(&bytes) {
         Ok(text) => Ok(Arc::new(Source::new(path, order, text))),
-        Err(error) => Err(Problem::not_utf8(path, order, &bytes, error)),
+        Err(error) => Err(Box::new(Problem::not_utf8(path, order, &bytes, error))),
     }
 }
 

@@ -28,20 +28,20 @@ const DEFAULT: &str = "conf.d/*.toml";
 const MAX_FILES: usize = 10_000;
 
 /// The files that `table` of the main file includes: its patterns in order, the files of each in lexical order, each
-/// file once and the main file not at all. What cannot be read is reported.
-pub(super) fn sources(main: Report<'_>, table: &DeTable<'_>) -> Vec<Arc<Source>> {
-    let mut files = Files { main, seen: BTreeSet::new(), sources: Vec::new(), order: 0 };
+/// file once and the main file not at all; and whether that is all of them. What cannot be read is reported.
+pub(super) fn sources(main: Report<'_>, table: &DeTable<'_>) -> (Vec<Arc<Source>>, bool) {
+    let mut files = Files { main, seen: BTreeSet::new(), sources: Vec::new(), order: 0, complete: true };
     files.seen.extend(fs::canonicalize(&main.source.file));
     let Some(field) = Field::of(table, "include", main) else {
         files.by_default();
-        return files.sources;
+        return files.done();
     };
     for pattern in field.list() {
         if let Some(text) = pattern.read(|field| values::text(field, "the path of a file, or a pattern")) {
             files.pattern(&pattern, text);
         }
     }
-    files.sources
+    files.done()
 }
 
 struct Files<'a> {
@@ -49,9 +49,14 @@ struct Files<'a> {
     seen: BTreeSet<PathBuf>,
     sources: Vec<Arc<Source>>,
     order: usize,
+    complete: bool,
 }
 
 impl Files<'_> {
+    fn done(self) -> (Vec<Arc<Source>>, bool) {
+        (self.sources, self.complete)
+    }
+
     /// No such folder is fine.
     fn by_default(&mut self) {
         let (folder, name) = split(&self.main, DEFAULT);
@@ -76,7 +81,10 @@ impl Files<'_> {
             let path = folder.join(name);
             match files::check(&path) {
                 Ok(()) => self.read(&path),
-                Err(error) => field.wrong(Wrong::new(format!("{} cannot be read: {error}", quoted(text)))),
+                Err(error) => {
+                    self.complete = false;
+                    field.wrong(Wrong::new(format!("{} cannot be read: {error}", quoted(text))));
+                }
             }
         } else {
             self.matches(field, &folder, name, text);
@@ -105,13 +113,18 @@ impl Files<'_> {
         self.order += 1;
         match files::source(path, self.order) {
             Ok(source) => self.sources.push(source),
-            Err(problem) => self.main.push(problem),
+            Err(problem) => self.failed(*problem),
         }
+    }
+
+    fn failed(&mut self, problem: Problem) {
+        self.complete = false;
+        self.main.push(problem);
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
         self.order += 1;
-        self.main.push(Problem::unreadable(path, self.order, error));
+        self.failed(Problem::unreadable(path, self.order, error));
     }
 }
 

@@ -671,7 +671,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Problems> {
         match files::source(path, 0) {
             Ok(source) => Self::of(&source),
-            Err(problem) => Err(Problems::new(path, vec![problem]).expect("there is one")),
+            Err(problem) => Err(Problems::new(path, vec![*problem]).expect("there is one")),
         }
     }
 
@@ -699,7 +699,7 @@ impl Config {
 /// The main file and what it includes, as one configuration; `None` if there is none, which has been reported.
 fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
     let (table, errors) = DeTable::parse_recoverable(&main.text);
-    let included = include::sources(Report::new(main, findings), table.get_ref());
+    let (included, complete) = include::sources(Report::new(main, findings), table.get_ref());
     let mut files = vec![(Report::new(main, findings), table)];
     let mut broken = vec![(Report::new(main, findings), errors)];
     for source in &included {
@@ -708,6 +708,9 @@ fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
         broken.push((Report::new(source, findings), errors));
     }
     let config = read::document(&Document::open(&files), findings);
+    if !complete {
+        findings.miss_nothing();
+    }
     for (report, errors) in broken.iter().filter(|(_, errors)| !errors.is_empty()) {
         syntax::explain(errors, *report);
     }

@@ -48,6 +48,11 @@ impl Findings {
         self.0.borrow().iter().all(|problem| problem.severity == Severity::Warning)
     }
 
+    /// Forgets what was missed in all files: one of them could not be read.
+    pub(super) fn miss_nothing(&self) {
+        self.0.borrow_mut().retain(|problem| problem.rests_on != RestsOn::All);
+    }
+
     /// All of it, if anything; `file` is the one that was asked for.
     pub(super) fn finish(self, file: &Path) -> Option<Problems> {
         Problems::new(file, self.0.into_inner())

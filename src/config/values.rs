@@ -71,15 +71,9 @@ pub(super) fn bounded_timeout(field: &Field<'_>) -> Result<Option<Duration>, Wro
     }
 }
 
-/// A time that may be 0 and has an end: `what` happens at once, but never never.
-pub(super) fn delay(what: &'static str) -> impl Fn(&Field<'_>) -> Result<Duration, Wrong> {
-    move |field| match time(field, "a duration")? {
-        None if field.value().as_str() == Some("off") => {
-            let wrong = wanted(field.value(), "a duration");
-            Err(wrong.help(format!("write \"0s\" to {what}")))
-        }
-        time => Ok(time.unwrap_or_default()),
-    }
+/// A time to wait, which may be none.
+pub(super) fn delay(field: &Field<'_>) -> Result<Duration, Wrong> {
+    time(field, "a duration").map(Option::unwrap_or_default)
 }
 
 /// A time above 0, which cannot be turned off.

@@ -212,6 +212,15 @@ fn is_trailers(coding: &[u8]) -> bool {
 }
 
 fn connection_options(head: &mut Head, guarded: &mut Guarded) -> Result<(), Reject> {
+    // Nearly always it is one word.
+    if let Ok(Some(only)) = head.single(Name::Connection) {
+        let keep = head.text(only).eq_ignore_ascii_case(b"keep-alive");
+        if keep || head.text(only).eq_ignore_ascii_case(b"close") {
+            guarded.keep_alive = keep;
+            head.remove(Name::Upgrade);
+            return Ok(());
+        }
+    }
     let (mut close, mut upgrade, mut named) = (false, false, false);
     for (count, option) in head.all(Name::Connection).flat_map(list).enumerate() {
         if count == MAX_OPTIONS {

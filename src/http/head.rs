@@ -4,6 +4,7 @@
 //! log and encoders see this. Fields are spans into one buffer in wire order and case; edits are appended behind, and
 //! what was replaced or removed is only marked. Workers reuse heads, so that no exchange allocates one.
 
+pub use super::method::Method;
 use super::{name::Name, target};
 use memchr::memchr;
 
@@ -53,46 +54,6 @@ struct Field {
     live: bool,
     /// The value is followed by CRLF, so that the line can be copied as it stands.
     verbatim: bool,
-}
-
-/// A request method (RFC 9110 section 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each variant is the method itself")]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Options,
-    Patch,
-    Connect,
-    Trace,
-    /// Any other token; methods are case-sensitive.
-    Other(Span),
-}
-
-impl Method {
-    /// The method that is written so, if it is one that we know by name.
-    pub fn known(text: &str) -> Option<Self> {
-        match text {
-            "GET" => Some(Self::Get),
-            "HEAD" => Some(Self::Head),
-            "POST" => Some(Self::Post),
-            "PUT" => Some(Self::Put),
-            "DELETE" => Some(Self::Delete),
-            "OPTIONS" => Some(Self::Options),
-            "PATCH" => Some(Self::Patch),
-            "CONNECT" => Some(Self::Connect),
-            "TRACE" => Some(Self::Trace),
-            _ => None,
-        }
-    }
-
-    /// Repeating it does no further harm (RFC 9110 section 9.2.2). Methods that we do not know are not.
-    pub fn is_idempotent(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Put | Self::Delete | Self::Options | Self::Trace)
-    }
 }
 
 /// What a head begins with.
@@ -427,32 +388,26 @@ impl Head {
 
     /// Writes all live fields as HTTP/1.1 lines. Runs of untouched neighbours are one copy.
     pub(super) fn write_fields(&self, out: &mut Vec<u8>) {
-        let mut run: Option<(usize, usize)> = None;
+        // What is to be copied in one piece.
+        let (mut first, mut last) = (0, 0);
         for field in self.fields.iter().filter(|field| field.live) {
             let start = field.name.start as usize;
             if field.verbatim {
-                let end = field.value.end as usize + 2;
-                run = match run {
-                    Some((first, last)) if last == start => Some((first, end)),
-                    Some((first, last)) => {
-                        out.extend_from_slice(&self.buf[first..last]);
-                        Some((start, end))
-                    }
-                    None => Some((start, end)),
-                };
+                if start != last {
+                    out.extend_from_slice(&self.buf[first..last]);
+                    first = start;
+                }
+                last = field.value.end as usize + 2;
                 continue;
             }
-            if let Some((first, last)) = run.take() {
-                out.extend_from_slice(&self.buf[first..last]);
-            }
+            out.extend_from_slice(&self.buf[first..last]);
+            (first, last) = (0, 0);
             out.extend_from_slice(self.text(field.name));
             out.extend_from_slice(b": ");
             out.extend_from_slice(self.text(field.value));
             out.extend_from_slice(b"\r\n");
         }
-        if let Some((first, last)) = run {
-            out.extend_from_slice(&self.buf[first..last]);
-        }
+        out.extend_from_slice(&self.buf[first..last]);
     }
 }
 

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod h1;
 pub mod h2;
 pub mod head;
+mod method;
 pub mod name;
 #[cfg(test)]
 mod properties;
@@ -21,7 +22,8 @@ pub mod fuzz;
 
 pub use exchange::{Client, Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
-pub use head::{Head, Heads, Method, Span, Start, Target, Version};
+pub use head::{Head, Heads, Span, Start, Target, Version};
+pub use method::Method;
 pub use name::Name;
 
 use crate::net::{Buffers, Splice};

@@ -34,6 +34,8 @@ pub struct Stream {
     /// Written once: from the second write on, nothing must wait for Nagle (RFC 896).
     wrote: Cell<bool>,
     nodelay: Cell<bool>,
+    /// Whose waker the reactor will wake when a read would give something; 0 = perhaps nobody's.
+    waits: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,8 @@ enum Inner {
 
 impl Stream {
     fn new(inner: Inner, nodelay: bool) -> Self {
-        Self { inner: RefCell::new(inner), wrote: Cell::new(false), nodelay: Cell::new(nodelay) }
+        let (inner, nodelay) = (RefCell::new(inner), Cell::new(nodelay));
+        Self { inner, wrote: Cell::new(false), nodelay, waits: Cell::new(0) }
     }
 
     /// A connection as it was accepted: non-blocking, and not registered.
@@ -98,6 +101,7 @@ impl Stream {
 
     /// Reads into `room`. 0 = the peer has finished sending.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.waits.set(0);
         let mut inner = self.inner.borrow_mut();
         if let Inner::Tls(stream) = &mut *inner {
             let mut buf = ReadBuf::new(room);
@@ -117,38 +121,37 @@ impl Stream {
         }
     }
 
-    /// As far as the reactor knows, a read would give something: no system call, and nobody is woken. A fresh socket is
-    /// to be tried.
-    pub fn may_read(&self) -> bool {
-        match &*self.inner.borrow() {
-            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Inner::Tls(_) => false,
-            Inner::Fresh(_) | Inner::Closed => true,
-        }
-    }
-
     /// Ready when a read would give something: bytes, the end, or an error. Holds no buffer, and costs no system call
     /// until there is an event. For TLS: bytes on the wire, which may turn out to be no plaintext.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.borrow_mut().poll_readable(cx)
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.is_believed_readable() {
+            self.waits.set(0);
+            return Poll::Ready(Ok(()));
+        }
+        // A waker stays with the reactor until there is an event; and an event shows above until something is read.
+        let task = cx.waker().data().addr();
+        if self.waits.get() == task {
+            return Poll::Pending;
+        }
+        // Without budget the task is woken at once instead; and what a session layer reads is not seen here.
+        let registers = coop::has_budget_remaining() && !matches!(inner, Inner::Tls(_));
+        let ready = inner.poll_readable(cx);
+        self.waits.set(if registers && ready.is_pending() { task } else { 0 });
+        ready
     }
 
     /// An idle connection is still open and silent, as far as is known here: the reactor's cached readiness, and a look
     /// at the socket when that is not clean. `certain` looks in any case.
     pub fn is_quiet(&self, certain: bool) -> bool {
-        let believed = match &mut *self.inner.borrow_mut() {
-            Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Inner::Unix(stream) => stream.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Inner::Tls(stream) => {
-                if holds_plaintext(stream) {
-                    return false;
-                }
-                stream.get_ref().0.try_io(Interest::READABLE, || Ok(())).is_ok()
-            }
-            Inner::Fresh(_) => true,
-            Inner::Closed => return false,
-        };
+        let mut inner = self.inner.borrow_mut();
+        if let Inner::Tls(stream) = &mut *inner
+            && holds_plaintext(stream)
+        {
+            return false;
+        }
+        let believed = matches!(*inner, Inner::Fresh(_) | Inner::Closed) || inner.is_believed_readable();
+        drop(inner);
         if believed {
             return self.peek_is_empty();
         }
@@ -168,6 +171,7 @@ impl Stream {
 
     /// No byte and no end is waiting, though the reactor believes so: that belief is cleared on the way.
     fn peek_is_empty(&self) -> bool {
+        self.waits.set(0);
         let answer = match &*self.inner.borrow() {
             Inner::Tcp(stream) => stream.try_io(Interest::READABLE, || look_at(stream.as_fd())),
             Inner::Unix(stream) => stream.try_io(Interest::READABLE, || look_at(stream.as_fd())),
@@ -255,6 +259,7 @@ impl Stream {
 
     /// Moves up to `most` bytes from this socket into an empty `pipe`. 0 = the peer has finished sending.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
+        self.waits.set(0);
         self.inner.borrow_mut().register()?;
         let inner = self.inner.borrow();
         let Inner::Tcp(stream) = &*inner else { return Poll::Ready(Err(io::ErrorKind::Unsupported.into())) };
@@ -295,6 +300,17 @@ impl Inner {
             *self = Self::Tcp(TcpStream::from_std(stream)?);
         }
         Ok(())
+    }
+
+    /// There was an event since the last read that was short, as far as the reactor knows.
+    fn is_believed_readable(&self) -> bool {
+        let nothing = || Ok(());
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, nothing).is_ok(),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, nothing).is_ok(),
+            Self::Tls(stream) => stream.get_ref().0.try_io(Interest::READABLE, nothing).is_ok(),
+            Self::Fresh(_) | Self::Closed => false,
+        }
     }
 
     /// Reads, if the reactor believes that there is something. A short read tells it that there is no more: its events

@@ -95,16 +95,17 @@ fn make(
             record.failure = Some(kind);
         }
         Answer::Https => {
-            let scratch = &mut *local.scratch.borrow_mut();
-            if policy::https_location(request, scratch) {
-                policy::redirect_to(308, scratch, head);
-            } else {
+            let mut scratch = local.scratch.borrow_mut();
+            if !policy::https_location(request, &mut scratch) {
                 // Who names no host cannot be sent anywhere.
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
             }
+            policy::redirect_to(308, &scratch, head);
         }
         Answer::Redirect(to, status) => {
-            policy::redirect(to, status, &values, head, &mut local.scratch.borrow_mut());
+            if !policy::redirect(to, status, &values, head, &mut local.scratch.borrow_mut()) {
+                return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
+            }
         }
         Answer::Respond(respond) => drop(policy::respond(respond, &values, head, &mut body)),
         Answer::Fallback(respond, kind) => {

@@ -66,8 +66,8 @@ pub(super) struct Attempt<'a> {
 struct Upload<'w> {
     outlet: Outlet<'w>,
     pump: Pump,
-    silence: Silence,
-    rate: Rate,
+    /// Made when it first has to wait.
+    pace: Option<Box<Pace>>,
     /// Not everything has gone.
     open: bool,
     /// It cannot be completed: the backend does not take it.
@@ -78,6 +78,18 @@ struct Upload<'w> {
     sent: Instant,
     /// The client is watched for its leaving.
     watch: bool,
+}
+
+/// How fast the request's body moves.
+struct Pace {
+    silence: Silence,
+    rate: Rate,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Box<Self> {
+        Box::new(Self { silence: Silence::new(now), rate: Rate::new(now) })
+    }
 }
 
 /// What a response head is, once guarded.
@@ -184,8 +196,7 @@ impl Attempt<'_> {
         Upload {
             outlet: Outlet::H1(writer),
             pump,
-            silence: Silence::new(now),
-            rate: Rate::new(now),
+            pace: None,
             open: true,
             broken: false,
             waits: expect,
@@ -221,8 +232,7 @@ impl Attempt<'_> {
             }
             if std::mem::take(&mut upload.waits) {
                 // Only now is the body the client's to send.
-                let now = Instant::now();
-                (upload.silence, upload.rate) = (Silence::new(now), Rate::new(now));
+                upload.pace = Some(Pace::new(Instant::now()));
             }
             let flushed = exchange.sink.interim(&head);
             let sink = &mut exchange.sink;
@@ -321,9 +331,10 @@ impl Attempt<'_> {
         if upload.waits {
             return timing::response(upload.sent, &self.pool.settings);
         }
-        let Upload { outlet, pump, silence, rate, .. } = upload;
-        rate.hold(pump.awaits() == Awaits::Outlet);
-        timing::upload(pump, outlet, silence, limits, &self.pool.settings)
+        let Upload { outlet, pump, pace, sent, .. } = upload;
+        let pace = pace.get_or_insert_with(|| Pace::new(*sent));
+        pace.rate.hold(pump.awaits() == Awaits::Outlet);
+        timing::upload(pump, outlet, &mut pace.silence, limits, &self.pool.settings)
     }
 
     /// Waits for `deadline`, or for something that must be looked at before. `Ready(None)`: it was only that.
@@ -337,7 +348,8 @@ impl Attempt<'_> {
     ) -> Poll<Option<Kind>> {
         let sends = upload.open && !upload.waits && upload.pump.awaits() == Awaits::Source;
         let least = exchange.client.limits.min_body_rate.filter(|_| sends);
-        let rate = least.map(|_| (upload.rate.next(), Kind::RequestTimeout));
+        let pace = upload.pace.as_ref().zip(least);
+        let rate = pace.map(|(pace, _)| (pace.rate.next(), Kind::RequestTimeout));
         let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
         let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
         let pumps = [upload.pump.impatient_at(), down.as_ref().and_then(|(pump, _)| pump.impatient_at())];
@@ -359,7 +371,10 @@ impl Attempt<'_> {
             upload.watch = true;
         }
         let received = exchange.source.received();
-        let slow = least.is_some_and(|least| upload.rate.next() <= now && upload.rate.is_below(least, received, now));
+        let slow = upload.pace.as_mut().zip(least).is_some_and(|(pace, least)| {
+            let rate = &mut pace.rate;
+            rate.next() <= now && rate.is_below(least, received, now)
+        });
         Poll::Ready(slow.then_some(Kind::RequestTimeout))
     }
 

@@ -88,11 +88,7 @@ pub(super) fn run(number: usize, shared: &Arc<Shared>, start: Start, ready: &Rea
     runtime.block_on(serve(worker, sockets, messages));
 }
 
-async fn serve(
-    worker: Rc<Worker>,
-    sockets: Vec<(Arc<Gate>, TcpListener)>,
-    messages: mpsc::UnboundedReceiver<Message>,
-) {
+async fn serve(worker: Rc<Worker>, sockets: Vec<(Arc<Gate>, TcpListener)>, messages: mpsc::UnboundedReceiver<Message>) {
     accept::started(&worker.shared).await;
     worker.listen(sockets);
     tokio::task::spawn_local(hear(Rc::clone(&worker), messages));
@@ -205,7 +201,9 @@ impl Worker {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let (place, task) = (open.place, tokio::task::spawn_local(connected(stream, client, open)));
+        let wire = Wire::new(stream, Rc::clone(&self.local.spares));
+        let place = open.place;
+        let task = tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
         }
@@ -235,7 +233,8 @@ impl Worker {
     /// What is with `backend` at the moment `at` ends within some time after it: tunnels spread over that time, so that
     /// their clients do not all come back at once, and exchanges at its end.
     fn leave(&self, backend: u32, at: Instant, within: Duration) {
-        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend)) {
+        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend))
+        {
             let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
             self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: Some(backend) });
         }
@@ -271,11 +270,9 @@ impl Worker {
     }
 }
 
-/// The whole life of one connection.
-async fn connected(stream: Stream, client: Rc<Client>, open: Open) {
-    let worker = &*open.worker;
-    let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
-    h1::serve(&Rc::new(ClientSide::new(wire, client)), &worker.server).await;
+/// The whole life of one connection. Its socket closes before its place is free.
+async fn connected(open: Open, connection: Rc<ClientSide>) {
+    h1::serve(&connection, &open.worker.server).await;
 }
 
 /// Counts a connection as open while it lives.

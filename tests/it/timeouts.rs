@@ -34,6 +34,7 @@ fn a_head_that_trickles_is_answered_408() {
     let mut client = evenkeel.client();
     client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     let mut writer = client.writer();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n");
     let trickle = thread::spawn(move || {
         // Far longer than the timeout, and never silent for as long as it.
         while writer.write_all(b"X: y\r\n").is_ok() {

@@ -18,6 +18,7 @@ pub(super) use self::{
 use super::report::Wrong;
 
 /// The keys of one table.
+#[derive(Debug)]
 pub(super) struct Keys {
     /// What the table is called in messages.
     pub(super) title: &'static str,

@@ -1,6 +1,7 @@
 //! `[[listener]]`: one address each, with the bounds of what comes in there.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -49,7 +50,7 @@ pub(super) fn listeners(document: &Document<'_>, taken: &[Taken<'_>]) -> Option<
 }
 
 /// The names that listeners have as far as they can be read, for those who refer to them.
-pub(super) fn names(document: &Document<'_>) -> Vec<String> {
+pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
     let fields = document.written("listener");
     let name = |field: Field<'_>| {
         let table = field.value().as_table()?;

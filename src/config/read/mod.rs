@@ -12,6 +12,8 @@ mod retry;
 mod route;
 mod warn;
 
+use std::collections::BTreeSet;
+
 use super::{
     Address, Config, Route,
     report::{Findings, Wrong},
@@ -64,8 +66,8 @@ fn unrouted(pools: &[pool::Entry<'_>]) {
 
 /// What can be referred to, as far as it can be read.
 struct Names {
-    listeners: Vec<String>,
-    pools: Vec<String>,
+    listeners: BTreeSet<String>,
+    pools: BTreeSet<String>,
 }
 
 /// An address, its text, and the field that it stands in.

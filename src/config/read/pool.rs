@@ -1,6 +1,10 @@
 //! `[pool.NAME]`: backends, how one of them is chosen, and how it is called.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use toml::de::DeValue;
 
@@ -53,16 +57,18 @@ pub(super) struct Entry<'a> {
 pub(super) fn pools<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
     let written = document.written("pool");
     let mut entries: Vec<(&str, Field<'a>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for field in &written {
         let own = of_file(field)?;
         for (name, field) in own {
-            match entries.iter().find(|(other, _)| *other == name) {
-                Some((_, first)) => {
-                    let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
-                    field.clash(wrong.help("keep one of them, or give this one another name"), first);
-                }
-                None => entries.push((name, field)),
+            if let Some(first) = places.get(name) {
+                let first: &Field<'_> = &entries[*first].1;
+                let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
+                field.clash(wrong.help("keep one of them, or give this one another name"), first);
+                continue;
             }
+            places.insert(name, entries.len());
+            entries.push((name, field));
         }
     }
     let pools: Vec<_> = entries.into_iter().map(|(name, field)| pool(name, field)).collect();
@@ -70,7 +76,7 @@ pub(super) fn pools<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
 }
 
 /// The names that pools have, for those who refer to them.
-pub(super) fn names(document: &Document<'_>) -> Vec<String> {
+pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
     document.written("pool").iter().flat_map(Field::entries).map(|(name, _)| name.to_owned()).collect()
 }
 
@@ -214,8 +220,8 @@ fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
         return None;
     }
     let read: Vec<_> = fields.iter().map(called).collect();
-    let mut names = std::collections::HashMap::new();
-    let mut addresses = std::collections::HashMap::new();
+    let mut names = HashMap::new();
+    let mut addresses = HashMap::new();
     for entry in read.iter().flatten() {
         let (backend, help) = (&entry.backend, "keep one of them: its share is its `weight`");
         if let Some(first) = addresses.insert(&backend.address, entry) {

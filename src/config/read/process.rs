@@ -44,10 +44,19 @@ pub(super) fn server(document: &Document<'_>) -> Server {
     server.name = section.read("name", server.name, values::name);
     server.forwarded = section.read("forwarded", server.forwarded, values::flag);
     server.max_connections = section.read("max_connections", server.max_connections, values::auto(MAX_CONNECTIONS));
-    server.drain_delay = section.read("drain_delay", server.drain_delay, values::delay("stop accepting at once"));
-    server.drain_timeout =
-        section.read("drain_timeout", server.drain_timeout, values::delay("cut what is left at once"));
+    server.drain_delay = section.read("drain_delay", server.drain_delay, values::delay);
+    server.drain_timeout = section.read("drain_timeout", server.drain_timeout, drain_timeout);
     server
+}
+
+/// It may be 0; without an end, one slow client would keep the process for ever.
+fn drain_timeout(field: &Field<'_>) -> Result<Duration, Wrong> {
+    match field.value().as_str() {
+        Some("off") => {
+            Err(values::wanted(field.value(), "a duration").help("write \"0s\" to cut what is left at once"))
+        }
+        _ => values::delay(field),
+    }
 }
 
 /// An address that is ours already.

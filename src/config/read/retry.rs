@@ -54,10 +54,9 @@ pub(super) fn retry(pool: &Section<'_>) -> Retry {
 
 fn backoff(retry: &Section<'_>, read: &mut Retry) {
     let Some(section) = retry.section("backoff", &keys::BACKOFF) else { return };
-    let delay = || values::delay("retry at once");
-    read.backoff_base = section.read("base", read.backoff_base, delay());
+    read.backoff_base = section.read("base", read.backoff_base, values::delay);
     // A base alone that is above the default bound raises it: nobody wants the bound to win unseen.
-    read.backoff_max = section.read("max", read.backoff_max.max(read.backoff_base), delay());
+    read.backoff_max = section.read("max", read.backoff_max.max(read.backoff_base), values::delay);
     if let Some(max) = section.field("max").filter(|_| read.backoff_max < read.backoff_base) {
         max.wrong(values::wanted(max.value(), "a duration of at least `base`").help("it is where the backoff ends"));
     }

@@ -154,18 +154,14 @@ impl Wire {
     /// Reads more behind what was read ahead. 0 = the peer has finished sending.
     pub fn poll_more(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.set_low_water(false);
+        // No buffer before there is something to put into it. (A fresh socket is tried at once.)
+        if self.is_drained() && !self.io.is_fresh() {
+            ready!(self.io.poll_read_ready(cx))?;
+        }
         let carry = &mut self.inbound.borrow_mut().carry;
-        if carry.is_empty() {
-            // No buffer before there is something to put into it. (A fresh socket is tried at once.)
-            if !self.io.may_read() {
-                ready!(self.io.poll_read_ready(cx))?;
-            }
-            if carry.has_memory() {
-                carry.reserve(SMALL);
-            } else {
-                *carry = self.spares.buffers.small();
-            }
-        } else if carry.room().is_empty() {
+        if !carry.has_memory() {
+            *carry = self.spares.buffers.small();
+        } else if carry.is_empty() || carry.room().is_empty() {
             carry.reserve(SMALL);
         }
         let read = self.io.poll_read(cx, carry.room());

@@ -99,6 +99,12 @@ pub(super) fn chunk_size(length: usize, out: &mut Vec<u8>) {
 
 /// `number` in decimal digits.
 pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    if number < 1000 {
+        // Ports aside, nearly all are: statuses, octets of addresses, short lengths.
+        let digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8);
+        let blanks = usize::from(number < 100) + usize::from(number < 10);
+        return out.extend_from_slice(&digits[blanks..]);
+    }
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_as_they_are() {
-        for number in [0, 1, 9, 10, 255, 4096, u64::MAX] {
+        for number in [0, 1, 9, 10, 99, 100, 255, 999, 1000, 4096, u64::MAX] {
             let mut out = Vec::new();
             decimal(number, &mut out);
             assert_eq!(out, number.to_string().as_bytes());

@@ -216,7 +216,17 @@ impl<'c> Writer<'c> {
         loop {
             let prefix = &self.prefix[self.sent_prefix..];
             let written = match (&self.chunk, self.suffix) {
-                (Chunk::Empty, []) => ready!(self.wire.io.poll_write(cx, &[IoSlice::new(prefix)]))?,
+                (Chunk::Empty, []) => {
+                    let written = ready!(self.wire.io.poll_write(cx, &[IoSlice::new(prefix)]))?;
+                    if written == prefix.len() {
+                        self.begun = true;
+                        self.written += written as u64;
+                        self.sent_prefix = 0;
+                        self.wire.spares.buffers.give_scratch(std::mem::take(&mut self.prefix));
+                        return Poll::Ready(Ok(()));
+                    }
+                    written
+                }
                 (chunk, suffix) => {
                     let pieces = [prefix, chunk.bytes(), suffix].map(IoSlice::new);
                     let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);

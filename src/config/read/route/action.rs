@@ -75,7 +75,7 @@ pub(super) fn fallback(route: &Section<'_>, names: &Names) -> Option<Fallback> {
 /// The name of a pool that there is.
 fn pool(field: &Field<'_>, names: &Names) -> Result<String, Wrong> {
     let text = values::text(field, "the name of a pool")?;
-    if names.pools.iter().any(|name| name == text) {
+    if names.pools.contains(text) {
         return Ok(text.to_owned());
     }
     let wrong = Wrong::new(format!("there is no pool {}", quoted(text))).missed();

@@ -20,7 +20,7 @@ pub(super) fn listeners(route: &Section<'_>, names: &Names) -> Vec<String> {
     some(route, "listener", |field| {
         field.read(|field| {
             let text = values::text(field, "the name of a listener")?;
-            if names.listeners.iter().any(|name| name == text) {
+            if names.listeners.contains(text) {
                 return Ok(text.to_owned());
             }
             let wrong = Wrong::new(format!("there is no listener {}", quoted(text))).missed();
