@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{Piece, Respond, Template, Variable},
-    http::{Head, Method, Name},
+    http::{Head, Name},
 };
 use std::io::Write;
 
@@ -71,9 +71,9 @@ pub fn https_location(request: &Head, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Makes the answer of `respond` in `head` and `body`, and says how long the body is; for HEAD it is that long and not
-/// there. In HTML and JSON, what the request says is escaped.
-pub fn respond(respond: &Respond, values: &Values<'_>, head: &mut Head, body: &mut Vec<u8>) -> usize {
+/// Makes the answer of `respond` in `head` and `body`; the body is there for HEAD too, so that whoever frames it can say
+/// how long it would be. In HTML and JSON, what the request says is escaped.
+pub fn respond(respond: &Respond, values: &Values<'_>, head: &mut Head, body: &mut Vec<u8>) {
     body.clear();
     begin(respond.status, head);
     // RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5: these have none.
@@ -83,11 +83,6 @@ pub fn respond(respond: &Respond, values: &Values<'_>, head: &mut Head, body: &m
     if !body.is_empty() {
         head.add(Name::ContentType, respond.content_type.as_bytes());
     }
-    let length = body.len();
-    if values.request.method() == Method::Head {
-        body.clear();
-    }
-    length
 }
 
 fn begin(status: u16, head: &mut Head) {
@@ -173,27 +168,27 @@ mod tests {
         assert_eq!(head.text(reason), b"Permanent Redirect");
     }
 
-    fn answered(status: u16, body: &str, content_type: &str, method: &str) -> (String, String, usize) {
+    fn answered(status: u16, body: &str, content_type: &str, method: &str) -> (String, String) {
         let request = test_head(&format!("{method} /<a>\"&b HTTP/1.1\nHost: a"));
         let answer = Respond { status, body: Template::parse(body).unwrap(), content_type: content_type.into() };
         let (mut head, mut out) = (Head::default(), b"left".to_vec());
         let values = Values { request: &request, facts: Facts::default() };
-        let length = respond(&answer, &values, &mut head, &mut out);
+        respond(&answer, &values, &mut head, &mut out);
         assert_eq!(head.status(), status);
-        (test_lines(&head), String::from_utf8(out).unwrap(), length)
+        (test_lines(&head), String::from_utf8(out).unwrap())
     }
 
     #[test]
     fn answers_have_their_body() {
-        let text = |lines: &str, body: &str| (format!("Content-Type: {lines}\n"), body.to_owned(), body.len());
+        let text = |lines: &str, body: &str| (format!("Content-Type: {lines}\n"), body.to_owned());
         assert_eq!(answered(200, "ok\n", "text/plain", "GET"), text("text/plain", "ok\n"));
         assert_eq!(answered(503, "{path}", "text/plain", "GET"), text("text/plain", "/<a>\"&b"));
         let html = "Text/HTML; charset=utf-8";
         assert_eq!(answered(200, "<p>{path}", html, "GET"), text(html, "<p>/&lt;a&gt;&quot;&amp;b"));
         let json = "application/problem+json";
         assert_eq!(answered(200, "{{\"p\":\"{path}\"}}", json, "GET"), text(json, "{\"p\":\"/<a>\\\"&b\"}"));
-        assert_eq!(answered(200, "", "text/plain", "GET"), (String::new(), String::new(), 0));
-        assert_eq!(answered(204, "ok", "text/plain", "GET"), (String::new(), String::new(), 0));
-        assert_eq!(answered(299, "ok", "a/b", "HEAD"), ("Content-Type: a/b\n".into(), String::new(), 2));
+        assert_eq!(answered(200, "", "text/plain", "GET"), (String::new(), String::new()));
+        assert_eq!(answered(204, "ok", "text/plain", "GET"), (String::new(), String::new()));
+        assert_eq!(answered(299, "ok", "a/b", "HEAD"), text("a/b", "ok"));
     }
 }

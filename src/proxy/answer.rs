@@ -107,7 +107,7 @@ fn make(
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
             }
         }
-        Answer::Respond(respond) => drop(policy::respond(respond, &values, head, &mut body)),
+        Answer::Respond(respond) => policy::respond(respond, &values, head, &mut body),
         Answer::Fallback(respond, kind) => {
             policy::respond(respond, &values, head, &mut body);
             record.failure = Some(kind);

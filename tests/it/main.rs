@@ -20,6 +20,10 @@ mod paths;
 mod splits;
 mod upgrade;
 
+// Where a request goes, and what evenkeel itself has to say to it.
+mod answers;
+mod routing;
+
 // What goes wrong, and how it is said.
 mod client_gone;
 mod early_answer;

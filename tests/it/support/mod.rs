@@ -7,6 +7,7 @@ mod evenkeel;
 mod metrics;
 mod process;
 mod rng;
+mod site;
 mod wire;
 
 use std::fmt::Display;
@@ -21,6 +22,7 @@ pub(crate) use evenkeel::Evenkeel;
 pub(crate) use metrics::{scrape, sum_of};
 pub(crate) use process::{Process, command};
 pub(crate) use rng::Rng;
+pub(crate) use site::{Site, request};
 pub(crate) use wire::{Head, Wire, latin1};
 
 /// A configuration with the listener `web`, the pool `web` and an admin API, all on free ports.
