@@ -23,7 +23,7 @@ const ROUNDS: usize = 4;
 /// Forwards `exchange` to the pool at `place` of the plan.
 pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let pool = &way.plan().pools[place];
-    pool.slot.budget.request(way.local.worker, way.local.second(exchange.read));
+    pool.slot.budget.request(way.local.worker, way.local.second());
     let mut state = State::new(pool, exchange);
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
@@ -71,7 +71,7 @@ impl State {
         if !on || !record.again || self.retries >= retry.attempts || late {
             return None;
         }
-        if !pool.slot.budget.withdraw(way.local.second(now), retry.budget, retry.budget_floor) {
+        if !pool.slot.budget.withdraw(way.local.second(), retry.budget, retry.budget_floor) {
             pool.slot.metrics.budget_exhausted(way.local.worker);
             return None;
         }

@@ -66,25 +66,9 @@ pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> 
     }
     request.remove(Name::XRequestId);
     let mut line = *b"X-Request-Id: ________________________________\r\n";
-    line[14..30].copy_from_slice(&hexadecimal(local.random()));
-    line[30..46].copy_from_slice(&hexadecimal(local.random()));
+    line[14..30].copy_from_slice(&trace::hexadecimal(local.random()));
+    line[30..46].copy_from_slice(&trace::hexadecimal(local.random()));
     request.add_line(Name::XRequestId, &line)
-}
-
-/// The 16 digits of `number`.
-fn hexadecimal(number: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    for (half, number) in digits.chunks_exact_mut(8).zip([number >> 32, number & 0xffff_ffff]) {
-        // Half a byte in each byte, the highest first.
-        let wide = (number | number << 16) & 0x0000_ffff_0000_ffff;
-        let wide = (wide | wide << 8) & 0x00ff_00ff_00ff_00ff;
-        let wide = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-        // 1 in each byte that holds 10 or more.
-        let letters = (wide + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-        let text = wide + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
-        half.copy_from_slice(&text.to_be_bytes());
-    }
-    digits
 }
 
 /// A trusted peer's trace goes on; any other begins anew, without its `tracestate` (W3C Trace Context). Returns where
@@ -221,7 +205,7 @@ mod tests {
     #[test]
     fn numbers_are_written_in_hexadecimal() {
         for number in [0, 1, 9, 10, 15, 16, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
-            assert_eq!(hexadecimal(number), *format!("{number:016x}").as_bytes());
+            assert_eq!(trace::hexadecimal(number), *format!("{number:016x}").as_bytes());
         }
     }
 }

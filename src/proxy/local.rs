@@ -50,6 +50,7 @@ pub struct Local {
     random: Cell<u64>,
     /// Seconds are counted from here, alike on all workers.
     epoch: Instant,
+    second: Cell<u32>,
 }
 
 /// A plan, and what this worker has seen of its tables. Exchanges hold it while they run.
@@ -108,6 +109,7 @@ impl Local {
             retired: RefCell::default(),
             random: Cell::new(getrandom::u64().unwrap_or(worker as u64)),
             epoch,
+            second: Cell::default(),
         }
     }
 
@@ -163,9 +165,14 @@ impl Local {
         mixed ^ (mixed >> 31)
     }
 
-    /// The second that `now` is in, alike on all workers.
-    pub fn second(&self, now: Instant) -> u32 {
-        now.saturating_duration_since(self.epoch).as_secs() as u32
+    /// It is `now`: looked at once a second.
+    pub fn tick(&self, now: Instant) {
+        self.second.set(now.saturating_duration_since(self.epoch).as_secs() as u32);
+    }
+
+    /// The second that it is, alike on all workers but for one.
+    pub fn second(&self) -> u32 {
+        self.second.get()
     }
 }
 

@@ -137,6 +137,7 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         ticks.tick().await;
         let now = Instant::now();
+        worker.local.tick(now);
         worker.local.dialer.sweep(now);
         worker.end_doomed(now);
         let clients = worker.clients.borrow();

@@ -81,19 +81,30 @@ impl Context {
     /// Appends the value of a `traceparent` field, of version 00.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut text = [b'-'; LENGTH];
-        hex(&[0], &mut text[..2]);
-        hex(&self.trace, &mut text[3..35]);
-        hex(&self.span, &mut text[36..52]);
-        hex(&[u8::from(self.sampled)], &mut text[53..]);
+        let half = |start: usize| u64::from_be_bytes(self.trace[start..start + 8].try_into().unwrap_or_default());
+        text[..2].copy_from_slice(b"00");
+        text[3..19].copy_from_slice(&hexadecimal(half(0)));
+        text[19..35].copy_from_slice(&hexadecimal(half(8)));
+        text[36..52].copy_from_slice(&hexadecimal(u64::from_be_bytes(self.span)));
+        text[53..].copy_from_slice(if self.sampled { b"01" } else { b"00" });
         out.extend_from_slice(&text);
     }
 }
 
-fn hex(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+/// The 16 digits of `number`.
+pub fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (half, number) in digits.chunks_exact_mut(8).zip([number >> 32, number & 0xffff_ffff]) {
+        // Half a byte in each byte, the highest first.
+        let wide = (number | number << 16) & 0x0000_ffff_0000_ffff;
+        let wide = (wide | wide << 8) & 0x00ff_00ff_00ff_00ff;
+        let wide = (wide | wide << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        // 1 in each byte that holds 10 or more.
+        let letters = (wide + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        let text = wide + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+        half.copy_from_slice(&text.to_be_bytes());
     }
+    digits
 }
 
 #[cfg(test)]
