@@ -59,6 +59,8 @@ pub(super) struct Attempt<'a> {
     pub(super) lease: &'a Lease<'a>,
     /// The connection has been used before.
     pub(super) kept: bool,
+    /// When the request goes out.
+    pub(super) begun: Instant,
     /// The request's method is.
     pub(super) idempotent: bool,
 }
@@ -79,6 +81,8 @@ pub(super) struct Upload<'w> {
     sent: Instant,
     /// The client is watched for its leaving.
     watch: bool,
+    /// An interim response has come: the response has begun.
+    interim: bool,
 }
 
 /// How fast the request's body moves.
@@ -116,7 +120,7 @@ impl Attempt<'_> {
             Err(outcome) => {
                 if let Outcome::Failed(kind) = outcome {
                     self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
-                    record.again = self.may_go_again(exchange, &upload, replay);
+                    record.again = self.may_go_again(exchange, wire, &upload, replay);
                     tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
                 }
                 return outcome;
@@ -181,7 +185,7 @@ impl Attempt<'_> {
 
     /// Stages the request's head, and what an earlier try has pulled of its body.
     fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &mut Replay, again: bool) -> Upload<'w> {
-        let Exchange { request, guarded, source, read, sink, .. } = exchange;
+        let Exchange { request, guarded, source, sink, .. } = exchange;
         let mut writer = Writer::new(wire);
         let authority = request.text(request.target.authority);
         let pass_host = self.pool.settings.pass_host && !authority.is_empty();
@@ -200,8 +204,7 @@ impl Attempt<'_> {
             let _ = writer.push(Chunk::Bytes(held), whole && trailers.is_none());
             pump = Pump::resumed(whole, trailers);
         }
-        // On a kept connection nothing has come between the head and this.
-        let now = if self.kept { *read } else { Instant::now() };
+        let now = self.begun;
         Upload {
             outlet: Outlet::H1(writer),
             pump,
@@ -211,6 +214,7 @@ impl Attempt<'_> {
             waits: expect,
             sent: now,
             watch: !sink.is_unwatched(),
+            interim: false,
         }
     }
 
@@ -228,9 +232,9 @@ impl Attempt<'_> {
         let mut interim = 0;
         while interim <= MAX_INTERIM {
             let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, (&mut head, record))).await;
+            upload.interim = interim > 0;
             if let Err(no_head) = read {
-                let interim = interim > 0;
-                return Err(self.no_head(no_head, interim, exchange, wire, upload, replay));
+                return Err(self.no_head(no_head, exchange, wire, upload, replay));
             }
             let guarded = guard::h1_response(&mut head, asked).map_err(|reject| {
                 tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
@@ -397,7 +401,6 @@ impl Attempt<'_> {
     fn no_head(
         &self,
         missing: Missing,
-        interim: bool,
         exchange: &Exchange<'_>,
         wire: &Wire,
         upload: &Upload<'_>,
@@ -411,13 +414,15 @@ impl Attempt<'_> {
             tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
             return Outcome::Failed(reject.kind);
         }
-        let before_a_byte = wire.is_drained() && !interim;
-        let stale = self.kept && before_a_byte && self.may_go_again(exchange, upload, replay);
+        let stale = self.kept && self.may_go_again(exchange, wire, upload, replay);
         if stale { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
     }
 
-    /// The request is replayable (PRODUCT.md section 1).
-    fn may_go_again(&self, exchange: &Exchange<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
+    /// No byte of the response has come, and the request is replayable (PRODUCT.md section 1).
+    fn may_go_again(&self, exchange: &Exchange<'_>, wire: &Wire, upload: &Upload<'_>, replay: &Replay) -> bool {
+        if upload.interim || !wire.is_drained() {
+            return false;
+        }
         let whole = replay.held().is_some() || exchange.source.received() == 0;
         // What is not idempotent: only if nothing of it has been written.
         whole && (self.idempotent || !upload.outlet.has_begun())

@@ -28,12 +28,20 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
         let Outcome::Failed(kind) = outcome else { return outcome };
-        let Some(reason) = state.may_go_again(way, pool, kind, record) else { return Outcome::Failed(kind) };
+        let deadline = deadline(way, exchange, record);
+        let Some(reason) = state.may_go_again(way, pool, kind, deadline, record) else { return Outcome::Failed(kind) };
         pool.slot.metrics.retry(way.local.worker, reason);
-        if state.wait(way, pool, reason, record).await.is_err() {
+        if state.wait(way, pool, reason, deadline).await.is_err() {
             return Outcome::Failed(Kind::Deadline);
         }
     }
+}
+
+/// When the route's time is over. A body has time-outs of its own from its first byte on; then the time begins when it is
+/// whole (proxy/attempt.rs).
+fn deadline(way: &Way<'_>, exchange: &Exchange<'_>, record: &Record) -> Option<Instant> {
+    let untouched = || way.forward.timeout.filter(|_| exchange.source.received() == 0);
+    record.deadline.or_else(|| untouched().map(|time| exchange.read + time))
 }
 
 /// What goes from one attempt to the next.
@@ -56,7 +64,14 @@ impl State {
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
-    fn may_go_again(&self, way: &Way<'_>, pool: &Pool, kind: Kind, record: &Record) -> Option<Retry> {
+    fn may_go_again(
+        &self,
+        way: &Way<'_>,
+        pool: &Pool,
+        kind: Kind,
+        deadline: Option<Instant>,
+        record: &Record,
+    ) -> Option<Retry> {
         let retry = &pool.retry;
         let (on, reason) = match kind {
             Kind::ConnectRefused | Kind::ConnectFailed | Kind::ConnectTimeout | Kind::BackendTls => {
@@ -67,7 +82,7 @@ impl State {
             _ => return None,
         };
         let now = Instant::now();
-        let late = record.deadline.is_some_and(|deadline| deadline <= now);
+        let late = deadline.is_some_and(|deadline| deadline <= now);
         if !on || !record.again || self.retries >= retry.attempts || late {
             return None;
         }
@@ -80,7 +95,7 @@ impl State {
 
     /// Waits before a retry: not at all for the first after a connection that could not be made, else any time up to
     /// a bound that doubles ("full jitter": Brooker, AWS Architecture Blog, 2015).
-    async fn wait(&mut self, way: &Way<'_>, pool: &Pool, reason: Retry, record: &Record) -> Result<(), ()> {
+    async fn wait(&mut self, way: &Way<'_>, pool: &Pool, reason: Retry, deadline: Option<Instant>) -> Result<(), ()> {
         let number = self.retries;
         self.retries += 1;
         let retry = &pool.retry;
@@ -90,7 +105,7 @@ impl State {
         }
         let share = way.local.random() as f64 / u64::MAX as f64;
         let until = Instant::now() + bound.mul_f64(share);
-        if record.deadline.is_some_and(|deadline| deadline <= until) {
+        if deadline.is_some_and(|deadline| deadline <= until) {
             return Err(());
         }
         Box::pin(tokio::time::sleep_until(until)).await;
@@ -109,7 +124,9 @@ async fn try_once(
     let pool = &way.plan().pools[place];
     // Whatever fails from here until a byte has gone can be tried again.
     record.again = true;
-    let acquired = match acquire(way, place, exchange.read, !state.idempotent, state, record).await {
+    // The first attempt follows the head at once; before a further one, time has passed.
+    let now = if record.attempts == 0 { exchange.read } else { Instant::now() };
+    let acquired = match acquire(way, place, (now, deadline(way, exchange, record)), state, record).await {
         Ok(acquired) => acquired,
         Err(kind) => return Outcome::Failed(kind),
     };
@@ -120,7 +137,8 @@ async fn try_once(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let lease = Lease::new(backend);
-    let attempt = Attempt { way, pool, lease: &lease, kept, idempotent: state.idempotent };
+    let begun = if kept { now } else { Instant::now() };
+    let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent };
     let again = std::mem::replace(&mut state.begun, true);
     match attempt.run(exchange, connection, &mut state.replay, again, record).await {
         Outcome::Stale => {}
@@ -129,9 +147,9 @@ async fn try_once(
     let Some(counted) = backend.connection(pool.settings.max_connections) else {
         return Outcome::Failed(Kind::QueueFull);
     };
-    match connect(way, pool, backend, counted, record).await {
+    match connect(way, pool, backend, counted, deadline(way, exchange, record), record).await {
         Ok(connection) => {
-            let attempt = Attempt { kept: false, ..attempt };
+            let attempt = Attempt { kept: false, begun: Instant::now(), ..attempt };
             attempt.run(exchange, connection, &mut state.replay, true, record).await
         }
         Err(error) => refused(way, backend, &error),
@@ -153,8 +171,7 @@ struct Acquired {
 async fn acquire(
     way: &Way<'_>,
     place: usize,
-    now: Instant,
-    certain: bool,
+    (now, deadline): (Instant, Option<Instant>),
     state: &mut State,
     record: &mut Record,
 ) -> Result<Acquired, Kind> {
@@ -169,12 +186,12 @@ async fn acquire(
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
             let backend = seen.table.backend(number);
-            match local.dialer.checkout(backend, &pool.settings, now, certain) {
+            match local.dialer.checkout(backend, &pool.settings, now, !state.idempotent) {
                 Checkout::Kept(connection) => {
                     return Ok(Acquired { seen, number, connection, kept: true });
                 }
                 Checkout::New(counted) => {
-                    return match connect(way, pool, backend, counted, record).await {
+                    return match connect(way, pool, backend, counted, deadline, record).await {
                         Ok(connection) => Ok(Acquired { seen, number, connection, kept: false }),
                         Err(error) => {
                             record.attempts += 1;
@@ -211,12 +228,13 @@ fn connect<'p>(
     pool: &'p Pool,
     backend: &'p Backend,
     counted: Counted,
+    deadline: Option<Instant>,
     record: &'p mut Record,
 ) -> Pin<Box<dyn Future<Output = Result<Box<Connection>, Error>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
         let dial = dial::connect(&way.local.dialer, backend, &pool.settings, counted, &way.local.spares);
-        let connected = match record.deadline {
+        let connected = match deadline {
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, dial).await.unwrap_or_else(|_| Err(Kind::Deadline.into()))
             }

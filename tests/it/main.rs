@@ -31,6 +31,14 @@ mod errors;
 mod stale;
 mod timeouts;
 
+// Who gets a request, who is fit to, and who gets it next.
+mod balancing;
+mod health;
+mod retries;
+
+// What is written about it.
+mod access_log;
+
 // What the process holds and lets go.
 mod command;
 mod kill;
