@@ -142,7 +142,7 @@ fn a_failure_is_one_word_in_the_answer_the_metrics_and_the_log() {
     let _full_queue = slow.listen_full();
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("words-{}.log", std::process::id()));
     let _ = fs::remove_file(&log);
-    let site = Site::new(ROUTES).listener("header_timeout = \"500ms\"").log(format!("access = \"{}\"", log.display()));
+    let site = Site::new(ROUTES).listener("header_timeout = \"1s\"").log(format!("access = \"{}\"", log.display()));
     let site = site.pool("web", web.address()).pool("dead", dead.address());
     let site = site.pool_with("slow", &[slow.address()], "connect_timeout = \"200ms\"");
     let site = site.pool_with("full", &[full.address()], "max_connections = 1");
@@ -182,7 +182,7 @@ fn a_failure_is_one_word_in_the_answer_the_metrics_and_the_log() {
 #[test]
 fn a_connection_goes_on_after_most_words_and_ends_after_some() {
     let dead = Backend::refused();
-    let site = Site::new(ROUTES).listener("header_timeout = \"500ms\"").pool("web", dead.address());
+    let site = Site::new(ROUTES).listener("header_timeout = \"1s\"").pool("web", dead.address());
     let site = site.pool("dead", dead.address()).pool("slow", dead.address()).pool("full", dead.address());
     let evenkeel = site.pool_with("down", &[dead.address()], DOWN).start();
     for case in cases()

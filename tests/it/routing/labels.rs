@@ -116,6 +116,30 @@ fn every_answer_has_its_routes_label() {
 }
 
 #[test]
+fn what_ends_half_way_is_its_routes_too() {
+    let thinking = Backend::thinking();
+    let short = Backend::raw(|conn, _| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    });
+    let text = "[[route]]\nname = \"left\"\npath = \"/left\"\npool = \"thinking\"\n\
+                [[route]]\nname = \"cut\"\npath = \"/cut\"\npool = \"short\"\n";
+    let site = Site::new(text).pool("thinking", thinking.address()).pool("short", short.address());
+    let evenkeel = site.start();
+    let mut client = evenkeel.client();
+    client.send(request("GET", "test", "/left", ""));
+    wait_for("it is at the backend", || thinking.requests() == 1);
+    client.leave();
+    assert!(evenkeel.get("/cut").cut);
+    for (route, reason, code) in [("left", "client_gone", "499"), ("cut", "truncated", "200")] {
+        let failed = || evenkeel.metric("evenkeel_failures_total", &[("route", route), ("reason", reason)]);
+        wait_for(&format!("{reason} is {route}'s"), || failed() == 1.0);
+        wait_counted(&evenkeel, route, code, 1);
+    }
+    assert_eq!(evenkeel.metric("evenkeel_failures_total", &[]), 2.0);
+}
+
+#[test]
 fn a_routes_series_exist_before_its_first_request() {
     let evenkeel = super::routes(&[("first", "path = \"/a\""), ("second", "path = \"/b\"")]);
     let text = scrape(evenkeel.admin());
