@@ -132,7 +132,8 @@ impl Plan {
         let Ground { registry, numbers, algorithm } = ground;
         let telemetry = registry.telemetry();
         let pools: Vec<_> = config.pools.iter().map(|pool| Pool::build(pool, registry, *algorithm)).collect();
-        let places = pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
+        let places =
+            pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
         let routes: Vec<_> = config.routes.iter().map(|route| Route::build(route, &places, telemetry)).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);

@@ -3,7 +3,10 @@
 //!
 //! Time comes as an argument, in seconds since some moment that all callers share.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::{Relaxed, SeqCst}};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// Seconds that are looked back on.
 const WINDOW: u32 = 10;

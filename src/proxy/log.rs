@@ -69,11 +69,17 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
     let some = |text: &[u8]| -> bool { !text.is_empty() };
     let span = |span| Some(request.text(span)).filter(|text| some(text));
     let read = exchange.refused.is_none() || !request.text(request.received.path).is_empty();
-    let extra: Vec<Option<&[u8]>> = plan.access.fields.iter().enumerate().map(|(place, field)| match field {
-        AccessField::Request(name) => find(request, name),
-        AccessField::Response(_) => record.logged.get(place)?.as_deref(),
-        AccessField::Query => request.text(request.received.query).strip_prefix(b"?"),
-    }).collect();
+    let extra: Vec<Option<&[u8]>> = plan
+        .access
+        .fields
+        .iter()
+        .enumerate()
+        .map(|(place, field)| match field {
+            AccessField::Request(name) => find(request, name),
+            AccessField::Response(_) => record.logged.get(place)?.as_deref(),
+            AccessField::Query => request.text(request.received.query).strip_prefix(b"?"),
+        })
+        .collect();
     let secure = client::came_over_tls(client, request);
     let entry = Entry {
         request_id: span(record.id),

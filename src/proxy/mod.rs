@@ -95,43 +95,41 @@ enum Step<'a> {
 
 /// Answers `exchange`: from a backend, or by ourselves.
 pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
-        let (client, started) = (exchange.client, exchange.started);
-        let pinned = local.plan_for(client.listener);
-        let plan = &*pinned.plan;
-        let Some(listener) = plan.listener(client.listener) else {
-            // Its listener went, and its last plan with it: the connection is being closed.
-            return exchange.sink.abort();
-        };
-        let counted = InFlight::new(local, plan, listener, started);
-        let mut record = Record::default();
-        let outcome = match step(local, plan, listener, exchange, &mut record) {
-            Step::Answer(answer) => Err(answer),
-            Step::Forward(route, forward, pool) => {
-                let way = Way { local, pinned: &pinned, route, forward };
-                forward_or_fall_back(&way, pool, exchange, &mut record).await
-            }
-        };
-        let done = match outcome {
-            Ok(Outcome::Answered) => {
-                record.bytes_in = exchange.source.received();
-                record.bytes_out = exchange.sink.outlet.sent();
-                log::write(local, plan, exchange, &record).await;
-                exchange.sink.finished()
-            }
-            Ok(Outcome::Switched) => {
-                log::write(local, plan, exchange, &record).await;
-                exchange.sink.switched()
-            }
-            Ok(Outcome::Failed(kind)) => answer::send(local, plan, exchange, Answer::Failure(kind), &mut record).await,
-            Ok(Outcome::Stale) => {
-                answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await
-            }
-            Err(answer) => answer::send(local, plan, exchange, answer, &mut record).await,
-        };
-        client.meets(None);
-        let ended = record.ended.unwrap_or_else(Instant::now);
-        counted.finish(&record, ended);
-        done.at(ended)
+    let (client, started) = (exchange.client, exchange.started);
+    let pinned = local.plan_for(client.listener);
+    let plan = &*pinned.plan;
+    let Some(listener) = plan.listener(client.listener) else {
+        // Its listener went, and its last plan with it: the connection is being closed.
+        return exchange.sink.abort();
+    };
+    let counted = InFlight::new(local, plan, listener, started);
+    let mut record = Record::default();
+    let outcome = match step(local, plan, listener, exchange, &mut record) {
+        Step::Answer(answer) => Err(answer),
+        Step::Forward(route, forward, pool) => {
+            let way = Way { local, pinned: &pinned, route, forward };
+            forward_or_fall_back(&way, pool, exchange, &mut record).await
+        }
+    };
+    let done = match outcome {
+        Ok(Outcome::Answered) => {
+            record.bytes_in = exchange.source.received();
+            record.bytes_out = exchange.sink.outlet.sent();
+            log::write(local, plan, exchange, &record).await;
+            exchange.sink.finished()
+        }
+        Ok(Outcome::Switched) => {
+            log::write(local, plan, exchange, &record).await;
+            exchange.sink.switched()
+        }
+        Ok(Outcome::Failed(kind)) => answer::send(local, plan, exchange, Answer::Failure(kind), &mut record).await,
+        Ok(Outcome::Stale) => answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await,
+        Err(answer) => answer::send(local, plan, exchange, answer, &mut record).await,
+    };
+    client.meets(None);
+    let ended = record.ended.unwrap_or_else(Instant::now);
+    counted.finish(&record, ended);
+    done.at(ended)
 }
 
 /// Looks at the head: which route, and what it wants.

@@ -45,7 +45,12 @@ pub(crate) enum Message {
     /// Another worker needs a connection to that backend.
     CloseIdle(u32, oneshot::Sender<()>),
     /// A plan, sockets to accept on as well, and, if it is new, where the access log goes. Answered when it is in use.
-    Plan { plan: Arc<Plan>, open: Vec<(Arc<Gate>, std::net::TcpListener)>, log: Option<Writer>, done: oneshot::Sender<()> },
+    Plan {
+        plan: Arc<Plan>,
+        open: Vec<(Arc<Gate>, std::net::TcpListener)>,
+        log: Option<Writer>,
+        done: oneshot::Sender<()>,
+    },
     /// What is with that backend at that moment ends within some time after it.
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
     /// Whoever reads this is alive.

@@ -93,9 +93,8 @@ impl Sockets {
         let planned = |name: &str| plan.listeners().find(|listener| listener.name == name);
         for listener in &config.listeners {
             let any = matches!(listener.address, Address::Tcp(address) if address.port() == 0);
-            let same = |socket: &Socket| {
-                socket.address == listener.address && (!any || socket.listener == listener.name)
-            };
+            let same =
+                |socket: &Socket| socket.address == listener.address && (!any || socket.listener == listener.name);
             let Some(place) = before.iter().position(same) else { continue };
             let mut socket = before.swap_remove(place);
             if let Some(planned) = planned(&listener.name)

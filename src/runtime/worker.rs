@@ -88,11 +88,7 @@ pub(super) fn run(number: usize, shared: &Arc<Shared>, start: Start, ready: &Rea
     runtime.block_on(serve(worker, sockets, messages));
 }
 
-async fn serve(
-    worker: Rc<Worker>,
-    sockets: Vec<(Arc<Gate>, TcpListener)>,
-    messages: mpsc::UnboundedReceiver<Message>,
-) {
+async fn serve(worker: Rc<Worker>, sockets: Vec<(Arc<Gate>, TcpListener)>, messages: mpsc::UnboundedReceiver<Message>) {
     accept::started(&worker.shared).await;
     worker.listen(sockets);
     tokio::task::spawn_local(hear(Rc::clone(&worker), messages));
@@ -235,7 +231,8 @@ impl Worker {
     /// What is with `backend` at the moment `at` ends within some time after it: tunnels spread over that time, so that
     /// their clients do not all come back at once, and exchanges at its end.
     fn leave(&self, backend: u32, at: Instant, within: Duration) {
-        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend)) {
+        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend))
+        {
             let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
             self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: Some(backend) });
         }

@@ -33,6 +33,7 @@ mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod reload;
 mod shutdown;
 mod threads;
 

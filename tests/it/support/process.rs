@@ -11,9 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::client::Client;
+use super::operator::TOKEN;
 use super::{metrics, wait_for};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
+/// The variable that has the token, for `token = { env = "…" }`.
+const TOKEN_NAME: &str = "EVENKEEL_TEST_TOKEN";
 
 /// A running `evenkeel run -c FILE`; killed with its value.
 pub(crate) struct Process {
@@ -34,7 +37,7 @@ impl Process {
     pub(crate) fn spawn_under(under: &[&str], toml: &str) -> Self {
         let process = Self::launch(under, toml);
         let expected = toml.matches("[[listener]]").count() + 1;
-        let ready = || process.addresses.lock().unwrap().len() == expected;
+        let ready = || process.addresses.lock().unwrap().len() >= expected;
         wait_for(&format!("{expected} lines `listening listener=NAME address=IP:PORT` on stderr"), ready);
         process
     }
@@ -45,7 +48,7 @@ impl Process {
         let path = file.clone();
         let words: Vec<&str> = [under, &[BINARY, "run", "-c", file.to_str().unwrap()]].concat();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command.args(&words[1..]).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN).env_remove("RUST_LOG");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, addresses) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
         let (lines, found) = (Arc::clone(&log), Arc::clone(&addresses));
@@ -93,7 +96,34 @@ impl Process {
 
     /// Where the listener `name` is; `admin` is the admin API.
     pub(crate) fn listener(&self, name: &str) -> SocketAddr {
-        self.addresses.lock().unwrap().get(name).copied().unwrap_or_else(|| panic!("no listener {name}"))
+        self.said(name).unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    /// Where the log says that the listener `name` is, if it has said so.
+    pub(crate) fn said(&self, name: &str) -> Option<SocketAddr> {
+        self.addresses.lock().unwrap().get(name).copied()
+    }
+
+    /// Whether the last reload was accepted.
+    pub(crate) fn last_reload(&self) -> bool {
+        self.metric("evenkeel_config_last_reload_successful", &[]) == 1.0
+    }
+
+    /// Rewrites its configuration, sends HUP, and waits until that is refused; the reload before must have been accepted.
+    pub(crate) fn reload_in_vain(&self, toml: &str) {
+        assert!(self.last_reload(), "the reload before this one was refused: {:?}", self.log());
+        self.rewrite(toml);
+        self.signal("HUP");
+        wait_for("the new configuration is refused", || !self.last_reload());
+    }
+
+    /// Runs `evenkeel` with `words` against this process and its file; exit code, stdout and stderr.
+    pub(crate) fn operate(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(BINARY);
+        command.args(words).arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
