@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub(crate) use backend::{Backend, Conn, Port, Reply, Request, swallow};
 pub(crate) use client::{Client, PATIENCE, Response};
 pub(crate) use evenkeel::Evenkeel;
-pub(crate) use load::{Load, Tally};
+pub(crate) use load::Load;
 pub(crate) use metrics::{scrape, sum_of};
 pub(crate) use operator::{TOKEN, bearer, call, json, told};
 pub(crate) use process::{Process, command};

@@ -117,10 +117,15 @@ impl Process {
         wait_for("the new configuration is refused", || !self.last_reload());
     }
 
-    /// Runs `evenkeel` with `words` against this process and its file; exit code, stdout and stderr.
+    /// Runs `evenkeel` with `words` against this process and its file; exit code, stdout and stderr. The file says port 0:
+    /// a command that talks to a process is told the port that it got.
     pub(crate) fn operate(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(BINARY);
-        command.args(words).arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
+        command.args(words);
+        if let Some(admin) = self.said("admin").filter(|_| words[0] != "check") {
+            command.args(["--admin", &admin.to_string()]);
+        }
+        command.arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
