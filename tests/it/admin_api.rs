@@ -12,9 +12,9 @@ use crate::support::{
 fn named(a: &Backend, b: &Backend) -> String {
     let text = Setup::to(&[a.address(), b.address()]).toml();
     let address = a.address().to_string();
-    let token = "[admin]\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
+    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
     text.replace(&format!("\"{address}\""), &format!("{{ address = \"{address}\", name = \"a\" }}"))
-        .replace("[admin]", token)
+        .replace("[admin]\naddress = \"127.0.0.1:0\"", token)
 }
 
 struct Story {
@@ -195,6 +195,24 @@ fn after_the_deadline_of_a_drain_what_is_left_is_ended() {
     assert!((500..8000).contains(&took), "{took} ms");
     let answered = clients.into_iter().filter_map(|mut client| client.try_response("GET").ok());
     assert!(answered.filter(|answer| answer.status == 200).count() == 1, "the other exchange is fine");
+}
+
+#[test]
+fn a_backend_that_is_ready_again_has_no_deadline() {
+    let gate = Gate::default();
+    let (a, b) = (Backend::behind(&gate, "a"), Backend::ok("b"));
+    let evenkeel = Process::spawn(&named(&a, &b));
+    let story = Story { admin: evenkeel.listener("admin"), a, b, evenkeel };
+    story.set(&story.b.address().to_string(), &json!({"state": "maintenance"}));
+    let mut client = story.evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("it is on its way", || story.a.requests() == 1);
+    story.set("a", &json!({"state": "drain", "deadline": "1ms"}));
+    story.set("a", &json!({"state": "ready"}));
+    // What is left at a deadline ends within 5 s after it.
+    assert!(client.silent_for(std::time::Duration::from_secs(7)));
+    gate.open();
+    assert_eq!(client.response().text(), "a");
 }
 
 #[test]

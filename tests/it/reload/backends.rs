@@ -43,6 +43,38 @@ fn an_exchange_on_a_removed_backend_is_finished() {
     wait_for("the removed backend is left", || old.open() == 0);
 }
 
+#[test]
+fn a_backend_that_comes_back_is_not_left_after_all() {
+    // Two exchanges on the way when it is removed: one is still there when it comes back, the other's connection has a
+    // new one by then. Neither is cut when the second that they had has passed.
+    let (first, second) = (Gate::default(), Gate::default());
+    let (one, two) = (first.clone(), second.clone());
+    let backend = Backend::http(move |request| {
+        if request.target == "/short" {
+            one.pass()
+        } else {
+            two.pass()
+        };
+        crate::support::Reply::ok("late")
+    });
+    let other = Backend::ok("other");
+    let with = file(&[WEB], &[("web", &[&backend])], "");
+    let evenkeel = Process::spawn(&with);
+    let (mut long, mut short) = (evenkeel.client(), evenkeel.client());
+    long.send("GET /long HTTP/1.1\r\nHost: test\r\n\r\n");
+    short.send("GET /short HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("both are on their way", || backend.requests() == 2);
+    evenkeel.reload(&file(&[WEB], &[("web", &[&other])], ""));
+    first.open();
+    assert_eq!(short.response().text(), "late");
+    evenkeel.reload(&with);
+    short.send("GET /long HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("both have one again", || backend.requests() == 3);
+    assert!(short.silent_for(Duration::from_millis(2500)) && long.silent_for(Duration::from_millis(10)));
+    second.open();
+    assert_eq!((short.response().text().as_str(), long.response().text().as_str()), ("late", "late"));
+}
+
 /// Pools `a` and `b` with a route each, below its own name.
 fn routed(pools: &[(&str, &[&Backend])]) -> String {
     let route = |name: &str| format!("[[route]]\npath = \"/{name}/*\"\npool = \"{name}\"\n\n");

@@ -207,18 +207,23 @@ fn what_needs_a_restart_is_said_until_then() {
 
 #[test]
 fn a_new_token_counts_at_once() {
-    let backend = Backend::ok("fine");
-    let evenkeel = Process::spawn(&versioned(&backend, "one"));
+    let (backend, port) = (Backend::ok("fine"), Backend::refused());
+    let versioned = |text: &str| {
+        let address = format!("[admin]\naddress = \"{}\"", port.address());
+        versioned(&backend, text).replace("[admin]\naddress = \"127.0.0.1:0\"", &address)
+    };
+    let evenkeel = Process::spawn(&versioned("one"));
+    assert_eq!(evenkeel.operate(&["reload"]).0, Some(0), "the command reads address and token from the file");
     let other = "another-token-of-more-than-16-bytes";
     std::fs::write(evenkeel.file().with_file_name("token"), other).unwrap();
-    let toml = versioned(&backend, "two").replace("{ env = \"EVENKEEL_TEST_TOKEN\" }", "{ file = \"token\" }");
+    let toml = versioned("two").replace("{ env = \"EVENKEEL_TEST_TOKEN\" }", "{ file = \"token\" }");
     evenkeel.reload(&toml);
     let with = |token: &str| {
         let field = format!("Authorization: Bearer {token}\r\n");
         call(evenkeel.listener("admin"), "POST /api/v1/reload", &field, "").status
     };
     assert_eq!((with(TOKEN), with(other)), (401, 200));
-    assert_eq!(evenkeel.operate(&["reload"]).0, Some(0), "the command reads the file's token");
+    assert_eq!(evenkeel.operate(&["reload"]).0, Some(0), "the command reads the new one");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::client::Client;
 use super::operator::TOKEN;
 use super::{metrics, wait_for};
 
+/// The admin API of most tests.
+const ANY_PORT: &str = "[admin]\naddress = \"127.0.0.1:0\"";
 const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
 /// The variable that has the token, for `token = { env = "…" }`.
 const TOKEN_NAME: &str = "EVENKEEL_TEST_TOKEN";
@@ -122,8 +124,11 @@ impl Process {
     pub(crate) fn operate(&self, words: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(BINARY);
         command.args(words);
-        if let Some(admin) = self.said("admin").filter(|_| words[0] != "check") {
-            command.args(["--admin", &admin.to_string()]);
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        if let Some(admin) = self.said("admin").filter(|_| words[0] != "check" && text.contains(ANY_PORT)) {
+            let token = self.file.with_file_name("operators.token");
+            fs::write(&token, TOKEN).unwrap();
+            command.args(["--admin", &admin.to_string(), "--token-file"]).arg(token);
         }
         command.arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
         let output = command.stdin(Stdio::null()).output().unwrap();
