@@ -121,7 +121,7 @@ fn a_second_signal_ends_it_at_once() {
         evenkeel.signal(first);
         wait_for("it drains", || refused(address));
         evenkeel.signal(second);
-        evenkeel.wait();
+        assert_eq!(evenkeel.wait().code(), Some(0), "{first}, {second}: {:?}", evenkeel.log());
         client.rest();
     }
 }

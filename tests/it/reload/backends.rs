@@ -51,9 +51,9 @@ fn a_backend_that_comes_back_is_not_left_after_all() {
     let (one, two) = (first.clone(), second.clone());
     let backend = Backend::http(move |request| {
         if request.target == "/short" {
-            one.pass()
+            one.pass();
         } else {
-            two.pass()
+            two.pass();
         };
         crate::support::Reply::ok("late")
     });
