@@ -50,11 +50,20 @@ pub enum Checkout {
     Full,
 }
 
+/// The kept connections to one backend.
+#[derive(Debug, Default)]
+struct Kept {
+    /// Last in, first out.
+    idle: VecDeque<Idle>,
+    /// The backend is in no plan any more: what comes back from it is not kept.
+    gone: bool,
+}
+
 /// A worker's connections to all backends.
 #[derive(Debug, Default)]
 pub struct Dialer {
-    /// By backend; last in, first out.
-    idle: RefCell<Vec<VecDeque<Idle>>>,
+    /// By backend.
+    kept: RefCell<Vec<Kept>>,
     /// Whose turn it is among a pool's source addresses.
     source: Cell<usize>,
 }
@@ -76,7 +85,7 @@ impl Dialer {
     }
 
     fn pop(&self, backend: u32) -> Option<Idle> {
-        self.idle.borrow_mut().get_mut(backend as usize)?.pop_back()
+        self.kept.borrow_mut().get_mut(backend as usize)?.idle.pop_back()
     }
 
     /// Takes a connection back after a whole exchange. `keep` is how long its backend said that it keeps it.
@@ -98,36 +107,49 @@ impl Dialer {
             (Some(theirs), Some(ours)) => Some(theirs.min(ours)),
             (theirs, ours) => theirs.or(ours),
         };
-        let mut all = self.idle.borrow_mut();
+        let mut all = self.kept.borrow_mut();
         let place = backend as usize;
         if all.len() <= place {
-            all.resize_with(place + 1, VecDeque::new);
+            all.resize_with(place + 1, Kept::default);
         }
-        let list = &mut all[place];
-        if list.len() >= settings.max_idle {
-            list.pop_front();
+        let Kept { idle, gone } = &mut all[place];
+        if *gone {
+            return;
         }
-        list.push_back(Idle { connection, until: shorter.map(|time| now + time) });
+        if idle.len() >= settings.max_idle {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { connection, until: shorter.map(|time| now + time) });
     }
 
     /// Closes what has been idle for too long, and what its backend has closed.
     pub fn sweep(&self, now: Instant) {
-        for list in self.idle.borrow_mut().iter_mut() {
-            list.retain(|idle| idle.until.is_none_or(|until| now < until) && idle.connection.wire.io.is_quiet(false));
+        for Kept { idle, .. } in self.kept.borrow_mut().iter_mut() {
+            idle.retain(|idle| idle.until.is_none_or(|until| now < until) && idle.connection.wire.io.is_quiet(false));
         }
     }
 
     /// Closes the oldest idle connection to `backend`, for somebody else's sake.
     pub fn close_one(&self, backend: u32) {
-        if let Some(list) = self.idle.borrow_mut().get_mut(backend as usize) {
-            list.pop_front();
+        if let Some(kept) = self.kept.borrow_mut().get_mut(backend as usize) {
+            kept.idle.pop_front();
         }
     }
 
-    /// Closes all idle connections to `backend`, which is gone.
-    pub fn close_all(&self, backend: u32) {
-        if let Some(list) = self.idle.borrow_mut().get_mut(backend as usize) {
-            *list = VecDeque::new();
+    /// Closes all idle connections to `backend`, which is gone, and keeps none that is given back later.
+    pub fn leave(&self, backend: u32) {
+        let mut all = self.kept.borrow_mut();
+        let place = backend as usize;
+        if all.len() <= place {
+            all.resize_with(place + 1, Kept::default);
+        }
+        all[place] = Kept { idle: VecDeque::new(), gone: true };
+    }
+
+    /// `backend` is there, perhaps again, or its number is another's now: its connections are kept.
+    pub fn meet(&self, backend: u32) {
+        if let Some(kept) = self.kept.borrow_mut().get_mut(backend as usize) {
+            kept.gone = false;
         }
     }
 

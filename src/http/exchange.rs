@@ -14,11 +14,13 @@ use super::{
 use crate::{
     config::Underscores,
     net::{Peer, SMALL, Timer},
+    telemetry::metrics::RouteMetrics,
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -61,13 +63,13 @@ pub struct Client {
     /// The peer may tell us who its client is.
     pub trusted: bool,
     /// The listener's bounds.
-    pub limits: std::sync::Arc<Limits>,
+    pub limits: Arc<Limits>,
     /// The connection should end at the next safe point.
     closing: Cell<bool>,
     /// The number of the backend that its exchange is with.
     backend: Cell<Option<u32>>,
-    /// It is a tunnel.
-    tunnel: Cell<bool>,
+    /// It is a tunnel, by this route.
+    tunnel: RefCell<Option<Arc<RouteMetrics>>>,
     /// Wakes it while it waits for a request.
     waker: RefCell<Option<Waker>>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -82,9 +84,9 @@ impl Client {
         listener: usize,
         secure: bool,
         trusted: bool,
-        limits: std::sync::Arc<Limits>,
+        limits: Arc<Limits>,
     ) -> Self {
-        let (closing, backend, tunnel) = (Cell::default(), Cell::default(), Cell::default());
+        let (closing, backend, tunnel) = Default::default();
         let (waker, lines) = (RefCell::default(), OnceCell::new());
         Self { peer, local, listener, secure, trusted, limits, closing, backend, tunnel, waker, lines }
     }
@@ -114,14 +116,19 @@ impl Client {
         self.backend.get()
     }
 
-    /// It has become a tunnel.
-    pub fn becomes_tunnel(&self) {
-        self.tunnel.set(true);
+    /// It has become a tunnel, by the route that counts there.
+    pub fn becomes_tunnel(&self, route: &Arc<RouteMetrics>) {
+        self.tunnel.replace(Some(Arc::clone(route)));
     }
 
     /// It has become a tunnel: only a time-out or a cut ends it.
     pub fn is_tunnel(&self) -> bool {
-        self.tunnel.get()
+        self.tunnel.borrow().is_some()
+    }
+
+    /// It has become a tunnel by a route that `gone` says is gone.
+    pub fn is_tunnel_of(&self, gone: impl FnOnce(&Arc<RouteMetrics>) -> bool) -> bool {
+        self.tunnel.borrow().as_ref().is_some_and(gone)
     }
 
     /// Where [`Client::close`] finds the connection's task.

@@ -101,17 +101,21 @@ pub struct Listener {
     pub requests: Vec<Arc<RequestMetrics>>,
 }
 
-/// Numbers of listeners and their connections: by name, the same in all plans.
+/// Numbers of listeners and their connections: by address, the same in all plans. A listener under another name is the
+/// same one; at another address it is not.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    known: HashMap<String, (usize, Arc<Budget>)>,
+    known: HashMap<(config::Address, Option<String>), (usize, Arc<Budget>)>,
 }
 
 impl Numbers {
-    /// The number of the listener `name`, and what counts its connections; new ones for a new name.
-    fn of(&mut self, name: &str) -> (usize, Arc<Budget>) {
+    /// The number of `listener`, and what counts its connections; new ones for a new address.
+    fn of(&mut self, listener: &config::Listener) -> (usize, Arc<Budget>) {
+        // Port 0 asks for any: then the name tells.
+        let any = matches!(listener.address, config::Address::Tcp(address) if address.port() == 0);
+        let key = (listener.address.clone(), any.then(|| listener.name.clone()));
         let next = self.known.len();
-        self.known.entry(name.to_owned()).or_insert_with(|| (next, Budget::new(None))).clone()
+        self.known.entry(key).or_insert_with(|| (next, Budget::new(None))).clone()
     }
 }
 
@@ -140,7 +144,7 @@ impl Plan {
         let unrouted = telemetry.route("");
         let mut listeners = Vec::new();
         for (place, listener) in config.listeners.iter().enumerate() {
-            let (number, connections) = numbers.of(&listener.name);
+            let (number, connections) = numbers.of(listener);
             if listeners.len() <= number {
                 listeners.resize_with(number + 1, || None);
             }

@@ -144,7 +144,8 @@ impl Attempt<'_> {
             return self.failed(Kind::ClientGone, record);
         }
         if guarded.upgrade.is_some() {
-            let tunnel = tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, record);
+            let tunnel =
+                tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, &self.way.route.metrics, record);
             return Box::pin(tunnel).await;
         }
         wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);

@@ -5,10 +5,12 @@ use crate::{
     error::Kind,
     http::{Exchange, h1::Wire},
     net::{Buf, Stream},
+    telemetry::metrics::RouteMetrics,
 };
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -58,10 +60,11 @@ pub(super) async fn run(
     exchange: &mut Exchange<'_>,
     backend: &Wire,
     timeout: Option<Duration>,
+    route: &Arc<RouteMetrics>,
     record: &mut Record,
 ) -> Outcome {
     let Some(client) = exchange.sink.wire() else { return Outcome::Failed(Kind::UpgradeFailed) };
-    exchange.client.becomes_tunnel();
+    exchange.client.becomes_tunnel(route);
     let (timer, sink) = (exchange.timer, &mut exchange.sink);
     timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
     let flushed = poll_fn(|cx| match sink.poll_flush(cx) {

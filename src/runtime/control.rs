@@ -3,7 +3,7 @@
 use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
-    reload::Past,
+    reload::{Fixed, Past},
     sockets::{self, Sockets},
     start::Admin,
     systemd,
@@ -38,6 +38,8 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     /// In force.
     pub(super) config: Config,
+    /// What was in force at the start and is still.
+    pub(super) fixed: Fixed,
     pub(super) plan: Arc<Plan>,
     pub(super) numbers: Numbers,
     pub(super) sockets: Sockets,
@@ -99,6 +101,7 @@ impl Control {
         Self {
             token: Arc::new(ArcSwapOption::new(config.admin.token.clone().map(Arc::new))),
             shared,
+            fixed: Fixed::of(&config),
             config,
             plan,
             numbers,

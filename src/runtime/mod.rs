@@ -53,6 +53,8 @@ pub(crate) enum Message {
     },
     /// What is with that backend at that moment ends within some time after it.
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
+    /// That backend is in use again: what was to end with it may stay.
+    Stay { backend: u32 },
     /// Whoever reads this is alive.
     Ping(oneshot::Sender<()>),
 }

@@ -75,6 +75,22 @@ fn access_settings(log: &config::Log, instance: &str) -> Option<Settings> {
     })
 }
 
+/// The tables with keys that only a restart changes, as they were at the start: what runs is measured against them, not
+/// against the file before.
+pub(super) struct Fixed {
+    server: config::Server,
+    admin: config::Admin,
+    metrics: config::Metrics,
+    log: config::Log,
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        let Config { server, admin, metrics, log, .. } = config;
+        Self { server: server.clone(), admin: admin.clone(), metrics: metrics.clone(), log: log.clone() }
+    }
+}
+
 impl Control {
     /// Reloads unless somebody else was faster.
     pub(super) async fn reload_if(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
@@ -203,21 +219,21 @@ impl Control {
 
     /// What only a restart puts in force.
     fn notes(&self, config: &Config) -> Vec<String> {
-        let (old, new) = (&self.config, config);
+        let (start, old, new) = (&self.fixed, &self.config, config);
         let mut notes = Vec::new();
         let mut say = |differs: bool, key: &str| {
             if differs {
                 notes.push(format!("{key}: a change needs a restart"));
             }
         };
-        say(old.server.workers != new.server.workers, "server.workers");
-        say(old.server.max_connections != new.server.max_connections, "server.max_connections");
-        say(old.server.drain_delay != new.server.drain_delay, "server.drain_delay");
-        say(old.server.name != new.server.name, "server.name (for the admin API's Host check)");
-        say(old.admin.address != new.admin.address, "admin.address");
-        say(old.admin.metrics_address != new.admin.metrics_address, "admin.metrics_address");
-        say(old.metrics.buckets != new.metrics.buckets, "metrics.buckets");
-        say(old.log.format != new.log.format, "log.format");
+        say(start.server.workers != new.server.workers, "server.workers");
+        say(start.server.max_connections != new.server.max_connections, "server.max_connections");
+        say(start.server.drain_delay != new.server.drain_delay, "server.drain_delay");
+        say(start.server.name != new.server.name, "server.name (for the admin API's Host check)");
+        say(start.admin.address != new.admin.address, "admin.address");
+        say(start.admin.metrics_address != new.admin.metrics_address, "admin.metrics_address");
+        say(start.metrics.buckets != new.metrics.buckets, "metrics.buckets");
+        say(start.log.format != new.log.format, "log.format");
         for listener in &new.listeners {
             let same = old.listeners.iter().find(|other| other.address == listener.address);
             let bound = |listener: &config::Listener| (listener.backlog, listener.ipv6_only, listener.defer_accept);

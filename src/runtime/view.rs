@@ -7,7 +7,7 @@ use crate::{
     },
     config::Config,
     plan::{Member, Pool},
-    pool::Ordered,
+    pool::{Backend, Ordered},
 };
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -79,12 +79,11 @@ impl Control {
         let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
         let member = of_pool.members.iter().find(|member| member.backend.name == backend);
         let member = member.ok_or_else(|| not_found("backend", backend))?;
-        if let Some(state) = change.state {
-            member.backend.order(match state {
-                AdminState::Ready => Ordered::Ready,
-                AdminState::Drain => Ordered::Drain,
-                AdminState::Maintenance => Ordered::Maintenance,
-            });
+        match change.state {
+            Some(AdminState::Ready) => self.make_ready(&member.backend),
+            Some(AdminState::Drain) => member.backend.order(Ordered::Drain),
+            Some(AdminState::Maintenance) => member.backend.order(Ordered::Maintenance),
+            None => {}
         }
         if let Some(weight) = change.weight {
             member.backend.order_weight((weight != member.weight).then_some(weight));
@@ -108,9 +107,17 @@ impl Control {
         for backend in self.plan.backends() {
             let before = find(&self.config, &backend.pool, &backend.name);
             if before != find(new, &backend.pool, &backend.name) {
-                backend.order(Ordered::Ready);
+                self.make_ready(backend);
                 backend.order_weight(None);
             }
+        }
+    }
+
+    /// The backend is in use; a deadline that its drain had is void.
+    fn make_ready(&self, backend: &Backend) {
+        backend.order(Ordered::Ready);
+        for worker in &self.shared.workers {
+            let _ = worker.send(Message::Stay { backend: backend.id });
         }
     }
 }

@@ -52,6 +52,8 @@ struct Entry {
     client: Rc<Client>,
     /// Ends it at once.
     task: Option<AbortHandle>,
+    /// Counts it, under its listener's name of today.
+    metrics: Arc<ListenerMetrics>,
     /// Tells it from others that have its place later.
     serial: u64,
 }
@@ -126,6 +128,7 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 let _ = done.send(());
             }
             Message::Leave { backend, at, within } => worker.leave(backend, at, within),
+            Message::Stay { backend } => worker.stay(backend),
             Message::Ping(done) => drop(done.send(())),
         }
     }
@@ -218,27 +221,73 @@ impl Worker {
         let (old, new) = (ids(&before.plan), ids(&plan));
         let within = before.plan.drain_timeout;
         for backend in old.difference(&new) {
-            self.local.dialer.close_all(*backend);
+            self.local.dialer.leave(*backend);
             self.leave(*backend, Instant::now(), within);
         }
+        for backend in new.difference(&old) {
+            self.local.dialer.meet(*backend);
+            self.stay(*backend);
+        }
+        self.rename(&before.plan, &plan);
+        self.leave_routes(&before.plan, &plan);
         if gone.is_empty() {
             return;
         }
         for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| gone.contains(&entry.client.listener)) {
             entry.client.close();
-            let at = Instant::now() + if entry.client.is_tunnel() { self.some_of(within) } else { within };
-            self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: None });
+            self.doom((place, entry), Instant::now(), within, None);
         }
     }
 
-    /// What is with `backend` at the moment `at` ends within some time after it: tunnels spread over that time, so that
-    /// their clients do not all come back at once, and exchanges at its end.
+    /// Open connections are counted under their listener's new name.
+    fn rename(&self, before: &Plan, plan: &Plan) {
+        let renamed = |old: &crate::plan::Listener| {
+            let new = plan.listener(old.number)?;
+            (!Arc::ptr_eq(&old.metrics, &new.metrics)).then(|| (old.number, Arc::clone(&new.metrics)))
+        };
+        for (number, metrics) in before.listeners().filter_map(renamed) {
+            let mut clients = self.clients.borrow_mut();
+            for (_, entry) in clients.iter_mut().filter(|(_, entry)| entry.client.listener == number) {
+                entry.metrics.closed(self.number);
+                metrics.opened(self.number);
+                entry.metrics = Arc::clone(&metrics);
+            }
+        }
+    }
+
+    /// Tunnels of routes that are gone end, too.
+    fn leave_routes(&self, before: &Plan, plan: &Plan) {
+        let routes = |plan: &Plan| plan.routes.iter().map(|route| Arc::as_ptr(&route.metrics)).collect::<HashSet<_>>();
+        let (old, new) = (routes(before), routes(plan));
+        if old.is_subset(&new) {
+            return;
+        }
+        for (place, entry) in self.clients.borrow().iter() {
+            let is_gone = |route: &Arc<_>| old.contains(&Arc::as_ptr(route)) && !new.contains(&Arc::as_ptr(route));
+            if entry.client.is_tunnel_of(is_gone) {
+                self.doom((place, entry), Instant::now(), before.drain_timeout, None);
+            }
+        }
+    }
+
+    /// This connection ends within some time after `at`: tunnels spread over that time, so that their clients do not all
+    /// come back at once, and others at its end.
+    fn doom(&self, (place, entry): (usize, &Entry), at: Instant, within: Duration, backend: Option<u32>) {
+        let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
+        self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend });
+    }
+
+    /// What is with `backend` ends within some time after the moment `at`.
     fn leave(&self, backend: u32, at: Instant, within: Duration) {
         for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend))
         {
-            let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
-            self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend: Some(backend) });
+            self.doom((place, entry), at, within, Some(backend));
         }
+    }
+
+    /// What is with `backend`, or will be, may stay.
+    fn stay(&self, backend: u32) {
+        self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
     }
 
     /// A random share of `time`.
@@ -280,7 +329,6 @@ async fn connected(open: Open, connection: Rc<ClientSide>) {
 struct Open {
     worker: Rc<Worker>,
     place: usize,
-    metrics: Arc<ListenerMetrics>,
     _permits: (Permit, Permit),
 }
 
@@ -289,9 +337,9 @@ impl Open {
         worker.shared.open[worker.number].fetch_add(1, Relaxed);
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
-        let entry = Entry { client, task: None, serial: worker.local.random() };
+        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
         let place = worker.clients.borrow_mut().insert(entry);
-        Self { worker: Rc::clone(worker), place, metrics, _permits: permits }
+        Self { worker: Rc::clone(worker), place, _permits: permits }
     }
 }
 
@@ -303,8 +351,8 @@ impl Drop for Open {
         }
         worker.shared.open[worker.number].fetch_sub(1, Relaxed);
         worker.shared.counts[worker.number].closed();
-        self.metrics.closed(worker.number);
-        worker.clients.borrow_mut().remove(self.place);
+        let entry = worker.clients.borrow_mut().remove(self.place);
+        entry.metrics.closed(worker.number);
     }
 }
 

@@ -40,12 +40,16 @@ mod retries;
 mod access_log;
 
 // What the process holds and lets go.
+mod admin_api;
 mod command;
+mod drain;
 mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod reload;
 mod shutdown;
+mod systemd;
 mod threads;
 
 // The types: HTTP/2 and TLS through the same handle.

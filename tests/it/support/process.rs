@@ -11,9 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::client::Client;
+use super::operator::TOKEN;
 use super::{metrics, wait_for};
 
+/// The admin API of most tests.
+const ANY_PORT: &str = "[admin]\naddress = \"127.0.0.1:0\"";
 const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
+/// The variable that has the token, for `token = { env = "…" }`.
+const TOKEN_NAME: &str = "EVENKEEL_TEST_TOKEN";
 
 /// A running `evenkeel run -c FILE`; killed with its value.
 pub(crate) struct Process {
@@ -34,7 +39,7 @@ impl Process {
     pub(crate) fn spawn_under(under: &[&str], toml: &str) -> Self {
         let process = Self::launch(under, toml);
         let expected = toml.matches("[[listener]]").count() + 1;
-        let ready = || process.addresses.lock().unwrap().len() == expected;
+        let ready = || process.addresses.lock().unwrap().len() >= expected;
         wait_for(&format!("{expected} lines `listening listener=NAME address=IP:PORT` on stderr"), ready);
         process
     }
@@ -45,7 +50,7 @@ impl Process {
         let path = file.clone();
         let words: Vec<&str> = [under, &[BINARY, "run", "-c", file.to_str().unwrap()]].concat();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        command.args(&words[1..]).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN).env_remove("RUST_LOG");
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, addresses) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
         let (lines, found) = (Arc::clone(&log), Arc::clone(&addresses));
@@ -73,11 +78,6 @@ impl Process {
         fs::rename(&new, &self.file).unwrap();
     }
 
-    /// Its process number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The number of configurations that it has accepted.
     pub(crate) fn generation(&self) -> f64 {
         self.metric("evenkeel_config_generation", &[])
@@ -93,7 +93,42 @@ impl Process {
 
     /// Where the listener `name` is; `admin` is the admin API.
     pub(crate) fn listener(&self, name: &str) -> SocketAddr {
-        self.addresses.lock().unwrap().get(name).copied().unwrap_or_else(|| panic!("no listener {name}"))
+        self.said(name).unwrap_or_else(|| panic!("no listener {name}"))
+    }
+
+    /// Where the log says that the listener `name` is, if it has said so.
+    pub(crate) fn said(&self, name: &str) -> Option<SocketAddr> {
+        self.addresses.lock().unwrap().get(name).copied()
+    }
+
+    /// Whether the last reload was accepted.
+    pub(crate) fn last_reload(&self) -> bool {
+        self.metric("evenkeel_config_last_reload_successful", &[]) == 1.0
+    }
+
+    /// Rewrites its configuration, sends HUP, and waits until that is refused; the reload before must have been accepted.
+    pub(crate) fn reload_in_vain(&self, toml: &str) {
+        assert!(self.last_reload(), "the reload before this one was refused: {:?}", self.log());
+        self.rewrite(toml);
+        self.signal("HUP");
+        wait_for("the new configuration is refused", || !self.last_reload());
+    }
+
+    /// Runs `evenkeel` with `words` against this process and its file; exit code, stdout and stderr. The file says port 0:
+    /// a command that talks to a process is told the port that it got.
+    pub(crate) fn operate(&self, words: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(BINARY);
+        command.args(words);
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        if let Some(admin) = self.said("admin").filter(|_| words[0] != "check" && text.contains(ANY_PORT)) {
+            let token = self.file.with_file_name("operators.token");
+            fs::write(&token, TOKEN).unwrap();
+            command.args(["--admin", &admin.to_string(), "--token-file"]).arg(token);
+        }
+        command.arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
