@@ -102,11 +102,11 @@ impl Task {
     }
 
     fn log(&self, step: Step, reason: &str) {
-        let backend = &*self.backend.name;
+        let (pool, backend) = (&*self.backend.pool, &*self.backend.name);
         if step.counts_up {
-            tracing::info!(backend, "the backend is up");
+            tracing::info!(pool, backend, "the backend is up");
         } else {
-            tracing::warn!(backend, reason, "the backend is down");
+            tracing::warn!(pool, backend, reason, "the backend is down");
         }
     }
 

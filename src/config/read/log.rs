@@ -108,7 +108,7 @@ fn level(field: &Field<'_>) -> Result<String, Wrong> {
     })
 }
 
-/// A word, or else a path: one without `/` is probably a slip in a word.
+/// A word, or else a path: one without `/` or `.` is probably a slip in a word.
 fn access(field: &Field<'_>) -> Result<AccessLog, Wrong> {
     const WHAT: &str = "\"off\", \"stdout\", \"stderr\" or the path of a file";
     let wrong = || values::wanted(field.value(), WHAT);
@@ -120,7 +120,9 @@ fn access(field: &Field<'_>) -> Result<AccessLog, Wrong> {
         "stdout" | "/dev/stdout" => return Ok(AccessLog::Stdout),
         "stderr" | "/dev/stderr" => return Ok(AccessLog::Stderr),
         _ if text.contains('\0') || text.ends_with('/') => return Err(wrong()),
-        _ if text.contains('/') => return Ok(AccessLog::File(file(field, text))),
+        _ if text.contains('/') || text.trim_matches('.').contains('.') => {
+            return Ok(AccessLog::File(file(field, text)));
+        }
         _ => {}
     }
     if text.contains("syslog") || text.contains("journal") {
