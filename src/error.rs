@@ -69,6 +69,8 @@ pub enum Kind {
     NoBackend,
     /// Every backend is at its limit.
     QueueFull,
+    /// We end the exchange: the process goes, or what serves it.
+    Draining,
     /// The backend did not accept the connection in time.
     ConnectTimeout,
     /// The backend did not answer in time.
@@ -155,6 +157,7 @@ const TABLE: &[Row] = &[
     row(Kind::PortsExhausted, 503, "ports_exhausted", "connection_limit_reached", Side::Proxy, "No local port is left"),
     row(Kind::NoBackend, 503, "no_backend", "destination_unavailable", Side::Backend, "No backend is available"),
     row(Kind::QueueFull, 503, "queue_full", "connection_limit_reached", Side::Proxy, "Every backend is at its limit"),
+    row(Kind::Draining, 503, "draining", "destination_unavailable", Side::Proxy, "The service is being changed"),
     row(
         Kind::ConnectTimeout,
         504,

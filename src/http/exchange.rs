@@ -66,6 +66,8 @@ pub struct Client {
     pub limits: Arc<Limits>,
     /// The connection should end at the next safe point.
     closing: Cell<bool>,
+    /// Its exchange is given up.
+    cut: Cell<bool>,
     /// The number of the backend that its exchange is with.
     backend: Cell<Option<u32>>,
     /// It is a tunnel, by this route.
@@ -86,9 +88,9 @@ impl Client {
         trusted: bool,
         limits: Arc<Limits>,
     ) -> Self {
-        let (closing, backend, tunnel) = Default::default();
+        let (closing, cut, backend, tunnel) = Default::default();
         let (waker, lines) = (RefCell::default(), OnceCell::new());
-        Self { peer, local, listener, secure, trusted, limits, closing, backend, tunnel, waker, lines }
+        Self { peer, local, listener, secure, trusted, limits, closing, cut, backend, tunnel, waker, lines }
     }
 
     /// Ends the connection at the next safe point: now, if it is idle.
@@ -104,6 +106,20 @@ impl Client {
     /// [`Client::close`] has been called.
     pub fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Ends the connection soon: its exchange is given up.
+    pub fn cut(&self) {
+        self.cut.set(true);
+        self.closing.set(true);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// [`Client::cut`] has been called.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     /// Its exchange is with the backend of that number, or with none.

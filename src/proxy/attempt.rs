@@ -286,6 +286,9 @@ impl Attempt<'_> {
         if self.poll_gone(cx, exchange, upload).is_ready() {
             return Poll::Ready(Err(Missing::Failed(Kind::ClientGone)));
         }
+        if exchange.client.is_cut() {
+            return Poll::Ready(Err(Missing::Failed(Kind::Draining)));
+        }
         loop {
             let deadline = if upload.open {
                 self.upload_deadline(exchange, upload)

@@ -24,7 +24,7 @@ use crate::{
     pool::Backend,
     route::Request,
 };
-use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What is known of an exchange when it ends.
@@ -105,7 +105,9 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
     };
     let counted = InFlight::new(local, plan, listener, started);
     let mut record = Record::default();
-    let outcome = match step(local, plan, listener, exchange, &mut record) {
+    let step = step(local, plan, listener, exchange, &mut record);
+    counted.route.set(record.route);
+    let outcome = match step {
         Step::Answer(answer) => Err(answer),
         Step::Forward(route, forward, pool) => {
             let way = Way { local, pinned: &pinned, route, forward };
@@ -237,13 +239,15 @@ struct InFlight<'l> {
     plan: &'l Plan,
     listener: &'l Listener,
     started: Instant,
+    /// The route's place in the plan, once it is known.
+    route: Cell<Option<usize>>,
     finished: bool,
 }
 
 impl<'l> InFlight<'l> {
     fn new(local: &'l Local, plan: &'l Plan, listener: &'l Listener, started: Instant) -> Self {
         listener.metrics.started(local.worker);
-        Self { local, plan, listener, started, finished: false }
+        Self { local, plan, listener, started, route: Cell::default(), finished: false }
     }
 
     fn finish(mut self, record: &Record, ended: Instant) {
@@ -271,9 +275,10 @@ impl Drop for InFlight<'_> {
         if self.finished {
             return;
         }
-        // Dropped inside: a panic, or a client whose connection was cut with its task.
-        let kind = if std::thread::panicking() { Kind::Internal } else { Kind::ClientGone };
-        let record = Record { status: kind.status(), failure: Some(kind), ..Record::default() };
+        // Dropped inside: a panic, or a connection that did not end in time when it was cut.
+        let kind = if std::thread::panicking() { Kind::Internal } else { Kind::Draining };
+        let route = self.route.get();
+        let record = Record { status: kind.status(), failure: Some(kind), route, ..Record::default() };
         self.count(&record, self.started.elapsed());
     }
 }

@@ -43,6 +43,9 @@ impl Attempt<'_> {
                 Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
                 Poll::Pending => waited = true,
             }
+            if exchange.client.is_cut() {
+                return Poll::Ready(Err(Kind::Draining));
+            }
             let awaits_backend = pump.awaits() == Awaits::Source;
             if awaits_backend && self.poll_gone(cx, exchange, upload).is_ready() {
                 return Poll::Ready(Err(Kind::ClientGone));

@@ -88,6 +88,10 @@ pub(super) async fn run(
             moved = up.moved + down.moved;
             timer.set_after(Instant::now(), timeout);
         }
+        if exchange.client.is_cut() {
+            record.failure = Some(Kind::Draining);
+            return Poll::Ready(Ok(()));
+        }
         timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     })
     .await;

@@ -198,7 +198,7 @@ impl Control {
                 if let Some(log) = &self.log {
                     log.reopen();
                 }
-                tracing::info!("logs re-opened");
+                tracing::info!("logs are opened anew");
             }
         }
     }

@@ -45,6 +45,14 @@ pub(super) fn settle(plan: &Plan) -> Vec<Arc<Table>> {
     plan.pools.iter().map(|pool| pool.refresh()).collect()
 }
 
+/// The access log's key, and its file if it is one.
+pub(super) fn access_name(log: &config::Log) -> String {
+    match &log.access {
+        config::AccessLog::File(path) => format!("log.access: cannot open {}", path.display()),
+        _ => "log.access".to_owned(),
+    }
+}
+
 /// The access log that is asked for.
 ///
 /// # Errors
@@ -196,7 +204,7 @@ impl Control {
 
     /// A new access log, where there was none.
     fn prepare_log(&self, config: &Config) -> Result<Option<Arc<AccessLog>>, String> {
-        let say = |error| format!("log.access: {error}");
+        let say = |error| format!("{}: {error}", access_name(&config.log));
         if self.log.is_some() {
             return Ok(None);
         }

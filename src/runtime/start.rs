@@ -60,7 +60,7 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let bound = sockets.bind(&config, count, inherited)?;
     let admin = config.admin.address.as_ref().map(|address| bind_admin("admin", address)).transpose()?;
     let metrics = config.admin.metrics_address.as_ref().map(|address| bind_admin("metrics", address)).transpose()?;
-    let log = reload::access_log(&config.log, &config.server.name).map_err(cannot("log.access"))?;
+    let log = reload::access_log(&config.log, &config.server.name).map_err(cannot(reload::access_name(&config.log)))?;
     // A runtime of each worker, and control's, open a few descriptors that are not here yet.
     let most = descriptors().saturating_sub(8 * (count + 1));
     let process = connections(config.server.max_connections, most);

@@ -59,6 +59,7 @@ struct Entry {
 }
 
 /// A connection that must end.
+#[derive(Clone, Copy)]
 struct Doomed {
     at: Instant,
     place: usize,
@@ -108,6 +109,7 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<(Arc<Gate>, TcpListener)>, messa
             () = stopped => {}
         }
     }
+    worker.cut().await;
     worker.local.flush_log();
 }
 
@@ -127,7 +129,7 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 }
                 let _ = done.send(());
             }
-            Message::Leave { backend, at, within } => worker.leave(backend, at, within),
+            Message::Leave { backend, at, within } => worker.leave(backend, at, within, true),
             Message::Stay { backend } => worker.stay(backend),
             Message::Ping(done) => drop(done.send(())),
         }
@@ -214,7 +216,7 @@ impl Worker {
     }
 
     /// `plan` is today's from now on.
-    fn replan(&self, plan: Arc<Plan>) {
+    fn replan(self: &Rc<Self>, plan: Arc<Plan>) {
         let before = self.local.plan();
         let gone = self.local.replan(Arc::clone(&plan));
         let ids = |plan: &Plan| plan.backends().map(|backend| backend.id).collect::<HashSet<_>>();
@@ -222,7 +224,7 @@ impl Worker {
         let within = before.plan.drain_timeout;
         for backend in old.difference(&new) {
             self.local.dialer.leave(*backend);
-            self.leave(*backend, Instant::now(), within);
+            self.leave(*backend, Instant::now(), within, false);
         }
         for backend in new.difference(&old) {
             self.local.dialer.meet(*backend);
@@ -235,7 +237,7 @@ impl Worker {
         }
         for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| gone.contains(&entry.client.listener)) {
             entry.client.close();
-            self.doom((place, entry), Instant::now(), within, None);
+            self.doom((place, entry), Instant::now() + self.share(entry, within), None);
         }
     }
 
@@ -256,7 +258,7 @@ impl Worker {
     }
 
     /// Tunnels of routes that are gone end, too.
-    fn leave_routes(&self, before: &Plan, plan: &Plan) {
+    fn leave_routes(self: &Rc<Self>, before: &Plan, plan: &Plan) {
         let routes = |plan: &Plan| plan.routes.iter().map(|route| Arc::as_ptr(&route.metrics)).collect::<HashSet<_>>();
         let (old, new) = (routes(before), routes(plan));
         if old.is_subset(&new) {
@@ -265,23 +267,34 @@ impl Worker {
         for (place, entry) in self.clients.borrow().iter() {
             let is_gone = |route: &Arc<_>| old.contains(&Arc::as_ptr(route)) && !new.contains(&Arc::as_ptr(route));
             if entry.client.is_tunnel_of(is_gone) {
-                self.doom((place, entry), Instant::now(), before.drain_timeout, None);
+                self.doom((place, entry), Instant::now() + self.some_of(before.drain_timeout), None);
             }
         }
     }
 
-    /// This connection ends within some time after `at`: tunnels spread over that time, so that their clients do not all
-    /// come back at once, and others at its end.
-    fn doom(&self, (place, entry): (usize, &Entry), at: Instant, within: Duration, backend: Option<u32>) {
-        let at = at + if entry.client.is_tunnel() { self.some_of(within) } else { within };
-        self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend });
+    /// When a connection ends that has so much time: tunnels are spread over it, so that their clients do not all come
+    /// back at once, others may finish until its end.
+    fn share(&self, entry: &Entry, within: Duration) -> Duration {
+        if entry.client.is_tunnel() { self.some_of(within) } else { within }
     }
 
-    /// What is with `backend` ends within some time after the moment `at`.
-    fn leave(&self, backend: u32, at: Instant, within: Duration) {
+    /// This connection ends at that moment.
+    fn doom(self: &Rc<Self>, (place, entry): (usize, &Entry), at: Instant, backend: Option<u32>) {
+        self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend });
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep_until(at).await;
+            worker.end_doomed(at);
+        });
+    }
+
+    /// What is with `backend` ends within some time after the moment `at`; all of it spread over that time, or tunnels
+    /// alone.
+    fn leave(self: &Rc<Self>, backend: u32, at: Instant, within: Duration, spread: bool) {
         for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend))
         {
-            self.doom((place, entry), at, within, Some(backend));
+            let after = if spread { self.some_of(within) } else { self.share(entry, within) };
+            self.doom((place, entry), at + after, Some(backend));
         }
     }
 
@@ -295,16 +308,33 @@ impl Worker {
         time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
     }
 
-    /// Ends the connections whose time has come.
+    /// Ends the connections whose time has come: their exchanges are told, and what does not end soon then is ended.
     fn end_doomed(&self, now: Instant) {
         let due: Vec<_> = self.doomed.borrow_mut().extract_if(.., |doomed| doomed.at <= now).collect();
-        for Doomed { place, serial, backend, .. } in due {
+        for doomed in due {
             let clients = self.clients.borrow();
-            let entry = clients.get(place).filter(|entry| entry.serial == serial);
-            let still = entry.filter(|entry| backend.is_none() || entry.client.backend() == backend);
-            let task = still.and_then(|entry| entry.task.clone());
+            let entry = clients.get(doomed.place).filter(|entry| entry.serial == doomed.serial);
+            let still = |entry: &&Entry| doomed.backend.is_none() || entry.client.backend() == doomed.backend;
+            let Some(entry) = entry.filter(still) else { continue };
+            let (client, task) = (Rc::clone(&entry.client), entry.task.clone());
             drop(clients);
-            task.into_iter().for_each(|task| task.abort());
+            if client.is_cut() {
+                task.into_iter().for_each(|task| task.abort());
+            } else {
+                client.cut();
+                self.doomed.borrow_mut().push(Doomed { at: now + SWEEP, backend: None, ..doomed });
+            }
+        }
+    }
+
+    /// Cuts what is left when the process ends, and gives it a moment to say so in the log.
+    async fn cut(&self) {
+        for _ in 0..20 {
+            self.clients.borrow().iter().for_each(|(_, entry)| entry.client.cut());
+            if self.clients.borrow().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
