@@ -230,3 +230,20 @@ fn every_connection_in_the_queue_is_served() {
     }
     assert_eq!(evenkeel.wait().code(), Some(0));
 }
+
+#[test]
+fn what_is_cut_hears_so_and_stands_in_the_log() {
+    let gate = Gate::default();
+    let backend = Backend::behind(&gate, "too late");
+    let mut evenkeel = spawn(&backend, "drain_timeout = \"300ms\"");
+    let log = evenkeel.file().with_file_name("access.log");
+    let toml = Setup::to(&[backend.address()]).server("drain_timeout = \"300ms\"").toml();
+    evenkeel.reload(&toml.replace("access = \"off\"", &format!("access = {:?}", log.display().to_string())));
+    let mut client = asked(&evenkeel, &backend, 1);
+    evenkeel.signal("TERM");
+    client.response().assert_refused(503, "draining");
+    assert_eq!(evenkeel.wait().code(), Some(0));
+    let lines = std::fs::read_to_string(&log).unwrap();
+    assert!(lines.contains("\"failure\":\"draining\"") && lines.contains("\"status\":503"), "{lines}");
+    gate.open();
+}
