@@ -130,17 +130,17 @@ impl Remote {
             return Ok(Caller { address: address.clone(), token: shown });
         }
         let file = self.config.display();
-        let config = Config::load(&self.config).map_err(|problems| {
+        let admin = Config::admin_of(&self.config).map_err(|problems| {
             let hint = "name the process with --admin ADDRESS, or its configuration with -c FILE";
             Failure::Unreachable(format!("the configuration does not say whom to call; {hint}:\n{problems}"))
         })?;
         let off = || Failure::Unreachable(format!("{file}: admin.address is \"off\": nobody can be called"));
-        let address = callable(config.admin.address.ok_or_else(off)?);
+        let address = callable(admin.address.ok_or_else(off)?);
         if matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
             let why = "admin.address has port 0: name the one that it got with --admin ADDRESS";
             return Err(Failure::Unreachable(format!("{file}: {why}")));
         }
-        Ok(Caller { address, token: shown.or(config.admin.token) })
+        Ok(Caller { address, token: shown.or(admin.token) })
     }
 }
 

@@ -684,6 +684,28 @@ impl Config {
         Self::of(&Arc::new(Source::new(file, 0, text)))
     }
 
+    /// `[admin]` alone of the file at `path` and what it includes, for those who call a running process while something
+    /// else there is wrong. A token that cannot be read is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not say where the process is called.
+    pub fn admin_of(path: &Path) -> Result<Admin, Problems> {
+        let main =
+            files::source(path, 0).map_err(|problem| Problems::new(path, vec![*problem]).expect("there is one"))?;
+        let findings = Findings::default();
+        let (table, _) = DeTable::parse_recoverable(&main.text);
+        let (included, _) = include::sources(Report::new(&main, &findings), table.get_ref());
+        let mut files = vec![(Report::new(&main, &findings), table)];
+        for source in &included {
+            files.push((Report::new(source, &findings), DeTable::parse_recoverable(&source.text).0));
+        }
+        let admin = read::admin(&Document::open(&files));
+        match findings.finish(&main.file) {
+            Some(problems) if problems.iter().any(|problem| whereabouts(&problem.key)) => Err(problems),
+            _ => Ok(admin),
+        }
+    }
+
     fn of(main: &Arc<Source>) -> Result<Self, Problems> {
         let findings = Findings::default();
         let config = read_all(main, &findings);
@@ -715,6 +737,12 @@ fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
         syntax::explain(errors, *report);
     }
     config
+}
+
+/// The key has to do with where the process is called.
+fn whereabouts(key: &str) -> bool {
+    let elsewhere = ["admin.token", "admin.metrics_address"].iter().any(|other| key.starts_with(other));
+    key == "admin" || key.starts_with("admin.") && !elsewhere
 }
 
 /// The folder at which relative paths of `file` start.

@@ -15,7 +15,7 @@ mod warn;
 use std::collections::BTreeSet;
 
 use super::{
-    Address, Config, Route,
+    Address, Admin, Config, Route,
     report::{Findings, Wrong},
     section::{Document, Field},
     units::quoted,
@@ -49,6 +49,11 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages, warnings: None })
+}
+
+/// `[admin]`, whatever else is wrong.
+pub(super) fn admin(document: &Document<'_>) -> Admin {
+    process::admin(document).0
 }
 
 /// Two pools and no route.
