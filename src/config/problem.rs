@@ -13,6 +13,8 @@ use std::{
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
 
+/// Problems that are drawn for people; the rest are counted. Tools get all.
+const MOST_DRAWN: usize = 100;
 /// Keys whose value is a secret: a line that has it as text is not drawn.
 const SECRETS: [&str; 3] = ["token", "secret", "password"];
 
@@ -96,7 +98,7 @@ impl Problem {
         let title = level.primary_title(format!("{}{colon}{}", self.key, self.message));
         let file = self.source.name();
         let mut group = match &self.span {
-            Some(span) if self.source.tells(span) => {
+            Some(span) if self.is_near_a_secret() || self.source.tells(span) => {
                 title.element(Origin::path(file).line(self.line).char_column(self.column))
             }
             Some(span) => self.snippets(span, title),
@@ -106,6 +108,12 @@ impl Problem {
             group = group.element(Level::HELP.message(help));
         }
         renderer.render(&[group])
+    }
+
+    /// The key is a secret's, or a slip that may have been meant for one: what stands there is not drawn.
+    fn is_near_a_secret(&self) -> bool {
+        let of_admin = self.key.strip_prefix("admin.");
+        of_admin.is_some_and(|key| !matches!(key, "address" | "metrics_address"))
     }
 
     /// One piece of text, or two where the second place is in another file.
@@ -171,9 +179,12 @@ impl Problems {
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
-        for problem in &self.list {
+        for problem in self.list.iter().take(MOST_DRAWN) {
             out.push_str(&problem.draw(&renderer));
             out.push_str("\n\n");
+        }
+        if let Some(more) = self.list.len().checked_sub(MOST_DRAWN).filter(|more| *more > 0) {
+            out.push_str(&format!("… and {more} more\n\n"));
         }
         out.push_str(&format!("{}: {}", self.file.display(), self.count()));
         out

@@ -515,13 +515,13 @@ const WORDS: &[&str] = &[
 
 #[test]
 fn admin_is_found_while_something_else_is_wrong() {
-    let directory = std::env::temp_dir().join(format!("evenkeel-admin-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let directory = env::temp_dir().join(format!("evenkeel-admin-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
     let file = directory.join("evenkeel.toml");
-    std::fs::write(&file, "[admin]\naddress = \"127.0.0.1:7\"\n[[listener]]\nadress = 1\n").unwrap();
+    fs::write(&file, "[admin]\naddress = \"127.0.0.1:7\"\n[[listener]]\nadress = 1\n").unwrap();
     assert!(Config::load(&file).is_err());
     assert_eq!(Config::admin_of(&file).unwrap().address, Some(Address::Tcp("127.0.0.1:7".parse().unwrap())));
-    std::fs::write(&file, "[admin]\naddress = \"nowhere\"\n").unwrap();
+    fs::write(&file, "[admin]\naddress = \"nowhere\"\n").unwrap();
     assert!(Config::admin_of(&file).is_err());
-    std::fs::remove_dir_all(&directory).unwrap();
+    fs::remove_dir_all(&directory).unwrap();
 }

@@ -149,6 +149,10 @@ impl Control {
         self.tell_workers(&plan, dealt.tcp, log.as_deref()).await;
         sockets::accept_unix(&self.shared, dealt.unix);
         closing.iter().for_each(|gate| gate.close());
+        // Those who accept on unix sockets run here: their sockets are closed before the next reload may bind anew.
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
         self.use_log(&config, log);
         self.token.store(config.admin.token.clone().map(Arc::new));
         self.shared.telemetry.set_backend_histograms(config.metrics.backend_histograms);

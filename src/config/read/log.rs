@@ -120,13 +120,13 @@ fn access(field: &Field<'_>) -> Result<AccessLog, Wrong> {
         "stdout" | "/dev/stdout" => return Ok(AccessLog::Stdout),
         "stderr" | "/dev/stderr" => return Ok(AccessLog::Stderr),
         _ if text.contains('\0') || text.ends_with('/') => return Err(wrong()),
+        _ if !text.contains('/') && (text.contains("syslog") || text.contains("journal")) => {
+            return Err(wrong().help("write \"stdout\": systemd takes it to the journal"));
+        }
         _ if text.contains('/') || text.trim_matches('.').contains('.') => {
             return Ok(AccessLog::File(file(field, text)));
         }
         _ => {}
-    }
-    if text.contains("syslog") || text.contains("journal") {
-        return Err(wrong().help("write \"stdout\": systemd takes it to the journal"));
     }
     let plain = text.trim().to_ascii_lowercase();
     let meant = match plain.as_str() {

@@ -98,8 +98,13 @@ impl Output {
     }
 }
 
+/// A FIFO that nobody reads is an error: waiting for its reader would hold up whoever opens it.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    let nonblocking = rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(nonblocking.bits()).unwrap_or_default();
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)?;
+    rustix::fs::fcntl_setfl(&file, rustix::fs::fcntl_getfl(&file)? - nonblocking)?;
+    Ok(file)
 }
 
 /// Writes as much of `bytes` as can be. Says how much, and what went wrong.
