@@ -6,9 +6,11 @@
 //! error telemetry < config < net < tls < http < balance < pool < policy < route < plan < dial < proxy
 //!       < health provider < admin ha < runtime < cli main
 //! ```
-//! A request walks it in a straight line: `runtime::worker` accepts, [`http`] reads the head and guards it,
-//! `proxy::handle` leases a backend from its `pool`, `dial` brings a connection, the bodies are relayed, and the
-//! connection goes back. A configuration walks it too: [`config`] (what was written) becomes a `plan` (what it means).
+//! A request walks it in a straight line: `runtime::worker` accepts, [`http`] reads the head and guards it, [`route`]
+//! finds its route, [`policy`] edits it, [`proxy::handle`] leases a backend from today's table of its [`pool`], [`dial`]
+//! brings a connection, the bodies are relayed, and the connection goes back. A configuration walks it too: [`config`]
+//! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]), and
+//! `runtime::reload` puts it in force. [`health`] finds out who is well, and control makes a new table of it.
 //!
 //! # Words (one meaning each)
 //! **client** who calls us · **listener** an address that we accept on · **pool** a named set of backends with one
