@@ -140,7 +140,7 @@ fn a_second_signal_ends_drain_delay_too() {
 #[test]
 fn during_drain_delay_it_is_not_ready_and_goes_on() {
     let backend = Backend::ok("fine");
-    let mut evenkeel = spawn(&backend, "drain_delay = \"1500ms\"");
+    let mut evenkeel = spawn(&backend, "drain_delay = \"5s\"");
     let (admin, address) = (evenkeel.listener("admin"), evenkeel.address());
     let status = |path: &str| call(admin, &format!("GET {path}"), "", "").status;
     assert_eq!((status("/readyz"), status("/healthz")), (200, 200));
@@ -153,11 +153,7 @@ fn during_drain_delay_it_is_not_ready_and_goes_on() {
     for _ in 0..10 {
         assert_eq!((kept.get("/").status, Client::h1(address).get("/").status), (200, 200));
     }
-    assert!(
-        start.elapsed() < Duration::from_millis(1500),
-        "the machine is too slow for this test: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "the machine is too slow for this test: {:?}", start.elapsed());
     wait_for("nobody is let in any more", || refused(address));
     assert!(start.elapsed() >= Duration::from_millis(1400), "{:?}", start.elapsed());
     assert_eq!(evenkeel.wait().code(), Some(0));

