@@ -3,6 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
+    introduce::introduce,
 };
 use crate::{
     http::{
@@ -13,7 +14,10 @@ use crate::{
     net::{Peer, Permit, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{
+        access_log::Writer,
+        metrics::{Closed, ListenerMetrics},
+    },
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -204,15 +208,21 @@ impl Worker {
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
         let trusted = pinned.plan.trusts(peer);
-        let origin = Origin { peer, local, listener, secure: false, trusted, limits, lines: OnceCell::new() };
+        // A PROXY header to a backend says which of this host's addresses was called.
+        let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
+        let local = any.and_then(|_| stream.local()).or(local);
+        let (secure, proxied, lines) = (false, None, OnceCell::new());
+        let origin = Origin { peer, local, listener, secure, trusted, proxied, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let wire = Wire::new(stream, Rc::clone(&self.local.spares));
         let place = open.listed.place;
-        let task = tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
+        let task = match known.proxy_protocol {
+            true => tokio::task::spawn_local(introduced(open, stream)),
+            false => tokio::task::spawn_local(connected(open, stream, Instant::now())),
+        };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
         }
@@ -354,10 +364,33 @@ impl Worker {
     }
 }
 
-/// The whole life of one connection. Its socket closes before its place is free.
-async fn connected(open: Open, connection: Rc<ClientSide>) {
+/// A connection whose proxy must first say who its client is.
+async fn introduced(open: Open, stream: Stream) {
+    let since = Instant::now();
+    let pinned = open.worker.local.plan_for(open.client().listener);
+    match Box::pin(introduce(&pinned.plan, &open.client(), &stream, since)).await {
+        Ok(origin) => {
+            drop(pinned);
+            open.becomes(origin);
+            connected(open, stream, since).await;
+        }
+        Err(refused) => {
+            let client = open.client();
+            tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
+            if refused.is_counted() {
+                open.closed_by(Closed::ProxyProtocol);
+            }
+        }
+    }
+}
+
+/// The life of one connection from its client's first byte on; it was accepted at `since`. Its socket closes before its
+/// place is free.
+async fn connected(open: Open, stream: Stream, since: Instant) {
     let worker = &open.worker;
-    if h1::serve(&connection, &worker.server).await == Served::Http2 {
+    let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
+    let connection = Rc::new(ClientSide::new(wire, open.client()));
+    if h1::serve(&connection, &worker.server, since).await == Served::Http2 {
         Box::pin(multiplexed(worker, open.client(), connection)).await;
     }
 }
@@ -418,6 +451,26 @@ impl Open {
 
     fn client(&self) -> Rc<Client> {
         Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
+    }
+
+    /// Its client has turned out to be another one; what it was told holds.
+    fn becomes(&self, origin: Origin) {
+        let client = Rc::new(Client::new(Rc::new(origin)));
+        let before =
+            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
+        if before.is_closing() {
+            client.close();
+        }
+        if before.is_cut() {
+            client.cut();
+        }
+    }
+
+    /// We close it, for `reason`.
+    fn closed_by(&self, reason: Closed) {
+        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
+            metrics.closed_by(self.worker.number, reason);
+        }
     }
 }
 

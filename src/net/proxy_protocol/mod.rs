@@ -1,5 +1,5 @@
-//! PROXY protocol, versions 1 and 2: what a proxy says of its client before the client's own first byte. Pure: bytes in,
-//! bytes out. The listeners read with it, the dialler and the health checks write with it.
+//! PROXY protocol, versions 1 and 2: what a proxy says of its client before the client's own first byte. Listeners read
+//! with it; `proxy` and the health checks write with it. Pure, but for [`read`]: bytes in, bytes out.
 //!
 //! The law is `doc/proxy-protocol.txt` of HAProxy. Strict: a header that is not exactly of its grammar is refused, and so
 //! is a beginning that no further byte could make right. Bounded: no header is longer than [`LONGEST`].
@@ -8,15 +8,18 @@ mod crc32c;
 #[doc(hidden)]
 pub mod fuzz;
 mod malformed;
+mod read;
 mod tlv;
 mod v1;
 mod v2;
 
 pub use malformed::Malformed;
+pub use read::{NoHeader, read};
 pub use tlv::Tls;
-pub use v1::write as write_v1;
-pub use v2::write as write_v2;
+use v1::write as write_v1;
+use v2::write as write_v2;
 
+use crate::config::ProxyVersion;
 use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of the longest header that is read. Version 2 could say 64 KiB; what proxies send is below 1 KiB.
@@ -53,6 +56,15 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Proxied, usize)>, Malformed> {
         Some(b'P') => v1::parse(bytes),
         Some(b'\r') => v2::parse(bytes),
         Some(_) => Err(Malformed::Signature),
+    }
+}
+
+/// Appends a header of that version; `tlvs` are of version 2 alone. Without addresses the sender speaks for itself: LOCAL,
+/// or UNKNOWN.
+pub fn write(version: ProxyVersion, addresses: Option<(SocketAddr, SocketAddr)>, tlvs: &Tlvs, out: &mut Vec<u8>) {
+    match version {
+        ProxyVersion::V1 => write_v1(addresses, out),
+        ProxyVersion::V2 => write_v2(addresses, tlvs, out),
     }
 }
 

@@ -107,7 +107,7 @@ fn port(word: &[u8], ends: bool) -> Result<Option<u16>, Malformed> {
 }
 
 /// Appends a line that says who called and what was called; `None` = UNKNOWN.
-pub fn write(addresses: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+pub(super) fn write(addresses: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
     let Some((source, destination)) = addresses.map(|(source, destination)| one_family(source, destination)) else {
         return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
     };

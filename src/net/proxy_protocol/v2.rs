@@ -83,7 +83,7 @@ fn claim(family: u8, block: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
 
 /// Appends a header that says who called and what was called, with `tlvs`. Without addresses it is LOCAL, and says
 /// nothing else.
-pub fn write(addresses: Option<(SocketAddr, SocketAddr)>, tlvs: &Tlvs, out: &mut Vec<u8>) {
+pub(super) fn write(addresses: Option<(SocketAddr, SocketAddr)>, tlvs: &Tlvs, out: &mut Vec<u8>) {
     out.extend_from_slice(SIGNATURE);
     let Some((source, destination)) = addresses.map(|(source, destination)| one_family(source, destination)) else {
         return out.extend_from_slice(&[LOCAL, UNSPEC, 0, 0]);
