@@ -8,10 +8,15 @@ use crate::{
     plan::{Settings, Tls},
     pool::{Backend, Counted},
 };
-use std::{io, rc::Rc};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    rc::Rc,
+};
 use tokio_rustls::TlsConnector;
 
-/// Connects to `backend` within the pool's `connect_timeout`, handshake included.
+/// Connects to `backend` within the pool's `connect_timeout`, handshake included. `header` goes out before all else: a
+/// PROXY header, if it is not empty.
 ///
 /// # Errors
 /// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`.
@@ -21,9 +26,11 @@ pub async fn connect(
     settings: &Settings,
     counted: Counted,
     spares: &Rc<Spares>,
+    header: &[u8],
 ) -> Result<Box<Connection>, Error> {
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
+        send(&stream, header).await.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
         match &settings.tls {
             Some(tls) => secure(stream, tls).await,
             None => Ok(stream),
@@ -34,6 +41,18 @@ pub async fn connect(
         None => dial.await?,
     };
     Ok(Box::new(Connection::new(Wire::new(stream, Rc::clone(spares)), counted)))
+}
+
+/// Sends all of `bytes`.
+async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[sent..];
+    }
+    Ok(())
 }
 
 /// From each source address in turn until one has a port left.

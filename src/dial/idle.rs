@@ -72,7 +72,10 @@ impl Dialer {
     /// A kept connection to `backend`, or the right to a new one. `certain` = the kept one must have been seen to be
     /// open just now, by a look at its socket: the request could not be sent twice.
     pub fn checkout(&self, backend: &Arc<Backend>, settings: &Settings, now: Instant, certain: bool) -> Checkout {
-        while let Some(idle) = self.pop(backend.id) {
+        // What was kept before a reload has no header, or another client's.
+        while settings.proxy_protocol.is_none()
+            && let Some(idle) = self.pop(backend.id)
+        {
             let fresh = idle.until.is_none_or(|until| now < until);
             if fresh && idle.connection.wire.io.is_quiet(certain) {
                 return Checkout::Kept(idle.connection);
