@@ -66,6 +66,8 @@ pub struct Settings {
     pub proxy_protocol: Option<config::ProxyVersion>,
     /// Send the client's `Host`.
     pub pass_host: bool,
+    /// What is spoken with the backends.
+    pub protocol: config::Protocol,
     /// TLS to the backends.
     pub tls: Option<Tls>,
 }
@@ -105,6 +107,7 @@ impl Pool {
             tunnel_timeout: pool.tunnel_timeout,
             proxy_protocol: pool.send_proxy_protocol,
             pass_host: pool.pass_host,
+            protocol: pool.protocol,
             tls: None,
         };
         Self {
