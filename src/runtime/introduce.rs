@@ -1,18 +1,21 @@
 //! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `worker`.
 
+use super::worker::{Open, connected};
 use crate::{
-    http::{ByProxy, Client, Origin},
+    http::{ByProxy, Client, Origin, h1::ClientSide},
     net::{
         Peer, Stream,
         proxy_protocol::{self, NoHeader, Proxied},
     },
     plan::Plan,
+    telemetry::metrics::Closed,
 };
 use std::{
     cell::OnceCell,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
+    rc::Rc,
     sync::Arc,
     task::Poll,
 };
@@ -20,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// Why a connection is closed before its client's first byte.
 #[derive(Debug)]
-pub(super) enum Refused {
+enum Refused {
     /// Its peer is not one whose word is believed.
     Untrusted,
     /// The header did not come in time.
@@ -33,7 +36,7 @@ pub(super) enum Refused {
 
 impl Refused {
     /// We close it for its header; not for other reasons, and not after the peer has left without a byte.
-    pub(super) fn is_counted(&self) -> bool {
+    fn is_counted(&self) -> bool {
         !matches!(self, Self::Closing | Self::NoHeader(NoHeader::Closed))
     }
 }
@@ -49,13 +52,35 @@ impl fmt::Display for Refused {
     }
 }
 
+/// The life of a connection whose proxy must first say who its client is; without that it is closed.
+pub(super) async fn introduced(open: Open, stream: Stream) {
+    // What the header needs is in a box of its own: it is gone when the connection waits for requests.
+    if let Some((open, connection)) = Box::pin(begin(open, stream)).await {
+        connected(open, connection).await;
+    }
+}
+
+async fn begin(open: Open, stream: Stream) -> Option<(Open, Rc<ClientSide>)> {
+    let (since, client) = (Instant::now(), open.client());
+    let pinned = open.worker.local.plan_for(client.listener);
+    match introduce(&pinned.plan, &client, &stream, since).await {
+        Ok(origin) => {
+            open.becomes(origin);
+            let connection = open.connection(stream, since);
+            Some((open, connection))
+        }
+        Err(refused) => {
+            tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
+            if refused.is_counted() {
+                open.closed_by(Closed::ProxyProtocol);
+            }
+            None
+        }
+    }
+}
+
 /// Reads the header of the connection `stream`, accepted at `since` as that of `client`, and gives whom it is from.
-pub(super) async fn introduce(
-    plan: &Plan,
-    client: &Client,
-    stream: &Stream,
-    since: Instant,
-) -> Result<Origin, Refused> {
+async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant) -> Result<Origin, Refused> {
     if !client.trusted {
         return Err(Refused::Untrusted);
     }

@@ -3,7 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    introduce::introduce,
+    introduce::introduced,
 };
 use crate::{
     http::{
@@ -43,7 +43,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 pub(super) struct Worker {
     number: usize,
     pub(super) shared: Arc<Shared>,
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     /// Answers what comes.
     server: Rc<http::Server>,
     /// Its client connections, and the streams of those that have several, so that they can be told to end.
@@ -221,7 +221,10 @@ impl Worker {
         let place = open.listed.place;
         let task = match known.proxy_protocol {
             true => tokio::task::spawn_local(introduced(open, stream)),
-            false => tokio::task::spawn_local(connected(open, stream, Instant::now())),
+            false => {
+                let connection = open.connection(stream, Instant::now());
+                tokio::task::spawn_local(connected(open, connection))
+            }
         };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
@@ -364,33 +367,10 @@ impl Worker {
     }
 }
 
-/// A connection whose proxy must first say who its client is.
-async fn introduced(open: Open, stream: Stream) {
-    let since = Instant::now();
-    let pinned = open.worker.local.plan_for(open.client().listener);
-    match Box::pin(introduce(&pinned.plan, &open.client(), &stream, since)).await {
-        Ok(origin) => {
-            drop(pinned);
-            open.becomes(origin);
-            connected(open, stream, since).await;
-        }
-        Err(refused) => {
-            let client = open.client();
-            tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
-            if refused.is_counted() {
-                open.closed_by(Closed::ProxyProtocol);
-            }
-        }
-    }
-}
-
-/// The life of one connection from its client's first byte on; it was accepted at `since`. Its socket closes before its
-/// place is free.
-async fn connected(open: Open, stream: Stream, since: Instant) {
+/// The life of one connection from its client's first byte on. Its socket closes before its place is free.
+pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
     let worker = &open.worker;
-    let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
-    let connection = Rc::new(ClientSide::new(wire, open.client()));
-    if h1::serve(&connection, &worker.server, since).await == Served::Http2 {
+    if h1::serve(&connection, &worker.server).await == Served::Http2 {
         Box::pin(multiplexed(worker, open.client(), connection)).await;
     }
 }
@@ -434,8 +414,8 @@ impl Drop for Listed {
 }
 
 /// Counts a connection as open while it lives.
-struct Open {
-    worker: Rc<Worker>,
+pub(super) struct Open {
+    pub(super) worker: Rc<Worker>,
     listed: Listed,
     _permits: (Permit, Permit),
 }
@@ -449,12 +429,18 @@ impl Open {
         Self { worker: Rc::clone(worker), listed, _permits: permits }
     }
 
-    fn client(&self) -> Rc<Client> {
+    pub(super) fn client(&self) -> Rc<Client> {
         Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
     }
 
+    /// What is served, of a socket that was accepted at `since`.
+    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
+        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        Rc::new(ClientSide::new(wire, self.client(), since))
+    }
+
     /// Its client has turned out to be another one; what it was told holds.
-    fn becomes(&self, origin: Origin) {
+    pub(super) fn becomes(&self, origin: Origin) {
         let client = Rc::new(Client::new(Rc::new(origin)));
         let before =
             std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
@@ -467,7 +453,7 @@ impl Open {
     }
 
     /// We close it, for `reason`.
-    fn closed_by(&self, reason: Closed) {
+    pub(super) fn closed_by(&self, reason: Closed) {
         if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
             metrics.closed_by(self.worker.number, reason);
         }

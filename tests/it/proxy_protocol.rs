@@ -2,17 +2,17 @@
 //! our own, and with HAProxy and nginx where they are installed.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
-use std::{fs, process};
+use std::{fs, process, thread};
 
 use serde_json::Value;
 
-use crate::support::{Backend, Client, Evenkeel, Reply, Setup, Site, h2, wait_for};
+use crate::support::{Backend, Client, Evenkeel, H2Backend, Reply, Setup, Site, h2, wait_for};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\", \"unix\"]";
@@ -360,6 +360,55 @@ fn connections_that_were_kept_before_a_reload_are_not_used_with_headers() {
     assert_eq!(client.get("/").status, 200);
     assert_eq!(backend.connections(), 2);
     assert!(backend.records()[1].starts_with(b"PROXY TCP4 127.0.0.1 "));
+}
+
+/// Takes a line of version 1, and passes on what follows.
+fn stripping(to: SocketAddr) -> Backend {
+    Backend::raw(move |conn, _| {
+        let _ = conn.wire.line();
+        let Ok(mut up) = TcpStream::connect(to) else { return };
+        let (mut down, mut out) = (up.try_clone().unwrap(), conn.wire.stream.try_clone().unwrap());
+        let back = thread::spawn(move || {
+            let _ = io::copy(&mut down, &mut out);
+            let _ = out.shutdown(Shutdown::Write);
+        });
+        while !conn.wire.pending().is_empty() || conn.wire.fill().is_ok_and(|read| read > 0) {
+            let bytes = conn.wire.exact(conn.wire.pending().len()).unwrap();
+            if up.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = up.shutdown(Shutdown::Write);
+        let _ = back.join();
+    })
+}
+
+#[test]
+fn connections_by_http_2_are_not_shared_between_clients() {
+    let behind = H2Backend::echo();
+    let backend = stripping(behind.address());
+    let pool = "protocol = \"h2\"\nsend_proxy_protocol = \"v1\"";
+    let evenkeel = Setup::to(&[backend.address()]).one_worker().pool(pool).start();
+    let (mut one, mut other) = (evenkeel.client(), evenkeel.client());
+    for turn in 0..3 {
+        let client = if turn == 1 { &mut other } else { &mut one };
+        assert_eq!(client.get("/").text(), "GET / ");
+    }
+    // Streams of one client do not share either, not even while they wait for a connection.
+    h2::run(async {
+        let client = h2::connect(evenkeel.address()).await;
+        let ask = || h2::ask(&client, h2::to("GET", "/"), b"");
+        let (first, second) = tokio::join!(ask(), ask());
+        assert_eq!((first.unwrap().status, second.unwrap().status), (200, 200));
+    });
+    assert_eq!((behind.requests(), backend.connections()), (5, 5));
+    for (record, client) in backend.records().iter().zip([&one, &other, &one]) {
+        let from = client.wire.stream.local_addr().unwrap().port();
+        let wanted =
+            format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {}\r\nPRI * HTTP/2.0\r\n", evenkeel.address().port());
+        assert!(record.starts_with(wanted.as_bytes()), "{:?}", record.escape_ascii().to_string());
+    }
+    wait_for("none is kept", || backend.open() == 0);
 }
 
 #[test]
