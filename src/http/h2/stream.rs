@@ -1,6 +1,7 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
 use crate::http::{
+    Spares,
     body::{Broken, Chunk, Pulled},
     guard::Reject,
     head::Head,
@@ -10,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -120,17 +122,20 @@ pub struct Sender {
     /// Bytes that the head announced and that are still to come.
     left: Option<u64>,
     sent: u64,
+    spares: Rc<Spares>,
 }
 
 impl Sender {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(respond: SendResponse<Bytes>, spares: &Rc<Spares>) -> Self {
         let (stream, pending) = (None, Bytes::new());
-        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0 }
+        let spares = Rc::clone(spares);
+        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0, spares }
     }
 
     /// The body of a request whose head has been sent; `ended` = it has none. `left` = its length, if it was said.
-    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>) -> Self {
-        Self { respond: None, stream: Some(stream), pending: Bytes::new(), last: ended, ended, left, sent: 0 }
+    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>, spares: &Rc<Spares>) -> Self {
+        let (pending, spares) = (Bytes::new(), Rc::clone(spares));
+        Self { respond: None, stream: Some(stream), pending, last: ended, ended, left, sent: 0, spares }
     }
 
     fn answering(&mut self) -> io::Result<&mut SendResponse<Bytes>> {
@@ -161,7 +166,11 @@ impl Sender {
     pub(in crate::http) fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
         let bytes = match chunk {
             Chunk::Empty => Bytes::new(),
-            Chunk::Buf(buf) => Bytes::copy_from_slice(buf.bytes()),
+            Chunk::Buf(buf) => {
+                let copy = Bytes::copy_from_slice(buf.bytes());
+                self.spares.buffers.give(buf);
+                copy
+            }
             Chunk::Bytes(bytes) => bytes,
         };
         self.sent += bytes.len() as u64;
