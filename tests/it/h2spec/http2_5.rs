@@ -36,7 +36,7 @@ fn http2_5_1_case_5_half_closed_data() {
     let mut h2 = open();
     h2.headers(1, flag::WHOLE, held());
     h2.data(1, flag::END_STREAM, "test");
-    stream_error(&mut h2, 1, &[code::STREAM_CLOSED]);
+    stream_error(&mut h2, 1, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn http2_5_1_case_6_half_closed_headers() {
     let mut h2 = open();
     h2.headers(1, flag::WHOLE, held());
     h2.headers(1, flag::WHOLE, held());
-    stream_error(&mut h2, 1, &[code::STREAM_CLOSED]);
+    stream_error(&mut h2, 1, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn http2_5_1_case_9_closed_by_rst_stream_headers() {
     h2.headers(1, flag::END_HEADERS, get());
     h2.reset(1, code::CANCEL);
     h2.headers(1, flag::WHOLE, get());
-    stream_error(&mut h2, 1, &[code::STREAM_CLOSED]);
+    stream_error(&mut h2, 1, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn http2_5_1_case_12_closed_headers() {
     h2.headers(1, flag::WHOLE, get());
     stream_ended(&mut h2, 1);
     h2.headers(1, flag::WHOLE, get());
-    connection_error(&mut h2, &[code::STREAM_CLOSED]);
+    connection_error(&mut h2, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn http2_5_1_1_case_3_the_same_stream_number_again() {
     let mut h2 = open();
     h2.headers(5, flag::WHOLE, held());
     h2.headers(5, flag::WHOLE, held());
-    stream_error(&mut h2, 5, &[code::STREAM_CLOSED]);
+    stream_error(&mut h2, 5, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn http2_6_1_case_2_data_on_a_half_closed_stream() {
     let mut h2 = open();
     h2.headers(1, flag::WHOLE, post());
     h2.data(1, flag::END_STREAM, "test");
-    stream_error(&mut h2, 1, &[code::STREAM_CLOSED]);
+    stream_error(&mut h2, 1, &[code::STREAM_CLOSED, OF_THE_CRATE]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn http2_6_3_case_2_priority_of_four_bytes() {
     let mut h2 = open();
     h2.headers(1, flag::WHOLE, held());
     h2.frame(kind::PRIORITY, flag::NONE, 1, b"\x80\0\0\x01");
-    stream_error(&mut h2, 1, &[code::FRAME_SIZE_ERROR]);
+    stream_error(&mut h2, 1, &[code::FRAME_SIZE_ERROR, OF_THE_CRATE]);
 }
 
 /// One of h2spec's strict cases, later moved to generic 3.3.
@@ -105,14 +105,14 @@ fn http2_6_4_case_3_rst_stream_of_three_bytes() {
     let mut h2 = open();
     h2.headers(1, flag::WHOLE, held());
     h2.frame(kind::RST_STREAM, flag::NONE, 1, [0; 3]);
-    stream_error(&mut h2, 1, &[code::FRAME_SIZE_ERROR]);
+    stream_error(&mut h2, 1, &[code::FRAME_SIZE_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
 fn http2_6_5_case_1_settings_ack_with_payload() {
     let mut h2 = open();
     h2.frame(kind::SETTINGS, flag::ACK, 0, [0]);
-    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR]);
+    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn http2_6_5_2_case_1_enable_push_is_2() {
 fn http2_6_5_2_case_2_initial_window_too_large() {
     let mut h2 = open();
     h2.settings(&[(setting::INITIAL_WINDOW_SIZE, MOST + 1)]);
-    connection_error(&mut h2, &[code::FLOW_CONTROL_ERROR]);
+    connection_error(&mut h2, &[code::FLOW_CONTROL_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn http2_6_7_case_3_ping_on_a_stream() {
 fn http2_6_7_case_4_ping_of_six_bytes() {
     let mut h2 = open();
     h2.frame(kind::PING, flag::NONE, 0, [0; 6]);
-    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR]);
+    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn http2_6_9_case_2_window_update_of_0_for_a_stream() {
 fn http2_6_9_case_3_window_update_of_three_bytes() {
     let mut h2 = open();
     h2.frame(kind::WINDOW_UPDATE, flag::NONE, 0, [0, 0, 1]);
-    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR]);
+    connection_error(&mut h2, &[code::FRAME_SIZE_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn http2_6_9_2_case_2_the_window_becomes_negative() {
 fn http2_6_9_2_case_3_initial_window_too_large() {
     let mut h2 = open();
     h2.settings(&[(setting::INITIAL_WINDOW_SIZE, MOST + 1)]);
-    connection_error(&mut h2, &[code::FLOW_CONTROL_ERROR]);
+    connection_error(&mut h2, &[code::FLOW_CONTROL_ERROR, OF_THE_CRATE]);
 }
 
 #[test]
