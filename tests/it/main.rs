@@ -57,6 +57,7 @@ mod threads;
 
 // HTTP/2 from clients.
 mod http2;
+mod http2_backends;
 
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

@@ -95,19 +95,25 @@ fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
 
 fn map_of(head: &Head) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(head.len() + 1);
+    fill(head, &mut map);
+    map
+}
+
+/// Copies the fields of `head` to `map`.
+pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
     for (name, value) in head.iter() {
         // Both have passed a guard that is stricter than the http crate.
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }
-    map
 }
 
-/// An answer: its heads, then its body.
+/// A message that goes out: an answer's heads, then its body; or a request's body.
 #[derive(Debug)]
 pub struct Sender {
-    respond: SendResponse<Bytes>,
+    /// Of an answer.
+    respond: Option<SendResponse<Bytes>>,
     stream: Option<SendStream<Bytes>>,
     /// Staged, and waiting for the peer's window.
     pending: Bytes,
@@ -120,14 +126,24 @@ pub struct Sender {
 
 impl Sender {
     pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, stream: None, pending: Bytes::new(), last: false, ended: false, left: None, sent: 0 }
+        let (stream, pending) = (None, Bytes::new());
+        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0 }
+    }
+
+    /// The body of a request whose head has been sent; `ended` = it has none. `left` = its length, if it was said.
+    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>) -> Self {
+        Self { respond: None, stream: Some(stream), pending: Bytes::new(), last: ended, ended, left, sent: 0 }
+    }
+
+    fn answering(&mut self) -> io::Result<&mut SendResponse<Bytes>> {
+        self.respond.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     pub(in crate::http) fn interim(&mut self, head: &Head) -> io::Result<()> {
         let mut response = Response::new(());
         *response.status_mut() = status(head)?;
         *response.headers_mut() = map_of(head);
-        self.respond.send_informational(response).map_err(io::Error::other)
+        self.answering()?.send_informational(response).map_err(io::Error::other)
     }
 
     /// Sends the final head; `end` = no body follows.
@@ -139,7 +155,7 @@ impl Sender {
             response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         self.left = length.filter(|_| !end);
-        self.stream = Some(self.respond.send_response(response, end).map_err(io::Error::other)?);
+        self.stream = Some(self.answering()?.send_response(response, end).map_err(io::Error::other)?);
         self.ended = end;
         Ok(())
     }
@@ -215,16 +231,18 @@ impl Sender {
 
     /// Ready when the client has reset the stream, or has gone.
     pub(in crate::http) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx).map(|_| ()),
-            None => self.respond.poll_reset(cx).map(|_| ()),
+        match (&mut self.stream, &mut self.respond) {
+            (Some(stream), _) => stream.poll_reset(cx).map(|_| ()),
+            (None, Some(respond)) => respond.poll_reset(cx).map(|_| ()),
+            (None, None) => Poll::Ready(()),
         }
     }
 
     pub(in crate::http) fn abort(&mut self) {
-        match &mut self.stream {
-            Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        match (&mut self.stream, &mut self.respond) {
+            (Some(stream), _) => stream.send_reset(Reason::INTERNAL_ERROR),
+            (None, Some(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (None, None) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection that the `h2` crate reads and writes.
 #[derive(Debug)]
-pub(super) struct Tap {
+pub struct Tap {
     io: Stream,
     /// Read ahead; taken first.
     carry: Buf,
