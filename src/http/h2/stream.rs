@@ -1,5 +1,6 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
+use super::request::check_field;
 use crate::http::{
     Spares,
     body::{Broken, Chunk, Pulled},
@@ -50,7 +51,7 @@ impl Receiver {
         let Some(data) = ready!(self.stream.poll_data(cx)) else {
             let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken)?;
             self.ended = true;
-            self.trailers = trailers.map(|map| head_of(&map));
+            self.trailers = trailers.map(|map| head_of(&map)).transpose().map_err(Broken::Malformed)?;
             return Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Empty, last: true })));
         };
         let data = data.map_err(broken)?;
@@ -84,13 +85,14 @@ fn broken(error: h2::Error) -> Broken {
     }
 }
 
-fn head_of(map: &HeaderMap) -> Box<Head> {
+fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
     let mut head = Box::<Head>::default();
     for (name, value) in map {
-        let name = name.as_str().as_bytes();
-        head.add_pieces(name, crate::http::name::Name::of(name), &[value.as_bytes()]);
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        check_field(name, value)?;
+        head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
     }
-    head
+    Ok(head)
 }
 
 fn map_of(head: &Head) -> HeaderMap {
