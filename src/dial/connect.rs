@@ -68,7 +68,7 @@ async fn speak(
         }
         return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
     }
-    let connected = h2::connect(stream, tls.is_some()).await;
+    let connected = h2::connect(stream, tls.is_some(), spares).await;
     let (session, driver) = connected.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
     tokio::task::spawn_local(async move {
         // What its streams do not hear, nobody needs to.
