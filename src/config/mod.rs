@@ -19,6 +19,7 @@ mod report;
 mod section;
 mod syntax;
 mod template;
+mod tls;
 mod units;
 mod values;
 
@@ -41,6 +42,7 @@ pub use self::{
     problem::{Problem, Problems, Severity},
     reference::reference,
     template::{Piece, Template, Variable},
+    tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, Protocol, TlsVersion},
 };
 use self::{
     problem::Source,
