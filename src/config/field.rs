@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::{Template, report::Wrong, section::Field, units::quoted, values};
 
 /// Fields that frame, route, or are ours: PRODUCT.md section 8 says what becomes of them. In lower case.
-const OURS: [&str; 18] = [
+const OURS: [&str; 21] = [
     "connection",
     "content-length",
     "expect",
@@ -22,6 +22,9 @@ const OURS: [&str; 18] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-client-cert-fingerprint",
+    "x-client-cert-subject",
+    "x-client-cert-verified",
     "x-real-ip",
     "x-request-id",
 ];
@@ -69,6 +72,10 @@ pub(super) fn editable(text: &str) -> Result<String, Wrong> {
         "upgrade" | "connection" => "`upgrade` of a route says what is allowed".to_owned(),
         "forwarded" => "`forwarded` of [server] turns it on".to_owned(),
         "via" | "proxy-status" => "`via` of [server] is our name in it".to_owned(),
+        _ if name.starts_with("x-client-cert-") => {
+            "`client_ca` of a listener's tls says whose certificates are believed; these headers tell of them"
+                .to_owned()
+        }
         _ if name.starts_with('x') => {
             "`trusted_proxies` of [server] says whose is believed; use a name of your own for anything else".to_owned()
         }

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -38,8 +38,7 @@ pub(super) fn source(path: &Path, order: usize) -> Result<Arc<Source>, Box<Probl
 
 /// The contents of the file that `field` names.
 pub(super) fn page(field: &Field<'_>) -> Result<Vec<u8>, Wrong> {
-    let text = values::text(field, "the path of a file")?;
-    regular(field, text, MAX_PAGE)
+    regular(field, MAX_PAGE)
 }
 
 /// The secret of `{ file = "…" }` or `{ env = "…" }`, of which neither the value nor a part of it is ever told.
@@ -51,10 +50,7 @@ pub(super) fn secret(field: &Field<'_>) -> Option<Secret> {
     }
     let section = field.section(&super::keys::SECRET)?;
     match (section.field("file"), section.field("env")) {
-        (Some(file), None) => file.read(|file| {
-            let text = values::text(file, "the path of a file")?;
-            enough(&regular(file, text, MAX_SECRET)?)
-        }),
+        (Some(file), None) => file.read(|file| enough(&regular(file, MAX_SECRET)?)),
         (None, Some(name)) => name.read(|name| {
             let text = values::text(name, "the name of an environment variable")?;
             let fine = !text.is_empty() && !text.contains(['=', '\0']);
@@ -87,12 +83,22 @@ fn enough(bytes: &[u8]) -> Result<Secret, Wrong> {
     Err(wrong.help("`openssl rand -hex 32` makes one that nobody guesses"))
 }
 
-/// The file called `text`, which must be a file and not a device or a pipe: those may never end, or never begin.
-fn regular(field: &Field<'_>, text: &str, most: u64) -> Result<Vec<u8>, Wrong> {
-    if text.is_empty() || text.contains('\0') {
-        return Err(Wrong::new(format!("found {}, wanted the path of a file", quoted(text))));
+/// The path that `field` names, from the folder of the file that it stands in.
+pub(super) fn path(field: &Field<'_>) -> Result<PathBuf, Wrong> {
+    const WHAT: &str = "the path of a file";
+    let text = values::text(field, WHAT)?;
+    if text.contains("-----BEGIN") {
+        return Err(Wrong::new(format!("found PEM itself, wanted {WHAT}")).help("write where the file is kept"));
     }
-    let path = field.folder().join(text);
+    if text.is_empty() || text.contains('\0') {
+        return Err(Wrong::new(format!("found {}, wanted {WHAT}", quoted(text))));
+    }
+    Ok(field.folder().join(text))
+}
+
+/// The file that `field` names, which must be a file and not a device or a pipe: those may never end, or never begin.
+fn regular(field: &Field<'_>, most: u64) -> Result<Vec<u8>, Wrong> {
+    let path = path(field)?;
     let bytes = check(&path).and_then(|()| read(&path, most));
     bytes.map_err(|error| Wrong::new(format!("the file {} cannot be read: {error}", quoted(&path.to_string_lossy()))))
 }
@@ -102,7 +108,8 @@ pub(super) fn check(path: &Path) -> io::Result<()> {
     if fs::metadata(path)?.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// The file at `path`, of at most `most` bytes.
+pub(super) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if File::open(path)?.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
         let size = if most >= 1 << 20 { format!("{} MiB", most >> 20) } else { format!("{} KiB", most >> 10) };

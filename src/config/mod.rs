@@ -19,7 +19,7 @@ mod report;
 mod section;
 mod syntax;
 mod template;
-mod tls;
+pub mod tls;
 mod units;
 mod values;
 
@@ -42,7 +42,7 @@ pub use self::{
     problem::{Problem, Problems, Severity},
     reference::reference,
     template::{Piece, Template, Variable},
-    tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, Protocol, TlsVersion},
+    tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
 };
 use self::{
     problem::Source,
@@ -265,6 +265,31 @@ pub struct Listener {
     pub max_body_size: Option<u64>,
     /// Every request is answered with 308 to https, before any route.
     pub redirect_to_https: bool,
+    /// A PROXY header, v1 or v2, is required from a trusted peer and believed; other peers are closed.
+    pub proxy_protocol: bool,
+    /// A connection ends at its next safe point after this long, give or take a tenth; `None` = no limit.
+    pub max_connection_age: Option<Duration>,
+    /// HTTP/2 from clients.
+    pub h2: Http2,
+    /// `None`: what comes in is not encrypted.
+    pub tls: Option<ListenerTls>,
+}
+
+/// `[listener.h2]`: the bounds of an HTTP/2 connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Concurrent ones, 1 to 65,536.
+    pub max_streams: u32,
+    /// Bytes that a stream may have on its way, 65,535 to 16 MiB; the connection's window is four times that.
+    pub window: u32,
+    /// Resets, pings, settings and empty frames per second, each; over it the connection ends. `None` = no limit.
+    pub reset_rate: Option<u32>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self { max_streams: 128, window: 256 << 10, reset_rate: Some(100) }
+    }
 }
 
 /// `[[route]]`: which requests, and what becomes of them.
@@ -307,6 +332,8 @@ pub struct Route {
     pub max_body_size: Option<u64>,
     /// WebSocket upgrades are allowed.
     pub upgrade: bool,
+    /// CONNECT is allowed: a tunnel to a backend. Never beside an answer of ours.
+    pub connect: bool,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
 }
@@ -332,6 +359,7 @@ impl Route {
             rewrite: None,
             max_body_size: None,
             upgrade: true,
+            connect: false,
             access: true,
         }
     }
@@ -500,6 +528,32 @@ pub struct Pool {
     pub health_checks: Vec<HealthCheck>,
     /// Further attempts.
     pub retry: Retry,
+    /// What is spoken to the backends.
+    pub protocol: Protocol,
+    /// The header in front of each connection that says who the client is; `None` = there is none.
+    pub send_proxy_protocol: Option<ProxyVersion>,
+    /// `None`: nothing is encrypted. Never with a backend at a unix socket.
+    pub tls: Option<PoolTls>,
+}
+
+/// `protocol` of a pool: what is spoken to its backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2; without TLS by prior knowledge.
+    H2,
+    /// What the backend chooses by ALPN; the pool has TLS.
+    Auto,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary, with TLVs.
+    V2,
 }
 
 /// How a pool chooses one of its backends.
@@ -568,11 +622,24 @@ pub enum Probe {
     Tcp,
     /// A request is answered as expected.
     Http(Box<HttpProbe>),
+    /// `grpc.health.v1` says that it serves: by the pool's TLS if it has one, else HTTP/2 by prior knowledge.
+    Grpc(GrpcProbe),
+}
+
+/// A check by the gRPC health checking protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcProbe {
+    /// The service that is asked for; empty = the server as a whole.
+    pub service: String,
+    /// For `:authority`; `None` = the backend's address.
+    pub host: Option<String>,
 }
 
 /// A check by HTTP/1.1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpProbe {
+    /// `type = "https"`: by the pool's TLS if it has one, else verified by the system's roots.
+    pub tls: bool,
     /// Path and query.
     pub path: String,
     /// GET by default.
@@ -613,6 +680,8 @@ pub struct Retry {
     pub on_reset: bool,
     /// After a response that did not come in time.
     pub on_timeout: bool,
+    /// After an answer with a gRPC status, by its code: bit 14 is `unavailable`. Bit 0, `ok`, is never set.
+    pub on_grpc: u32,
     /// The first retry waits up to this, each further one up to twice as long.
     pub backoff_base: Duration,
     /// None waits longer.
@@ -656,6 +725,7 @@ impl Default for Retry {
             on_connect: true,
             on_reset: true,
             on_timeout: true,
+            on_grpc: 0,
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
             budget: 0.2,

@@ -326,6 +326,9 @@ impl Source {
 
 /// `line` has a secret as its value, as people write it before they are told not to: it is neither drawn nor quoted.
 pub(super) fn shows_secret(line: &str) -> bool {
+    if line.contains("PRIVATE KEY-----") {
+        return true;
+    }
     SECRETS.iter().any(|word| {
         let value = line.find(word).map(|at| line[at + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']));
         let value = value.and_then(|rest| rest.strip_prefix(['=', ':'])).map(str::trim_start);

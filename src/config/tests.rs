@@ -125,6 +125,10 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         max_target_size: 8 * 1024,
         max_body_size: None,
         redirect_to_https: false,
+        proxy_protocol: false,
+        max_connection_age: None,
+        h2: Http2::default(),
+        tls: None,
     };
     assert_eq!(listeners, [expected]);
     let backend = |address: &str| Backend {
@@ -148,6 +152,9 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         when_all_down: WhenAllDown::Reject,
         health_checks: vec![HealthCheck::tcp()],
         retry: Retry::default(),
+        protocol: Protocol::H1,
+        send_proxy_protocol: None,
+        tls: None,
     };
     assert_eq!(pools, [expected]);
 }
@@ -179,6 +186,10 @@ fn every_key_of_a_listener_is_read() {
         max_target_size: 4096,
         max_body_size: Some(10 << 20),
         redirect_to_https: false,
+        proxy_protocol: false,
+        max_connection_age: None,
+        h2: Http2::default(),
+        tls: None,
     };
     assert_eq!(read, expected);
 }
@@ -214,6 +225,9 @@ fn every_key_of_a_pool_is_read() {
         when_all_down: WhenAllDown::Reject,
         health_checks: vec![HealthCheck::tcp()],
         retry: Retry::default(),
+        protocol: Protocol::H1,
+        send_proxy_protocol: None,
+        tls: None,
     };
     assert_eq!(read, expected);
 }

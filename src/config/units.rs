@@ -100,6 +100,11 @@ pub(super) fn share(text: &str) -> Result<f64, Wrong> {
     Ok(percent / 100.0)
 }
 
+/// `text` is digits alone.
+pub(super) fn is_whole(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// `text` for a message: in quotes, without control characters, cut when long.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;

@@ -172,6 +172,26 @@ pub(super) fn byte_rate(field: &Field<'_>) -> Result<Option<u64>, Wrong> {
     }
 }
 
+/// Events per second, or no limit.
+pub(super) fn rate(field: &Field<'_>) -> Result<Option<u32>, Wrong> {
+    const WHAT: &str = "a rate up to 1000000/s or \"off\"";
+    let wrong = || wanted(field.value(), WHAT);
+    let fine = |rate: u32| if rate <= 1_000_000 { Ok((rate > 0).then_some(rate)) } else { Err(wrong()) };
+    match field.value() {
+        DeValue::String(text) if text == "off" => Ok(None),
+        DeValue::String(text) => match text.split_once('/') {
+            Some((number, "s")) if units::is_whole(number) => number.parse().map_err(|_| wrong()).and_then(fine),
+            Some((number, "m" | "h" | "d" | "min")) if units::is_whole(number) => {
+                Err(wrong().help("this one is counted by the second: write \"100/s\", for example"))
+            }
+            None if units::is_whole(text) => Err(wrong().help(format!("a rate needs its time: write \"{text}/s\""))),
+            _ => Err(wrong().help("write \"100/s\", for example")),
+        },
+        DeValue::Integer(number) if integer(number) == Some(0) => Ok(None),
+        value => Err(no_text(value, WHAT, "/s", "\"100/s\"")),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn flag(field: &Field<'_>) -> Result<bool, Wrong> {
     let value = field.value();

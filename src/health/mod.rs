@@ -176,7 +176,8 @@ impl Monitor {
 
 fn kind(check: &HealthCheck) -> Option<Arc<Expected>> {
     match &check.probe {
-        Probe::Tcp => None,
+        // Of a gRPC check the connection alone is tried: the conversation joins with HTTP/2.
+        Probe::Tcp | Probe::Grpc(_) => None,
         Probe::Http(probe) => Some(Arc::new(Expected::new(probe))),
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn backend(address: SocketAddr) -> Arc<Backend> {
 /// `GET /health`, wanting 2xx.
 pub(super) fn http_probe() -> HttpProbe {
     HttpProbe {
+        tls: false,
         path: "/health".into(),
         method: "GET".into(),
         body: None,

@@ -10,8 +10,8 @@ mod route;
 use toml::de::DeValue;
 
 pub(super) use self::{
-    listener::LISTENER,
-    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, RETRY},
+    listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
+    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
     route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
@@ -125,7 +125,7 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>)
 }
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 24] = [
+pub(super) const ALL: [&Keys; 28] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -150,4 +150,8 @@ pub(super) const ALL: [&Keys; 24] = [
     &FALLBACK,
     &HEADER_RULES,
     &REWRITE,
+    &H2,
+    &LISTENER_TLS,
+    &CERTIFICATE,
+    &POOL_TLS,
 ];

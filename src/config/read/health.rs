@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::super::{
-    BodyMatch, HealthCheck, HttpProbe, Probe, field, keys,
+    BodyMatch, GrpcProbe, HealthCheck, HttpProbe, Probe, field, keys,
     report::Wrong,
     section::{Field, Section},
     units::quoted,
@@ -21,13 +21,31 @@ const MAX_THRESHOLD: u64 = 1000;
 enum Kind {
     Tcp,
     Http,
+    Https,
+    Grpc,
     Off,
 }
 
-const KINDS: &[(&str, Kind)] = &[("tcp", Kind::Tcp), ("http", Kind::Http), ("off", Kind::Off)];
-const LATER: &[&str] = &["https", "grpc"];
-const PEERS: &[(&str, &str)] =
-    &[("none", "off"), ("false", "off"), ("http1", "http"), ("httpchk", "http"), ("connect", "tcp"), ("h2", "http")];
+impl Kind {
+    fn word(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+}
+
+const KINDS: &[(&str, Kind)] =
+    &[("tcp", Kind::Tcp), ("http", Kind::Http), ("https", Kind::Https), ("grpc", Kind::Grpc), ("off", Kind::Off)];
+const PEERS: &[(&str, &str)] = &[
+    ("none", "off"),
+    ("false", "off"),
+    ("http1", "http"),
+    ("httpchk", "http"),
+    ("h2", "http"),
+    ("connect", "tcp"),
+    ("ssl", "https"),
+    ("tls", "https"),
+    ("grpc_health", "grpc"),
+    ("grpc.health.v1", "grpc"),
+];
 
 /// The checks of `pool`; by default one by TCP.
 pub(super) fn checks(pool: &Section<'_>) -> Vec<HealthCheck> {
@@ -59,17 +77,22 @@ fn check(field: &Field<'_>) -> Option<(Kind, HealthCheck)> {
     let section = field.section(&keys::HEALTH_CHECK)?;
     let written = section.field("type");
     let kind = match &written {
-        Some(field) => field.read(values::choice(KINDS, LATER, PEERS)),
+        Some(field) => field.read(values::choice(KINDS, &[], PEERS)),
         None => Some(Kind::Tcp),
     };
     let mut check = timing(&section);
     let http = http(&section);
-    match kind? {
-        Kind::Http => check.probe = Probe::Http(Box::new(http)),
-        Kind::Tcp => no_http(&section, written.is_some()),
-        Kind::Off => {}
+    let grpc = GrpcProbe { service: section.read("service", String::new(), service), host: http.host.clone() };
+    let kind = kind?;
+    match kind {
+        Kind::Http | Kind::Https => {
+            check.probe = Probe::Http(Box::new(HttpProbe { tls: kind == Kind::Https, ..http }));
+        }
+        Kind::Grpc => check.probe = Probe::Grpc(grpc),
+        Kind::Tcp | Kind::Off => {}
     }
-    Some((kind?, check))
+    useless(&section, kind, written.is_some());
+    Some((kind, check))
 }
 
 /// What checks of every type have.
@@ -94,19 +117,43 @@ fn timing(section: &Section<'_>) -> HealthCheck {
     }
 }
 
-/// Reports what a check by TCP has no use for.
-fn no_http(section: &Section<'_>, written: bool) {
-    for key in OF_HTTP {
-        let Some(field) = section.field(key) else { continue };
+/// Reports what a check of this type has no use for.
+fn useless(section: &Section<'_>, kind: Kind, written: bool) {
+    let wrong = |key: &str, why: &str, help: &str| {
+        let Some(field) = section.field(key) else { return };
         let default = if written { "" } else { ", the default" };
-        let wrong = Wrong::new(format!("`{key}` has no meaning for a check of type \"tcp\"{default}: nothing is sent"));
-        field.wrong(wrong.help("write type = \"http\" as well"));
+        let word = kind.word();
+        let wrong = Wrong::new(format!("`{key}` has no meaning for a check of type \"{word}\"{default}{why}"));
+        field.wrong(wrong.help(help));
+    };
+    if kind == Kind::Tcp {
+        OF_HTTP.iter().for_each(|key| wrong(key, ": nothing is sent", "write type = \"http\" as well"));
     }
+    if kind == Kind::Grpc {
+        let of_grpc = |key: &&&str| **key != "host";
+        let help = "the request and the answer are those of grpc.health.v1: take it out";
+        OF_HTTP.iter().filter(of_grpc).for_each(|key| wrong(key, "", help));
+    }
+    if !matches!(kind, Kind::Grpc | Kind::Off) {
+        wrong("service", "", "write type = \"grpc\" as well");
+    }
+}
+
+/// Empty = the server as a whole.
+fn service(field: &Field<'_>) -> Result<String, Wrong> {
+    const WHAT: &str = "the full name of a service, such as \"shop.v1.Orders\"";
+    let text = values::text(field, WHAT)?;
+    // Names are by convention of a package and a service, but a server may register what it likes.
+    if text.len() <= 255 && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(values::wanted(field.value(), WHAT).help("leave it out to ask for the server as a whole"))
 }
 
 fn http(section: &Section<'_>) -> HttpProbe {
     let status = section.list("expect_status", status);
     HttpProbe {
+        tls: false,
         path: section.read("path", "/".into(), path),
         method: section.read("method", "GET".into(), method),
         body: section.read("body", None, |field| values::text(field, "text").map(|text| Some(text.to_owned()))),

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     super::{
-        Address, Listener, address, keys,
+        Address, Alpn, Http2, Listener, address, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
@@ -16,10 +16,14 @@ use super::{
     },
     Written,
     process::Taken,
+    tls,
 };
 
 /// The kernel keeps the backlog in 32 bits, signed in the call; more than this is a slip.
 const MAX_BACKLOG: u64 = 1_000_000;
+
+/// RFC 9113 section 6.9.2: every stream begins with this.
+const MIN_WINDOW: u64 = 65_535;
 
 /// A listener, and where in the file its name and address stand.
 struct Entry<'a> {
@@ -87,7 +91,12 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
         max_target_size: target,
         max_body_size: section.read("max_body_size", None, values::size_limit),
         redirect_to_https: section.read("redirect_to_https", false, values::flag),
+        proxy_protocol: section.read("proxy_protocol", false, values::flag),
+        max_connection_age: section.read("max_connection_age", None, values::timeout),
+        h2: h2(&section),
+        tls: None,
     };
+    let tls = tls::listener(&section);
     section.read(
         "protocol",
         (),
@@ -96,7 +105,8 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
     let written = written?;
     fits(&section, &written.address, ipv6_only, defer_accept);
     let name = name.unwrap_or_else(|| Some(written.text.clone()))?;
-    let listener = Listener { name, address: written.address, ..limits };
+    let listener = Listener { name, address: written.address, tls: tls?, ..limits };
+    encrypted(&section, &listener);
     let name = name_field.unwrap_or_else(|| written.field.clone());
     Some(Entry { listener, name, address: written.field })
 }
@@ -119,6 +129,36 @@ fn sizes(section: &Section<'_>) -> (usize, usize) {
         field.wrong(wrong.help("raise `max_header_size` as well"));
     }
     (header, target)
+}
+
+/// `[listener.h2]`, or its defaults.
+fn h2(listener: &Section<'_>) -> Http2 {
+    let default = Http2::default();
+    let Some(section) = listener.section("h2", &keys::H2) else { return default };
+    let small = |number: usize| u32::try_from(number).expect("the ranges fit");
+    Http2 {
+        max_streams: small(section.read("max_streams", default.max_streams as usize, values::count(1..=65_536))),
+        window: small(section.read("window", default.window as usize, values::size(MIN_WINDOW..=16 << 20))),
+        reset_rate: section.read("reset_rate", default.reset_rate, values::rate),
+    }
+}
+
+/// Reports what does not go with `tls`, and what has no use without HTTP/2.
+fn encrypted(section: &Section<'_>, listener: &Listener) {
+    let (Some(tls), Some(field)) = (&listener.tls, section.field("tls")) else { return };
+    if let Address::Unix(_) = listener.address {
+        let wrong = Wrong::new("a unix socket has no TLS: what goes through it stays on this host");
+        field.wrong(wrong.help("take `tls` out, or listen on a TCP address"));
+    }
+    if let Some(redirect) = section.field("redirect_to_https").filter(|_| listener.redirect_to_https) {
+        let wrong = Wrong::new("every request here is https already, and would be sent back to where it came from");
+        redirect.clash(wrong.help("write it in the listener of port 80, or take it out"), &field);
+    }
+    if let Some(h2) = section.field("h2").filter(|_| !tls.alpn.contains(&Alpn::H2)) {
+        h2.warn(
+            Wrong::new("`h2` has no effect: `alpn` does not offer it").help("add \"h2\" to `alpn`, or take it out"),
+        );
+    }
 }
 
 /// Reports settings that have no meaning for this kind of address.

@@ -10,6 +10,7 @@ mod pool;
 mod process;
 mod retry;
 mod route;
+mod tls;
 mod warn;
 
 use std::collections::BTreeSet;
@@ -37,6 +38,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         pool::none(document);
     }
     let (listeners, pools, routes) = (listeners?, pools?, routes?);
+    warn::shut(&listeners, &server, document);
     if silent && pools.len() > 1 {
         unrouted(&pools);
     }

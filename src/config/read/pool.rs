@@ -10,13 +10,13 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        Address, Algorithm, Backend, Keepalive, Pool, WhenAllDown, address, keys,
+        Address, Algorithm, Backend, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
         values,
     },
-    Written, health, retry,
+    Written, health, retry, tls,
 };
 
 const ALGORITHMS: &[(&str, Algorithm)] = &[
@@ -45,6 +45,22 @@ const PEERS_ALGORITHMS: &[(&str, &str)] = &[
     ("ring_hash", "hash"),
     ("uri", "hash"),
 ];
+const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
+const PEERS_PROTOCOLS: &[(&str, &str)] = &[
+    ("http", "h1"),
+    ("http1", "h1"),
+    ("1.1", "h1"),
+    ("http/1.1", "h1"),
+    ("grpc", "h2"),
+    ("h2c", "h2"),
+    ("http2", "h2"),
+    ("http/2", "h2"),
+    ("2", "h2"),
+    ("alpn", "auto"),
+];
+const PROXY: &[(&str, Option<ProxyVersion>)] =
+    &[("off", None), ("v1", Some(ProxyVersion::V1)), ("v2", Some(ProxyVersion::V2))];
+const PEERS_PROXY: &[(&str, &str)] = &[("false", "off"), ("none", "off"), ("1", "v1"), ("2", "v2"), ("true", "v2")];
 const NONE: &str = "write where requests go:\n\n[pool.web]\nbackends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
 
 /// A pool, and where it stands.
@@ -132,13 +148,54 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         when_all_down: section.read("when_all_down", WhenAllDown::Reject, values::choice(all_down, &[], peers)),
         health_checks: health::checks(&section),
         retry: retry::retry(&section),
+        protocol: section.read("protocol", Protocol::H1, values::choice(PROTOCOLS, &[], PEERS_PROTOCOLS)),
+        send_proxy_protocol: section.read("send_proxy_protocol", None, send_proxy_protocol),
+        tls: tls::pool(&section),
     };
-    let h1 = &[("http", "h1"), ("http1", "h1"), ("http/1.1", "h1"), ("h2c", "h2"), ("http2", "h2")];
-    section.read("protocol", (), values::choice(&[("h1", ())], &["h2", "auto"], h1));
-    section.read("send_proxy_protocol", (), values::choice(&[("off", ())], &["v1", "v2"], &[("false", "off")]));
     let pool = Pool { backends: backends?, ..pool };
+    fits(&pool, &section);
     doubt(&pool, &section);
+    plain(&pool, &section);
     Some(Entry { pool, field })
+}
+
+fn send_proxy_protocol(field: &Field<'_>) -> Result<Option<ProxyVersion>, Wrong> {
+    values::choice(PROXY, &[], PEERS_PROXY)(field).map_err(|wrong| match field.value().as_bool() {
+        Some(true) => wrong.help("write the version that the backends read: \"v2\", or \"v1\""),
+        Some(false) => wrong.help("write \"off\""),
+        None => wrong,
+    })
+}
+
+/// Reports what does not go together.
+fn fits(pool: &Pool, section: &Section<'_>) {
+    let tls = section.field("tls");
+    let wants = tls.as_ref().is_some_and(|field| field.value().as_bool() != Some(false));
+    if let Some(field) = section.field("protocol").filter(|_| pool.protocol == Protocol::Auto && !wants) {
+        let wrong = Wrong::new("\"auto\" is negotiated by ALPN, which needs tls, and this pool has none");
+        field.wrong(wrong.help("write tls = true as well; HTTP/2 without TLS is protocol = \"h2\""));
+    }
+    let unix = pool.backends.iter().find(|backend| matches!(backend.address, Address::Unix(_)));
+    if let (Some(field), Some(_), Some(backend)) = (tls, &pool.tls, unix) {
+        let wrong =
+            Wrong::new(format!("TLS to a unix socket is not supported, and one backend is {}", backend.address));
+        field.wrong(wrong.help("take `tls` out, or give that backend a pool of its own"));
+    }
+}
+
+/// Warns of checks that speak in plain text where the backends speak TLS.
+fn plain(pool: &Pool, section: &Section<'_>) {
+    let fields = section.field("health_check").map(|field| field.list()).unwrap_or_default();
+    // A check that cannot be built has been reported, and would shift the others.
+    if pool.tls.is_none() || fields.len() != pool.health_checks.len() {
+        return;
+    }
+    for (check, field) in pool.health_checks.iter().zip(&fields) {
+        if check.port == 0 && matches!(&check.probe, Probe::Http(probe) if !probe.tls) {
+            let wrong = Wrong::new("the check asks in plain text, and the backends speak TLS there");
+            field.warn(wrong.help("write type = \"https\", or the `port` that answers in plain text"));
+        }
+    }
 }
 
 /// Warns of what leaves a pool without an answer.

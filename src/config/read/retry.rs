@@ -1,7 +1,8 @@
 //! `retry` of a pool: how often, after what, and within which budget.
 
 use super::super::{
-    Retry, keys,
+    Retry,
+    keys::{self, nearest},
     report::Wrong,
     section::{Field, Section},
     units::quoted,
@@ -20,7 +21,30 @@ enum On {
     Connect,
     Reset,
     Timeout,
+    /// A gRPC status, by its code.
+    Grpc(u8),
 }
+
+/// Of gRPC, by their codes: the place in this list.
+const GRPC: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
 
 const WORDS: &[(&str, On)] = &[("connect", On::Connect), ("reset", On::Reset), ("timeout", On::Timeout)];
 const PEERS: &[(&str, &str)] = &[
@@ -44,6 +68,7 @@ pub(super) fn retry(pool: &Section<'_>) -> Retry {
         retry.on_connect = on.contains(&On::Connect);
         retry.on_reset = on.contains(&On::Reset);
         retry.on_timeout = on.contains(&On::Timeout);
+        retry.on_grpc = on.iter().fold(0, |bits, on| if let On::Grpc(code) = on { bits | 1 << code } else { bits });
     }
     backoff(&section, &mut retry);
     retry.budget = section.read("budget", retry.budget, values::share);
@@ -63,17 +88,50 @@ fn backoff(retry: &Section<'_>, read: &mut Retry) {
 }
 
 fn on(field: &Field<'_>) -> Result<On, Wrong> {
+    const WHAT: &str = "\"connect\", \"reset\", \"timeout\" or \"grpc:NAME\"";
     let text = match field.value().as_integer() {
         Some(number) => number.to_string(),
-        None => values::text(field, "\"connect\", \"reset\" or \"timeout\"")?.to_owned(),
+        None => values::text(field, WHAT)?.to_owned(),
     };
-    let status = text.len() == 3 && text.starts_with(|first: char| first.is_ascii_digit());
-    if status || text.starts_with("grpc:") || text == "retriable_status_codes" {
-        let wrong =
-            Wrong::new(format!("{} is not supported yet, wanted \"connect\", \"reset\" or \"timeout\"", quoted(&text)));
-        return Err(wrong.help("this build retries where no response came: take it out"));
+    if let Some(name) = text.strip_prefix("grpc:") {
+        return grpc(field, name);
     }
-    values::choice(WORDS, &[], PEERS)(field)
+    let status = text.len() == 3 && text.starts_with(|first: char| first.is_ascii_digit());
+    if status || text == "retriable_status_codes" {
+        let wrong = Wrong::new(format!("{} is not supported yet, wanted {WHAT}", quoted(&text)));
+        return Err(wrong.help("this build retries where no response came, or a gRPC status: take it out"));
+    }
+    values::choice(WORDS, &[], PEERS)(field).map_err(|wrong| {
+        let message = values::wanted(field.value(), WHAT).message;
+        let help = status_of_grpc(&text).map(|meant| format!("did you mean \"grpc:{meant}\"?"));
+        Wrong { message, help: help.or(wrong.help), ..wrong }
+    })
+}
+
+fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {
+    match GRPC.iter().zip(0_u8..).find(|(known, _)| **known == name) {
+        Some((_, 0)) => {
+            let wrong = values::wanted(field.value(), "the gRPC status of a failure");
+            Err(wrong.help("a call that went well is not made again: take it out"))
+        }
+        Some((_, code)) => Ok(On::Grpc(code)),
+        None => {
+            let wrong = values::wanted(field.value(), "the name of a gRPC status");
+            Err(match status_of_grpc(name).or_else(|| nearest(name, GRPC.into_iter())) {
+                Some(meant) => wrong.help(format!("did you mean \"grpc:{meant}\"?")),
+                None => wrong.help(format!("they are: {}", GRPC[1..].join(", "))),
+            })
+        }
+    }
+}
+
+/// The status that `text` is, as others write it: `UNAVAILABLE`, `resource-exhausted`, `14`.
+fn status_of_grpc(text: &str) -> Option<&'static str> {
+    let plain = text.to_ascii_lowercase().replace(['-', ' '], "_");
+    let plain = if plain == "canceled" { "cancelled" } else { plain.as_str() };
+    let by_code = || GRPC.get(text.parse::<usize>().ok()?).copied();
+    let squeezed = |name: &&str| name.replace('_', "") == plain;
+    GRPC.into_iter().find(|name| *name == plain).or_else(|| GRPC.into_iter().find(squeezed)).or_else(by_code)
 }
 
 /// 0 and `"off"`: no body is kept.

@@ -118,6 +118,7 @@ fn every_key_of_a_route_is_read() {
         rewrite: Some(Rewrite::Prefix { strip: "/v1".into(), add: String::new() }),
         max_body_size: Some(1 << 20),
         upgrade: false,
+        connect: false,
         access: false,
     };
     assert_eq!(routes(text), [expected]);
@@ -210,6 +211,7 @@ fn every_key_of_a_health_check_is_read() {
     let json =
         [("status", serde_json::json!("up")), ("a.b", 1.into()), ("c.d", true.into()), ("e", serde_json::json!(1.5))];
     let probe = HttpProbe {
+        tls: false,
         path: "/health?x".into(),
         method: "POST".into(),
         body: Some("ping".into()),
@@ -252,6 +254,7 @@ fn retries_algorithms_and_backups_are_read() {
         on_connect: false,
         on_reset: true,
         on_timeout: false,
+        on_grpc: 0,
         backoff_base: Duration::from_secs(1),
         backoff_max: Duration::from_secs(1),
         budget: 0.0,

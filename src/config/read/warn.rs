@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     super::{
-        Action, Fallback, HostMatch, Listener, PathMatch, Route, Text,
+        Action, Address, Fallback, HostMatch, Listener, PathMatch, Route, Server, Text,
         report::Wrong,
         section::{Document, Field},
         units::quoted,
@@ -41,6 +41,23 @@ pub(super) fn warn(
         }
     }
     hidden(routes);
+}
+
+/// Warns of listeners that want a PROXY header, and believe nobody's.
+pub(super) fn shut(listeners: &[Listener], server: &Server, document: &Document<'_>) {
+    let fields = document.written("listener");
+    for (listener, field) in listeners.iter().zip(fields.iter().flat_map(Field::list)) {
+        let (nobody, what, example) = match listener.address {
+            Address::Tcp(_) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
+            Address::Unix(_) => (!server.trusted_proxies.unix, "unix socket", "unix"),
+        };
+        if listener.proxy_protocol && nobody {
+            let wrong = Wrong::new(format!(
+                "nobody can connect: `proxy_protocol` takes trusted peers alone, and no {what} is in `trusted_proxies`"
+            ));
+            field.warn(wrong.help(format!("write trusted_proxies = [\"{example}\"] in [server], for example")));
+        }
+    }
 }
 
 fn pools_of(route: &Route) -> Vec<&str> {

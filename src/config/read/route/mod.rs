@@ -67,12 +67,13 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         rewrite: section.field("rewrite").and_then(|field| edit::rewrite(&field)),
         max_body_size: section.read("max_body_size", None, values::size_limit),
         upgrade: upgrade(&section),
+        connect: section.read("connect", false, values::flag),
         access: access(&section),
     };
     let peers = &[("default", "normal"), ("medium", "normal")];
     section.read("priority", (), values::choice(&[("normal", ())], &["high", "low"], peers));
     let route = Route { action: action?, fallback, ..route };
-    idle(&section, &route.action);
+    idle(&section, &route);
     doubt(&section, &route);
     Some(Entry { route, field: field.clone(), named })
 }
@@ -106,8 +107,8 @@ fn access(section: &Section<'_>) -> bool {
 }
 
 /// Reports what a route that answers by itself has no use for.
-fn idle(section: &Section<'_>, action: &Action) {
-    let what = match action {
+fn idle(section: &Section<'_>, route: &Route) {
+    let what = match route.action {
         Action::Redirect { .. } => "redirect",
         Action::Respond(_) => "respond",
         Action::Pool(_) | Action::Split { .. } => return,
@@ -117,6 +118,10 @@ fn idle(section: &Section<'_>, action: &Action) {
             let wrong = Wrong::new(format!("`{key}` has no effect beside `{what}`: nothing is sent to a backend"));
             field.wrong(wrong.help(format!("take `{key}` out")));
         }
+    }
+    if let Some(field) = section.field("connect").filter(|_| route.connect) {
+        let wrong = Wrong::new(format!("`connect` has no effect beside `{what}`: a tunnel leads to a backend"));
+        field.wrong(wrong.help("take `connect` out, or name a `pool`"));
     }
 }
 

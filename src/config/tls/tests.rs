@@ -1,0 +1,1 @@
+//! PEM files, made by rcgen, and what is wrong with some of them.
