@@ -1,7 +1,7 @@
 //! One request and its response, whatever version carries them. Hot path.
 
 use super::{
-    Spares,
+    Client, Spares,
     body::{Outlet, Source},
     guard::{Framing, Guarded, Reject, Upgrade},
     h1::{
@@ -9,19 +9,15 @@ use super::{
         write::{Connection, Hop},
     },
     h2,
-    head::{Head, Lines, Version},
+    head::{Head, Version},
 };
 use crate::{
     config::Underscores,
-    net::{Peer, SMALL, Timer},
-    telemetry::metrics::RouteMetrics,
+    net::{SMALL, Timer},
 };
 use std::{
-    cell::{Cell, OnceCell, RefCell},
     io,
-    net::SocketAddr,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -47,113 +43,6 @@ pub struct Limits {
     pub half_close: bool,
     /// What to do with names that have `_` in them.
     pub underscores: Underscores,
-}
-
-/// The connection that exchanges come from.
-#[derive(Debug)]
-pub struct Client {
-    /// Who is at the other end.
-    pub peer: Peer,
-    /// The address that was connected to.
-    pub local: Option<SocketAddr>,
-    /// The listener's number in the plan.
-    pub listener: usize,
-    /// It came over TLS.
-    pub secure: bool,
-    /// The peer may tell us who its client is.
-    pub trusted: bool,
-    /// The listener's bounds.
-    pub limits: Arc<Limits>,
-    /// The connection should end at the next safe point.
-    closing: Cell<bool>,
-    /// Its exchange is given up.
-    cut: Cell<bool>,
-    /// The number of the backend that its exchange is with.
-    backend: Cell<Option<u32>>,
-    /// It is a tunnel, by this route.
-    tunnel: RefCell<Option<Arc<RouteMetrics>>>,
-    /// Wakes it while it waits for a request.
-    waker: RefCell<Option<Waker>>,
-    /// The forwarding fields that are the same for all its requests of one version, made with the first one.
-    pub lines: OnceCell<(Version, Lines)>,
-}
-
-impl Client {
-    /// A connection that may go on.
-    pub fn new(
-        peer: Peer,
-        local: Option<SocketAddr>,
-        listener: usize,
-        secure: bool,
-        trusted: bool,
-        limits: Arc<Limits>,
-    ) -> Self {
-        let (closing, cut, backend, tunnel) = Default::default();
-        let (waker, lines) = (RefCell::default(), OnceCell::new());
-        Self { peer, local, listener, secure, trusted, limits, closing, cut, backend, tunnel, waker, lines }
-    }
-
-    /// Ends the connection at the next safe point: now, if it is idle.
-    pub fn close(&self) {
-        if self.closing.replace(true) {
-            return;
-        }
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// [`Client::close`] has been called.
-    pub fn is_closing(&self) -> bool {
-        self.closing.get()
-    }
-
-    /// Ends the connection soon: its exchange is given up.
-    pub fn cut(&self) {
-        self.cut.set(true);
-        self.closing.set(true);
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// [`Client::cut`] has been called.
-    pub fn is_cut(&self) -> bool {
-        self.cut.get()
-    }
-
-    /// Its exchange is with the backend of that number, or with none.
-    pub fn meets(&self, backend: Option<u32>) {
-        self.backend.set(backend);
-    }
-
-    /// The number of the backend that its exchange is with.
-    pub fn backend(&self) -> Option<u32> {
-        self.backend.get()
-    }
-
-    /// It has become a tunnel, by the route that counts there.
-    pub fn becomes_tunnel(&self, route: &Arc<RouteMetrics>) {
-        self.tunnel.replace(Some(Arc::clone(route)));
-    }
-
-    /// It has become a tunnel: only a time-out or a cut ends it.
-    pub fn is_tunnel(&self) -> bool {
-        self.tunnel.borrow().is_some()
-    }
-
-    /// It has become a tunnel by a route that `gone` says is gone.
-    pub fn is_tunnel_of(&self, gone: impl FnOnce(&Arc<RouteMetrics>) -> bool) -> bool {
-        self.tunnel.borrow().as_ref().is_some_and(gone)
-    }
-
-    /// Where [`Client::close`] finds the connection's task.
-    pub(super) fn wake_with(&self, waker: &Waker) {
-        let mut known = self.waker.borrow_mut();
-        if known.is_none() {
-            *known = Some(waker.clone());
-        }
-    }
 }
 
 /// One request and the way to answer it.

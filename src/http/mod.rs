@@ -3,6 +3,7 @@
 //! The servers take an async closure over [`Exchange`]; `runtime` supplies `proxy::handle`.
 
 pub mod body;
+mod client;
 pub mod exchange;
 pub mod guard;
 pub mod h1;
@@ -13,6 +14,7 @@ pub mod name;
 #[cfg(test)]
 mod properties;
 pub mod reply;
+mod runner;
 mod target;
 
 #[doc(hidden)]
@@ -20,11 +22,13 @@ pub mod bench;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use exchange::{Client, Done, Exchange, Limits, Sink};
+pub use client::{Client, Origin};
+pub use exchange::{Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
 pub use head::{Head, Heads, Span, Start, Target, Version};
 pub use method::Method;
 pub use name::Name;
+pub use runner::Server;
 
 use crate::net::{Buffers, Splice};
 

@@ -43,7 +43,7 @@ fn parse(text: &[u8]) -> Option<IpAddr> {
 /// The client came over TLS: to us, or to a trusted proxy that says so.
 pub(super) fn came_over_tls(client: &Client, request: &Head) -> bool {
     let says = || request.get(Name::XForwardedProto).is_some_and(|value| value.eq_ignore_ascii_case(b"https"));
-    client.secure || client.trusted && says()
+    client.secure() || client.trusted && says()
 }
 
 #[cfg(test)]

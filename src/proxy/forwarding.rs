@@ -145,7 +145,7 @@ fn trusted_addresses(client: &Client, request: &mut Head) {
 }
 
 fn scheme(client: &Client) -> &'static [u8] {
-    if client.secure { b"https" } else { b"http" }
+    if client.secure() { b"https" } else { b"http" }
 }
 
 fn port_text(client: &Client) -> Option<Vec<u8>> {
@@ -177,7 +177,7 @@ fn forwarded(plan: &Plan, client: &Client, request: &mut Head) {
     if !plan.forwarded {
         return;
     }
-    let by_proto = if client.secure { "https" } else { "http" };
+    let by_proto = if client.secure() { "https" } else { "http" };
     let node = match client.peer {
         Peer::Unix => "unknown".to_string(),
         Peer::Tcp(peer) => match peer.ip().to_canonical() {

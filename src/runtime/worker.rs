@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     http::{
-        Client, Exchange,
-        h1::{self, ClientSide, Wire},
+        self, Client, Exchange, Origin,
+        h1::{self, ClientSide, Served, Wire},
+        h2,
     },
     net::{Peer, Permit, Stream},
     plan::Plan,
@@ -15,7 +16,7 @@ use crate::{
     telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
@@ -39,21 +40,21 @@ pub(super) struct Worker {
     number: usize,
     pub(super) shared: Arc<Shared>,
     local: Rc<Local>,
-    /// Answers what comes over HTTP/1.
-    server: h1::Server,
-    /// Its client connections, so that they can be told to end.
+    /// Answers what comes.
+    server: Rc<http::Server>,
+    /// Its client connections, and the streams of those that have several, so that they can be told to end.
     clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
 }
 
-/// One client connection.
+/// One client connection, or one stream of it.
 struct Entry {
     client: Rc<Client>,
-    /// Ends it at once.
+    /// Ends it at once. Streams end by themselves, or with their connection.
     task: Option<AbortHandle>,
-    /// Counts it, under its listener's name of today.
-    metrics: Arc<ListenerMetrics>,
+    /// Counts a connection, under its listener's name of today.
+    metrics: Option<Arc<ListenerMetrics>>,
     /// Tells it from others that have its place later.
     serial: u64,
 }
@@ -163,9 +164,9 @@ impl Worker {
     fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Self {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
-        let server = h1::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
+        let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
         let (clients, doomed) = (RefCell::default(), RefCell::default());
-        Self { number, shared: Arc::clone(shared), local, server, clients, doomed }
+        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed }
     }
 
     /// Accepts on `sockets` as well.
@@ -202,13 +203,15 @@ impl Worker {
         // It was accepted by a listener that is gone, and had no connections here.
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
-        let client = Rc::new(Client::new(peer, local, listener, false, pinned.plan.trusts(peer), limits));
+        let trusted = pinned.plan.trusts(peer);
+        let origin = Origin { peer, local, listener, secure: false, trusted, limits, lines: OnceCell::new() };
+        let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
         let wire = Wire::new(stream, Rc::clone(&self.local.spares));
-        let place = open.place;
+        let place = open.listed.place;
         let task = tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
@@ -249,10 +252,11 @@ impl Worker {
         };
         for (number, metrics) in before.listeners().filter_map(renamed) {
             let mut clients = self.clients.borrow_mut();
-            for (_, entry) in clients.iter_mut().filter(|(_, entry)| entry.client.listener == number) {
-                entry.metrics.closed(self.number);
+            let connections = clients.iter_mut().filter(|(_, entry)| entry.client.listener == number);
+            for counted in connections.filter_map(|(_, entry)| entry.metrics.as_mut()) {
+                counted.closed(self.number);
                 metrics.opened(self.number);
-                entry.metrics = Arc::clone(&metrics);
+                *counted = Arc::clone(&metrics);
             }
         }
     }
@@ -352,13 +356,54 @@ impl Worker {
 
 /// The whole life of one connection. Its socket closes before its place is free.
 async fn connected(open: Open, connection: Rc<ClientSide>) {
-    h1::serve(&connection, &open.worker.server).await;
+    let worker = &open.worker;
+    if h1::serve(&connection, &worker.server).await == Served::Http2 {
+        Box::pin(multiplexed(worker, open.client(), connection)).await;
+    }
+}
+
+/// The rest of a connection whose client speaks HTTP/2.
+async fn multiplexed(worker: &Rc<Worker>, client: Rc<Client>, connection: Rc<ClientSide>) {
+    // Nobody else has it: nothing has been handed to a runner.
+    let Some(connection) = Rc::into_inner(connection) else { return };
+    let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+    let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
+    if let Err(error) = served {
+        tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
+    }
+}
+
+/// A connection or a stream can be told to end while it lives.
+struct Listed {
+    worker: Rc<Worker>,
+    place: usize,
+}
+
+impl Listed {
+    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
+        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
+        let place = worker.clients.borrow_mut().insert(entry);
+        Self { worker: Rc::clone(worker), place }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if std::thread::panicking() {
+            worker.shared.telemetry.panicked();
+        }
+        let entry = worker.clients.borrow_mut().remove(self.place);
+        if let Some(metrics) = entry.metrics {
+            metrics.closed(worker.number);
+        }
+    }
 }
 
 /// Counts a connection as open while it lives.
 struct Open {
     worker: Rc<Worker>,
-    place: usize,
+    listed: Listed,
     _permits: (Permit, Permit),
 }
 
@@ -367,22 +412,20 @@ impl Open {
         worker.shared.open[worker.number].fetch_add(1, Relaxed);
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
-        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
-        let place = worker.clients.borrow_mut().insert(entry);
-        Self { worker: Rc::clone(worker), place, _permits: permits }
+        let listed = Listed::new(worker, client, Some(metrics));
+        Self { worker: Rc::clone(worker), listed, _permits: permits }
+    }
+
+    fn client(&self) -> Rc<Client> {
+        Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = &self.worker;
-        if std::thread::panicking() {
-            worker.shared.telemetry.panicked();
-        }
         worker.shared.open[worker.number].fetch_sub(1, Relaxed);
         worker.shared.counts[worker.number].closed();
-        let entry = worker.clients.borrow_mut().remove(self.place);
-        entry.metrics.closed(worker.number);
     }
 }
 

@@ -52,8 +52,8 @@ mod shutdown;
 mod systemd;
 mod threads;
 
-// The types: HTTP/2 and TLS through the same handle.
-mod carried;
+// HTTP/2 from clients.
+mod http2;
 
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

@@ -2,7 +2,6 @@
 
 mod chunked;
 pub(crate) mod parse;
-mod runner;
 mod serve;
 mod splice;
 mod wire;
@@ -10,8 +9,8 @@ pub mod write;
 mod writer;
 
 pub(super) use chunked::Chunked;
-pub use runner::Server;
-pub use serve::{ClientSide, serve};
+pub(super) use serve::{After, active};
+pub use serve::{ClientSide, Served, serve};
 pub use splice::{SpliceError, Splicer};
 pub use wire::{HeadLimits, NoHead, Wire};
 pub use writer::Writer;

@@ -2,22 +2,20 @@
 //!
 //! While a connection waits for a request it holds no buffer and no box: its future is small, and a test says how small.
 
-use super::{
-    NoHead, Wire,
-    runner::{Job, Server, Slot},
-};
+use super::{NoHead, Wire};
 use crate::{
     error::Kind,
     http::{
         Client, Done, Exchange, Sink,
         body::Source,
         guard::{self, Framing, Guarded, Reject},
+        h2,
         head::{Head, Span, Version},
+        runner::{Job, Server},
     },
-    net::Timer,
+    net::{Buf, Stream, Timer},
 };
 use std::{
-    convert::Infallible,
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -42,29 +40,55 @@ impl ClientSide {
     pub fn new(wire: Wire, client: Rc<Client>) -> Self {
         Self { wire, client, timer: Timer::default() }
     }
+
+    /// The socket, and what was read ahead of it.
+    pub fn into_parts(self) -> (Stream, Buf) {
+        let carry = self.wire.take_carry();
+        (self.wire.io, carry)
+    }
 }
 
-/// Serves `connection` until either side ends it. `server` answers each exchange.
-pub async fn serve(connection: &Rc<ClientSide>, server: &Server) {
+/// How a connection went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// It is over.
+    Closed,
+    /// Its client speaks HTTP/2: the preface was read ahead, and nothing else was done.
+    Http2,
+}
+
+/// Serves `connection` until either side ends it, or shows that it is HTTP/2 (prior knowledge, RFC 9113 section 3.3).
+/// `server` answers each exchange.
+pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
     let ClientSide { wire, client, timer } = &**connection;
     // The first head's time runs from here: from accept.
     timer.set_after(Instant::now(), client.limits.header_timeout);
     let mut first = true;
     while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
-        let mut runner = server.run(connection, first);
+        if first && wire.starts_like(h2::PREFACE) {
+            if wire.starts_with(h2::PREFACE) {
+                return Served::Http2;
+            }
+            continue;
+        }
+        let mut runner = server.run(Job::H1 { connection: Rc::clone(connection), first });
         let after = poll_fn(|cx| runner.poll(cx)).await;
         server.give(runner);
         match after {
             After::Idle(now) => timer.set_after(now, client.limits.idle_timeout),
-            After::Close => return,
-            After::Linger => return linger(wire).await,
+            After::Close => return Served::Closed,
+            After::Linger => {
+                linger(wire).await;
+                return Served::Closed;
+            }
         }
         first = false;
     }
+    Served::Closed
 }
 
 /// What becomes of the connection.
-pub(super) enum After {
+pub(in crate::http) enum After {
     Idle(Instant),
     Close,
     Linger,
@@ -82,20 +106,8 @@ fn poll_idle(wire: &Wire, client: &Client, timer: &Timer, cx: &mut Context<'_>) 
     }
 }
 
-/// The part of a connection that has something to do: one after the other, as `slot` brings them.
-pub(super) async fn attend<H>(slot: Rc<Slot>, handle: Rc<H>) -> Infallible
-where
-    H: AsyncFn(&mut Exchange<'_>) -> Done,
-{
-    loop {
-        let Job { connection, first } = poll_fn(|_| slot.poll_job()).await;
-        let after = active(&connection, first, &*handle).await;
-        drop(connection);
-        slot.done(after);
-    }
-}
-
-async fn active<H>(connection: &ClientSide, mut first: bool, handle: &H) -> After
+/// The part of a connection that has something to do.
+pub(in crate::http) async fn active<H>(connection: &ClientSide, mut first: bool, handle: &H) -> After
 where
     H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
@@ -219,7 +231,12 @@ async fn linger(wire: &Wire) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Underscores, http::Limits, http::h1::HeadLimits, net::Peer};
+    use crate::{
+        config::Underscores,
+        http::h1::HeadLimits,
+        http::{Limits, Origin},
+        net::Peer,
+    };
     use std::{net::TcpListener, rc::Rc, sync::Arc};
 
     /// A connection that waits for a request is this future and the socket, the timer and the client's record that it
@@ -240,9 +257,12 @@ mod tests {
             half_close: false,
             underscores: Underscores::Drop,
         };
-        let client = Rc::new(Client::new(Peer::Unix, None, 0, false, false, Arc::new(limits)));
-        let wire = Wire::new(crate::net::Stream::fresh(stream), Rc::default());
-        let held = size_of_val(&*client) + size_of::<ClientSide>();
+        let (limits, lines) = (Arc::new(limits), Default::default());
+        let origin =
+            Origin { peer: Peer::Unix, local: None, listener: 0, secure: false, trusted: false, limits, lines };
+        let client = Rc::new(Client::new(Rc::new(origin)));
+        let wire = Wire::new(Stream::fresh(stream), Rc::default());
+        let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
         let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort());
         let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client)), &server));
         assert!(idle <= 256 && held <= 512, "the future has {idle} bytes, what it borrows {held}");

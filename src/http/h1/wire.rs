@@ -108,6 +108,18 @@ impl Wire {
         self.inbound.borrow().carry.len()
     }
 
+    /// What was read ahead begins like `text`, as far as it goes: the rest may still come.
+    pub(super) fn starts_like(&self, text: &[u8]) -> bool {
+        let carry = &self.inbound.borrow().carry;
+        let common = carry.len().min(text.len());
+        carry.bytes()[..common] == text[..common]
+    }
+
+    /// What was read ahead begins with all of `text`.
+    pub(super) fn starts_with(&self, text: &[u8]) -> bool {
+        self.inbound.borrow().carry.bytes().starts_with(text)
+    }
+
     /// The incoming body has not been read to its end.
     pub fn body_pending(&self) -> bool {
         !matches!(self.inbound.borrow().body, Body::Done)

@@ -3,6 +3,11 @@
 mod request;
 mod serve;
 mod stream;
+mod tap;
 
-pub use serve::serve;
+pub(super) use serve::answer;
+pub use serve::{Opened, serve};
 pub use stream::{Receiver, Sender};
+
+/// What a client of prior knowledge begins with (RFC 9113 section 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

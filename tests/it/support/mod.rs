@@ -4,6 +4,7 @@
 mod backend;
 mod client;
 mod evenkeel;
+pub(crate) mod h2;
 mod load;
 mod metrics;
 mod operator;

@@ -1,15 +1,19 @@
-//! Memory for the part of a connection that has something to do, lent by the worker. Hot path.
+//! Memory for the part of a connection or stream that has something to do, lent by the worker. Hot path.
 //!
-//! An exchange's future has some two thousand bytes. It is made once and then serves one connection after the other:
-//! nothing is allocated, copied or freed when an idle connection gets a request. Used by `serve` alone.
+//! An exchange's future has some two thousand bytes. It is made once and then serves one connection or stream after the
+//! other: nothing is allocated, copied or freed when an idle connection gets a request. Used by the servers of both
+//! versions.
 
-use super::serve::{After, ClientSide, attend};
-use crate::http::{Done, Exchange};
+use super::{
+    Done, Exchange,
+    h1::{self, After, ClientSide},
+    h2,
+};
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -43,13 +47,13 @@ impl Server {
         Self { new_task, spare: RefCell::default() }
     }
 
-    /// A runner for what `connection` has to do now. `first` = nothing has been read of it before.
-    pub(super) fn run(&self, connection: &Rc<ClientSide>, first: bool) -> Runner {
+    /// A runner for `job`.
+    pub(super) fn run(&self, job: Job) -> Runner {
         let runner = self.spare.borrow_mut().pop().unwrap_or_else(|| {
             let slot = Rc::new(Slot::default());
             Runner { task: (self.new_task)(Rc::clone(&slot)), slot }
         });
-        runner.slot.job.set(Some(Job { connection: Rc::clone(connection), first }));
+        runner.slot.job.set(Some(job));
         runner
     }
 
@@ -62,27 +66,46 @@ impl Server {
     }
 }
 
-/// A connection that has something to do.
-pub(super) struct Job {
-    pub(super) connection: Rc<ClientSide>,
-    pub(super) first: bool,
+/// What there is to do.
+pub(super) enum Job {
+    /// A connection has something to say. `first` = nothing has been read of it before.
+    H1 { connection: Rc<ClientSide>, first: bool },
+    /// A stream has begun.
+    H2(Box<h2::Opened>),
+}
+
+/// Does one job after the other, as `slot` brings them.
+async fn attend<H>(slot: Rc<Slot>, handle: Rc<H>) -> Infallible
+where
+    H: AsyncFn(&mut Exchange<'_>) -> Done,
+{
+    loop {
+        let after = match poll_fn(|_| slot.poll_job()).await {
+            Job::H1 { connection, first } => h1::active(&connection, first, &*handle).await,
+            Job::H2(opened) => {
+                h2::answer(*opened, &*handle).await;
+                After::Close
+            }
+        };
+        slot.done(after);
+    }
 }
 
 /// Between a runner's owner and its task.
 #[derive(Default)]
-pub(super) struct Slot {
+struct Slot {
     job: Cell<Option<Job>>,
     after: Cell<Option<After>>,
 }
 
 impl Slot {
     /// Ready when there is a job.
-    pub(super) fn poll_job(&self) -> Poll<Job> {
+    fn poll_job(&self) -> Poll<Job> {
         self.job.take().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The job is done.
-    pub(super) fn done(&self, after: After) {
+    fn done(&self, after: After) {
         self.after.set(Some(after));
     }
 }

@@ -1,0 +1,143 @@
+//! Whom exchanges are for: a connection, and who waits on it. Hot path.
+//!
+//! An HTTP/1 connection has one exchange at a time and so one [`Client`]; each stream of an HTTP/2 connection is a client
+//! of its own. What they share is the connection's [`Origin`].
+
+use super::{
+    Limits,
+    head::{Lines, Version},
+};
+use crate::{net::Peer, telemetry::metrics::RouteMetrics};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    net::SocketAddr,
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+};
+
+/// The connection that exchanges come from.
+#[derive(Debug)]
+pub struct Origin {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// The address that was connected to.
+    pub local: Option<SocketAddr>,
+    /// The listener's number in the plan.
+    pub listener: usize,
+    /// It came over TLS.
+    pub secure: bool,
+    /// The peer may tell us who its client is.
+    pub trusted: bool,
+    /// The listener's bounds.
+    pub limits: Arc<Limits>,
+    /// The forwarding fields that are the same for all its requests of one version, made with the first one.
+    pub lines: OnceCell<(Version, Lines)>,
+}
+
+impl Origin {
+    /// It came over TLS.
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+}
+
+/// One who waits for answers, one at a time, and how it is told to end.
+#[derive(Debug)]
+pub struct Client {
+    origin: Rc<Origin>,
+    /// It should end at the next safe point.
+    closing: Cell<bool>,
+    /// Its exchange is given up.
+    cut: Cell<bool>,
+    /// The number of the backend that its exchange is with.
+    backend: Cell<Option<u32>>,
+    /// It is a tunnel, by this route.
+    tunnel: RefCell<Option<Arc<RouteMetrics>>>,
+    /// Wakes it while it waits for a request.
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Deref for Client {
+    type Target = Origin;
+
+    fn deref(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+impl Client {
+    /// One who may go on.
+    pub fn new(origin: Rc<Origin>) -> Self {
+        let (closing, cut, backend, tunnel) = Default::default();
+        Self { origin, closing, cut, backend, tunnel, waker: RefCell::default() }
+    }
+
+    /// The connection that it is on.
+    pub fn origin(&self) -> &Rc<Origin> {
+        &self.origin
+    }
+
+    /// Ends it at the next safe point: now, if it is idle.
+    pub fn close(&self) {
+        if self.closing.replace(true) {
+            return;
+        }
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// [`Client::close`] has been called.
+    pub fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Ends it soon: its exchange is given up.
+    pub fn cut(&self) {
+        self.cut.set(true);
+        self.closing.set(true);
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// [`Client::cut`] has been called.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Its exchange is with the backend of that number, or with none.
+    pub fn meets(&self, backend: Option<u32>) {
+        self.backend.set(backend);
+    }
+
+    /// The number of the backend that its exchange is with.
+    pub fn backend(&self) -> Option<u32> {
+        self.backend.get()
+    }
+
+    /// It has become a tunnel, by the route that counts there.
+    pub fn becomes_tunnel(&self, route: &Arc<RouteMetrics>) {
+        self.tunnel.replace(Some(Arc::clone(route)));
+    }
+
+    /// It has become a tunnel: only a time-out or a cut ends it.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
+
+    /// It has become a tunnel by a route that `gone` says is gone.
+    pub fn is_tunnel_of(&self, gone: impl FnOnce(&Arc<RouteMetrics>) -> bool) -> bool {
+        self.tunnel.borrow().as_ref().is_some_and(gone)
+    }
+
+    /// Where [`Client::close`] finds its task.
+    pub(super) fn wake_with(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if known.is_none() {
+            *known = Some(waker.clone());
+        }
+    }
+}
