@@ -5,11 +5,11 @@ use crate::{
     error::{Error, Kind},
     http::{Spares, h1::Wire},
     net::{self, Stream},
-    plan::{Settings, Tls},
+    plan::Settings,
     pool::{Backend, Counted},
+    tls,
 };
 use std::{io, rc::Rc};
-use tokio_rustls::TlsConnector;
 
 /// Connects to `backend` within the pool's `connect_timeout`, handshake included.
 ///
@@ -25,7 +25,7 @@ pub async fn connect(
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
         match &settings.tls {
-            Some(tls) => secure(stream, tls).await,
+            Some(tls) => tls::connect(tls, &backend.address, stream).await.map_err(insecure),
             None => Ok(stream),
         }
     };
@@ -66,10 +66,7 @@ fn refused(error: io::Error) -> Error {
     Error::new(kind, error)
 }
 
-async fn secure(stream: Stream, tls: &Tls) -> Result<Stream, Error> {
-    let stream = stream.into_tcp().map_err(|error| Error::new(Kind::ConnectFailed, error))?;
-    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
-    let session = connector.connect(tls.server_name.clone(), stream).await;
-    let session = session.map_err(|error| Error::new(Kind::BackendTls, error))?;
-    Ok(Stream::tls(session.into()))
+fn insecure(refused: tls::Refused) -> Error {
+    let kind = if refused.certificate { Kind::BackendCertificate } else { Kind::BackendTls };
+    Error::new(kind, refused)
 }

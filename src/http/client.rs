@@ -7,7 +7,7 @@ use super::{
     Limits,
     head::{Lines, Version},
 };
-use crate::{net::Peer, telemetry::metrics::RouteMetrics};
+use crate::{net::Peer, telemetry::metrics::RouteMetrics, tls::Handshake};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
@@ -26,8 +26,8 @@ pub struct Origin {
     pub local: Option<SocketAddr>,
     /// The listener's number in the plan.
     pub listener: usize,
-    /// It came over TLS.
-    pub secure: bool,
+    /// How it came over TLS, if it did.
+    pub tls: Option<Box<Handshake>>,
     /// The peer may tell us who its client is.
     pub trusted: bool,
     /// The listener's bounds.
@@ -39,7 +39,22 @@ pub struct Origin {
 impl Origin {
     /// It came over TLS.
     pub fn secure(&self) -> bool {
-        self.secure
+        self.tls.is_some()
+    }
+
+    /// The version of TLS that the client speaks, as in `TLSv1.3`.
+    pub fn tls_version(&self) -> Option<&str> {
+        self.tls.as_ref().map(|tls| tls.version)
+    }
+
+    /// The name that the client has asked for in its TLS handshake (SNI).
+    pub fn sni(&self) -> Option<&str> {
+        self.tls.as_ref()?.sni.as_deref()
+    }
+
+    /// A request for `host` does not belong on this connection: see [`Handshake::misdirects`].
+    pub fn misdirects(&self, host: &[u8]) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.misdirects(host))
     }
 }
 
@@ -134,7 +149,7 @@ impl Client {
     }
 
     /// Where [`Client::close`] finds its task.
-    pub(super) fn wake_with(&self, waker: &Waker) {
+    pub fn wake_with(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if known.is_none() {
             *known = Some(waker.clone());

@@ -107,6 +107,8 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         connect: record.connect,
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),
+        tls_version: client.tls_version().map(str::as_bytes),
+        sni: client.sni().map(str::as_bytes),
         user_agent: request.get(Name::UserAgent),
         referer: request.get(Name::Referer),
         generation: plan.generation,

@@ -4,16 +4,16 @@
 use super::{Handshake, Server};
 use crate::{net::Stream, telemetry::metrics::TlsFailure};
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
-use std::{io, pin::Pin};
+use std::{io, pin::Pin, sync::Arc};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 /// A handshake that is under way. Boxed, so that what it needs does not stay in the task of the connection.
-pub type Accepting<'s> = Pin<Box<dyn Future<Output = Result<(Stream, Box<Handshake>), TlsFailure>> + 's>>;
+pub type Accepting = Pin<Box<dyn Future<Output = Result<(Stream, Box<Handshake>), TlsFailure>>>>;
 
 /// Makes a TLS session of a fresh connection, before `deadline`. What fails is closed; the client is told why by an alert
 /// where TLS has one.
-pub fn accept(server: &Server, stream: Stream, deadline: Option<Instant>) -> Accepting<'_> {
+pub fn accept(server: Arc<Server>, stream: Stream, deadline: Option<Instant>) -> Accepting {
     Box::pin(async move {
         let stream = stream.into_tcp().map_err(|_| TlsFailure::Closed)?;
         let accepting = TlsAcceptor::from(server.config()).accept(stream);
@@ -23,7 +23,7 @@ pub fn accept(server: &Server, stream: Stream, deadline: Option<Instant>) -> Acc
         };
         match accepted {
             Ok(session) => {
-                let handshake = Handshake::of(server, session.get_ref().1);
+                let handshake = Handshake::of(&server, session.get_ref().1);
                 Ok((Stream::tls(session.into()), handshake))
             }
             Err(error) => {

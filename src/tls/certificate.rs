@@ -2,7 +2,7 @@
 //! loaded, and once a handshake with a client's certificate.
 
 use aws_lc_rs::digest;
-use std::{fmt::Write, time::SystemTime};
+use std::fmt::Write;
 use x509_cert::{
     Certificate,
     der::{Decode, asn1::Ia5StringRef, asn1::PrintableStringRef, asn1::Utf8StringRef},
@@ -48,12 +48,6 @@ fn printable(name: &Name) -> String {
         }
     }
     ascii
-}
-
-/// When a certificate in DER ends; `None` if it cannot be read.
-pub fn not_after(certificate: &[u8]) -> Option<SystemTime> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().validity().not_after.to_system_time())
 }
 
 /// The host names that a certificate in DER is for, in lower case: the dNSNames of its SAN, and its common name only where
@@ -128,15 +122,5 @@ mod tests {
         let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!((&*identity.fingerprint, identity.fingerprint.len()), (&*hex, 64));
         assert_eq!(&*Identity::of(b"\x30\x00").subject, "");
-    }
-
-    #[test]
-    fn the_end_is_read() {
-        let mut params = params(&["a.example"]);
-        params.not_after = rcgen::date_time_ymd(2031, 2, 3);
-        let certificate = Ca::new().issue(params).cert[0].to_vec();
-        let end = not_after(&certificate).unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(end.as_secs(), 1_927_843_200);
-        assert_eq!(not_after(b"no certificate"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! TLS to backends: whom a pool trusts, who we are to them, and sessions that are resumed. Made with a plan.
 
-use super::server::{protocol, provider, same_roots, wire_name};
+use super::server::{provider, wire_name};
 use crate::{
     config::{Address, Alpn, PoolTls, Protocol},
     net::Stream,
@@ -32,13 +32,13 @@ pub struct Client {
     settings: PoolTls,
     protocol: Protocol,
     shown: Option<Arc<Shown>>,
-    base: ClientConfig,
+    base: Arc<ClientConfig>,
     targets: HashMap<Address, Arc<Target>>,
 }
 
 /// TLS to one backend: each has keys of its own for the tickets that it gives, so each has a store of its own for them.
 #[derive(Debug)]
-pub struct Target {
+pub(super) struct Target {
     config: Arc<ClientConfig>,
     /// The name that its certificate must bear.
     name: ServerName<'static>,
@@ -57,9 +57,9 @@ impl Client {
         before: Option<&Self>,
         system: &SystemRoots,
     ) -> Result<Arc<Self>, String> {
-        let before = before.filter(|before| before.protocol == protocol && same(&before.settings, tls));
+        let before = before.filter(|before| before.protocol == protocol && before.settings == *tls);
         let (base, shown) = match before {
-            Some(before) => (before.base.clone(), before.shown.clone()),
+            Some(before) => (Arc::clone(&before.base), before.shown.clone()),
             None => base(tls, protocol, system)?,
         };
         let target = |address: &Address| {
@@ -70,9 +70,16 @@ impl Client {
         Ok(Arc::new(Self { settings: tls.clone(), protocol, shown, base, targets }))
     }
 
-    /// TLS to the backend at `address`, if it is one of the pool's.
-    pub fn target(&self, address: &Address) -> Option<&Arc<Target>> {
-        self.targets.get(address)
+    /// Its settings: the same ones for as long as the configuration says the same. A connection that was made with others
+    /// is not to be used again.
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        &self.base
+    }
+
+    /// TLS to the backend at `address`. One that is not the pool's, or not yet, has no sessions to resume.
+    pub(super) fn target(&self, address: &Address) -> Arc<Target> {
+        let known = self.targets.get(address);
+        known.cloned().unwrap_or_else(|| Arc::new(Target::new(&self.base, &self.settings, address)))
     }
 
     /// Where our own certificate comes from.
@@ -95,7 +102,7 @@ impl Client {
 
 impl Target {
     fn new(base: &ClientConfig, tls: &PoolTls, address: &Address) -> Self {
-        let mut config = base.clone();
+        let mut config = ClientConfig::clone(base);
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         let name = tls.server_name.clone().unwrap_or_else(|| own_name(address));
         Self { config: Arc::new(config), name }
@@ -111,23 +118,11 @@ fn own_name(address: &Address) -> ServerName<'static> {
     }
 }
 
-/// Both mean the same.
-fn same(old: &PoolTls, new: &PoolTls) -> bool {
-    let roots = match (&old.roots, &new.roots) {
-        (None, None) => true,
-        (Some(old), Some(new)) => same_roots(old, new),
-        _ => false,
-    };
-    let identity = match (&old.identity, &new.identity) {
-        (None, None) => true,
-        // Whoever has the same certificate has the same key.
-        (Some(old), Some(new)) => (&old.cert, &old.key, &old.pair.cert) == (&new.cert, &new.key, &new.pair.cert),
-        _ => false,
-    };
-    roots && identity && old.server_name == new.server_name && old.verify == new.verify
-}
-
-fn base(tls: &PoolTls, protocol: Protocol, system: &SystemRoots) -> Result<(ClientConfig, Option<Arc<Shown>>), String> {
+fn base(
+    tls: &PoolTls,
+    protocol: Protocol,
+    system: &SystemRoots,
+) -> Result<(Arc<ClientConfig>, Option<Arc<Shown>>), String> {
     let provider = provider();
     let verifier: Arc<dyn ServerCertVerifier> = if tls.verify {
         let roots = tls.roots.clone().map_or_else(|| system.load(), Ok)?;
@@ -150,7 +145,7 @@ fn base(tls: &PoolTls, protocol: Protocol, system: &SystemRoots) -> Result<(Clie
         Protocol::Auto => &[Alpn::H2, Alpn::Http11],
     };
     config.alpn_protocols = protocols.iter().map(|protocol| wire_name(*protocol).to_vec()).collect();
-    Ok((config, shown))
+    Ok((Arc::new(config), shown))
 }
 
 /// Our own certificate, as it is today.
@@ -261,15 +256,13 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// Makes a TLS session with `target` of a connection to it, and says which protocol was agreed upon, if any. The caller
-/// bounds the time.
+/// Makes a TLS session of a connection to the backend at `address`. The caller bounds the time.
 ///
 /// # Errors
 /// Why there is none; the connection is closed.
-pub async fn connect(target: &Target, stream: Stream) -> Result<(Stream, Option<Alpn>), Refused> {
-    let stream = stream.into_tcp()?;
+pub async fn connect(client: &Client, address: &Address, stream: Stream) -> Result<Stream, Refused> {
+    let (stream, target) = (stream.into_tcp()?, client.target(address));
     let connector = TlsConnector::from(Arc::clone(&target.config));
     let session = connector.connect(target.name.clone(), stream).await?;
-    let agreed = session.get_ref().1.alpn_protocol().and_then(protocol);
-    Ok((Stream::tls(session.into()), agreed))
+    Ok(Stream::tls(session.into()))
 }

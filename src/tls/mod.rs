@@ -15,8 +15,8 @@ mod testing;
 mod watch;
 
 pub use accept::{Accepting, accept};
-pub use certificate::{Identity, not_after};
-pub use client::{Client, Refused, SystemRoots, Target, connect};
+pub use certificate::Identity;
+pub use client::{Client, Refused, SystemRoots, connect};
 pub use handshake::Handshake;
 pub use server::Server;
 pub use watch::{Expiry, Look, Watched};

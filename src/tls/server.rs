@@ -3,7 +3,7 @@
 use super::names::{Names, Shown};
 use crate::config::{self, Alpn, ClientAuth, ListenerTls, TlsVersion};
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
     server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiClientVerifier},
     sign::CertifiedKey,
@@ -105,13 +105,9 @@ fn asked(auth: &ClientAuth, provider: Arc<CryptoProvider>) -> ClientCertVerifier
 fn same_clients(old: &Option<ClientAuth>, new: &Option<ClientAuth>) -> bool {
     match (old, new) {
         (None, None) => true,
-        (Some(old), Some(new)) => old.required == new.required && same_roots(&old.roots, &new.roots),
+        (Some(old), Some(new)) => old.required == new.required && old.roots.roots == new.roots.roots,
         _ => false,
     }
-}
-
-pub(super) fn same_roots(old: &Arc<RootCertStore>, new: &Arc<RootCertStore>) -> bool {
-    Arc::ptr_eq(old, new) || old.roots == new.roots
 }
 
 /// The name of `protocol` on the wire (RFC 7301 section 6).

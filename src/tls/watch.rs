@@ -82,8 +82,16 @@ pub enum Expiry {
 impl Watched {
     /// The files of `certificate`. The first look reads them: they may have changed since the configuration was read.
     pub fn new(certificate: &config::Certificate) -> Self {
-        let config::Certificate { cert, key, .. } = certificate;
-        Self { cert: cert.clone(), key: key.clone(), seen: None, refused: None, said: None }
+        let (cert, key) = (certificate.cert.clone(), certificate.key.clone());
+        Self { cert, key, seen: None, refused: None, said: None }
+    }
+
+    /// What has been said of the same files by `before` is not said again.
+    pub fn follow(&mut self, before: &Self) {
+        if (&before.cert, &before.key) == (&self.cert, &self.key) {
+            self.refused.clone_from(&before.refused);
+            self.said = before.said;
+        }
     }
 
     /// Looks whether the files hold another pair than `current`, and reads them by `load` if they may. What was refused is

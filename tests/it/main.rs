@@ -55,5 +55,8 @@ mod threads;
 // HTTP/2 from clients.
 mod http2;
 
+// TLS, both sides.
+mod tls;
+
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;
