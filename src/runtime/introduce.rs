@@ -1,8 +1,8 @@
-//! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `worker`.
+//! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `connection`.
 
-use super::worker::{Open, connected};
+use super::connection::Open;
 use crate::{
-    http::{ByProxy, Client, Origin, h1::ClientSide},
+    http::{ByProxy, Client, Origin},
     net::{
         Peer, Stream,
         proxy_protocol::{self, NoHeader, Proxied},
@@ -15,7 +15,6 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::pin,
-    rc::Rc,
     sync::Arc,
     task::Poll,
 };
@@ -52,29 +51,20 @@ impl fmt::Display for Refused {
     }
 }
 
-/// The life of a connection whose proxy must first say who its client is; without that it is closed.
-pub(super) async fn introduced(open: Open, stream: Stream) {
-    // What the header needs is in a box of its own: it is gone when the connection waits for requests.
-    if let Some((open, connection)) = Box::pin(begin(open, stream)).await {
-        connected(open, connection).await;
-    }
-}
-
-async fn begin(open: Open, stream: Stream) -> Option<(Open, Rc<ClientSide>)> {
-    let (since, client) = (Instant::now(), open.client());
-    let pinned = open.worker.local.plan_for(client.listener);
-    match introduce(&pinned.plan, &client, &stream, since).await {
+/// Reads who the client of a fresh connection is, accepted at `since`. False: it must be closed.
+pub(super) async fn introduced(open: &Open, stream: &Stream, since: Instant) -> bool {
+    let (client, pinned) = (open.client(), open.plan());
+    match introduce(&pinned.plan, &client, stream, since).await {
         Ok(origin) => {
             open.becomes(origin);
-            let connection = open.connection(stream, since);
-            Some((open, connection))
+            true
         }
         Err(refused) => {
             tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
             if refused.is_counted() {
                 open.closed_by(Closed::ProxyProtocol);
             }
-            None
+            false
         }
     }
 }
@@ -110,7 +100,7 @@ fn origin(plan: &Plan, client: &Client, proxied: Proxied) -> Origin {
         peer,
         local,
         listener: client.listener,
-        secure: false,
+        tls: None,
         trusted: plan.trusts(peer),
         proxied: Some(Box::new(ByProxy { peer: client.peer, tlvs })),
         limits: Arc::clone(&client.limits),

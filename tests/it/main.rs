@@ -60,5 +60,8 @@ mod threads;
 mod http2;
 mod http2_backends;
 
+// TLS, both sides.
+mod tls;
+
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

@@ -259,8 +259,8 @@ mod tests {
             underscores: Underscores::Drop,
         };
         let (limits, lines) = (Arc::new(limits), Default::default());
-        let (secure, trusted, proxied) = Default::default();
-        let origin = Origin { peer: Peer::Unix, local: None, listener: 0, secure, trusted, proxied, limits, lines };
+        let (tls, trusted, proxied) = Default::default();
+        let origin = Origin { peer: Peer::Unix, local: None, listener: 0, tls, trusted, proxied, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
