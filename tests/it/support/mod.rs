@@ -5,6 +5,7 @@ mod backend;
 mod client;
 mod evenkeel;
 pub(crate) mod h2;
+pub(crate) mod h2raw;
 mod load;
 mod metrics;
 mod operator;
