@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
     task::Waker,
 };
+use tokio::time::Instant;
 
 /// The connection that exchanges come from.
 #[derive(Debug)]
@@ -30,6 +31,10 @@ pub struct Origin {
     pub secure: bool,
     /// The peer may tell us who its client is.
     pub trusted: bool,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// When it is old enough to end, at the next safe point.
+    pub until: Option<Instant>,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -40,6 +45,11 @@ impl Origin {
     /// It came over TLS.
     pub fn secure(&self) -> bool {
         self.secure
+    }
+
+    /// It is old enough to end.
+    pub fn is_old(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

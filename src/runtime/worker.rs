@@ -13,10 +13,13 @@ use crate::{
     net::{Peer, Permit, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{
+        access_log::Writer,
+        metrics::{Closed, ListenerMetrics},
+    },
 };
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
@@ -34,6 +37,8 @@ use tokio::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long lines of the access log may lie here.
 const FLUSH: Duration = Duration::from_millis(100);
+/// How often it is said that a connection has sent too much of something.
+const FLOODS: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
@@ -46,6 +51,8 @@ pub(super) struct Worker {
     clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
+    /// When it was last said that a connection has sent too much of something.
+    flooded: Cell<Option<Instant>>,
 }
 
 /// One client connection, or one stream of it.
@@ -165,8 +172,8 @@ impl Worker {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
-        let (clients, doomed) = (RefCell::default(), RefCell::default());
-        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed }
+        let (clients, doomed, flooded) = Default::default();
+        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, flooded }
     }
 
     /// Accepts on `sockets` as well.
@@ -204,7 +211,10 @@ impl Worker {
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
         let trusted = pinned.plan.trusts(peer);
-        let origin = Origin { peer, local, listener, secure: false, trusted, limits, lines: OnceCell::new() };
+        let accepted = Instant::now();
+        let until = limits.max_age.map(|age| accepted + self.about(age));
+        let (secure, lines) = (false, OnceCell::new());
+        let origin = Origin { peer, local, listener, secure, trusted, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
@@ -307,6 +317,11 @@ impl Worker {
         self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
     }
 
+    /// `time`, or up to a tenth more or less.
+    fn about(&self, time: Duration) -> Duration {
+        time.mul_f64(0.9) + self.some_of(time.mul_f64(0.2))
+    }
+
     /// A random share of `time`.
     fn some_of(&self, time: Duration) -> Duration {
         time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
@@ -328,6 +343,20 @@ impl Worker {
                 client.cut();
                 self.doomed.borrow_mut().push(Doomed { at: now + SWEEP, backend: None, ..doomed });
             }
+        }
+    }
+
+    /// A connection ends because of what its client sent. Said once a second at the most.
+    fn flooded(&self, listed: &Listed, client: &Client, flood: h2::Flood) {
+        if let Some(metrics) = &self.clients.borrow()[listed.place].metrics {
+            metrics.closed_by(self.number, Closed::Flood);
+        }
+        let now = Instant::now();
+        if self.flooded.get().is_none_or(|at| now - at >= FLOODS) {
+            self.flooded.set(Some(now));
+            let pinned = self.local.plan_for(client.listener);
+            let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
+            tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
         }
     }
 
@@ -358,18 +387,21 @@ impl Worker {
 async fn connected(open: Open, connection: Rc<ClientSide>) {
     let worker = &open.worker;
     if h1::serve(&connection, &worker.server).await == Served::Http2 {
-        Box::pin(multiplexed(worker, open.client(), connection)).await;
+        Box::pin(multiplexed(&open, open.client(), connection)).await;
     }
 }
 
 /// The rest of a connection whose client speaks HTTP/2.
-async fn multiplexed(worker: &Rc<Worker>, client: Rc<Client>, connection: Rc<ClientSide>) {
+async fn multiplexed(place: &Open, client: Rc<Client>, connection: Rc<ClientSide>) {
+    let worker = &place.worker;
     // Nobody else has it: nothing has been handed to a runner.
     let Some(connection) = Rc::into_inner(connection) else { return };
     let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
     let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
-    if let Err(error) = served {
-        tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
+    match served {
+        Ok(()) => {}
+        Err(h2::Ended::Flood(flood)) => worker.flooded(&place.listed, &client, flood),
+        Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
     }
 }
 

@@ -56,6 +56,7 @@ mod systemd;
 mod threads;
 
 // HTTP/2 from clients.
+mod h2;
 mod http2;
 
 // Whatever bytes come: the parsers, for a bounded time.

@@ -1,12 +1,16 @@
 //! HTTP/2 (RFC 9113) by the `h2` crate, used directly: one task a stream.
 
+mod flood;
+mod frames;
 mod request;
 mod serve;
 mod stream;
 mod tap;
+mod watch;
 
+pub use flood::Flood;
 pub(super) use serve::answer;
-pub use serve::{Opened, serve};
+pub use serve::{Ended, Opened, serve};
 pub use stream::{Receiver, Sender};
 
 /// What a client of prior knowledge begins with (RFC 9113 section 3.4).
