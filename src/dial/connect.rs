@@ -1,14 +1,15 @@
 //! A new connection to a backend: time-out, source addresses, TLS.
 
-use super::{Connection, Dialer};
+use super::{Connection, Dialer, Own, Room, Shared};
 use crate::{
+    config::Protocol,
     error::{Error, Kind},
-    http::{Spares, h1::Wire},
+    http::{Spares, h1::Wire, h2},
     net::{self, Stream},
     plan::{Settings, Tls},
-    pool::{Backend, Counted},
+    pool::Backend,
 };
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, sync::Arc};
 use tokio_rustls::TlsConnector;
 
 /// Connects to `backend` within the pool's `connect_timeout`, handshake included.
@@ -19,21 +20,55 @@ pub async fn connect(
     dialer: &Dialer,
     backend: &Backend,
     settings: &Settings,
-    counted: Counted,
+    room: Room,
     spares: &Rc<Spares>,
-) -> Result<Box<Connection>, Error> {
+) -> Result<Connection, Error> {
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
-        match &settings.tls {
-            Some(tls) => secure(stream, tls).await,
-            None => Ok(stream),
+        let stream = match &settings.tls {
+            Some(tls) => secure(stream, tls).await?,
+            None => stream,
+        };
+        speak(dialer, backend, settings, &room, stream, spares).await
+    };
+    let connected = match settings.connect_timeout {
+        Some(time) => tokio::time::timeout(time, dial).await.unwrap_or_else(|_| Err(Kind::ConnectTimeout.into())),
+        None => dial.await,
+    };
+    connected.inspect_err(|error| room.failed(error.kind()))
+}
+
+/// Agrees on what is spoken on `stream`.
+async fn speak(
+    dialer: &Dialer,
+    backend: &Backend,
+    settings: &Settings,
+    room: &Room,
+    stream: Stream,
+    spares: &Rc<Spares>,
+) -> Result<Connection, Error> {
+    let gone = || Error::from(Kind::ConnectFailed);
+    let tls = settings.tls.as_ref().map(|tls| Arc::clone(&tls.config));
+    let agreed = stream.agreed_on_h2();
+    if settings.protocol == Protocol::H2 && tls.is_some() && !agreed {
+        return Err(Error::new(Kind::BackendTls, io::Error::other("the backend does not agree on h2 (ALPN)")));
+    }
+    let counted = room.counted.take().ok_or_else(gone)?;
+    if settings.protocol == Protocol::H1 || !agreed && tls.is_some() {
+        if settings.protocol == Protocol::Auto {
+            dialer.chose_h1(backend.id);
         }
-    };
-    let stream = match settings.connect_timeout {
-        Some(time) => tokio::time::timeout(time, dial).await.map_err(|_| Error::from(Kind::ConnectTimeout))??,
-        None => dial.await?,
-    };
-    Ok(Box::new(Connection::new(Wire::new(stream, Rc::clone(spares)), counted)))
+        return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
+    }
+    let connected = h2::connect(stream, tls.is_some(), spares).await;
+    let (session, driver) = connected.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
+    tokio::task::spawn_local(async move {
+        // What its streams do not hear, nobody needs to.
+        let _ = driver.await;
+        drop(counted);
+    });
+    let shared = Shared::new(session, tls, settings.idle_timeout);
+    dialer.add(backend.id, &shared).map(Connection::H2).ok_or_else(gone)
 }
 
 /// From each source address in turn until one has a port left.
@@ -68,7 +103,7 @@ fn refused(error: io::Error) -> Error {
 
 async fn secure(stream: Stream, tls: &Tls) -> Result<Stream, Error> {
     let stream = stream.into_tcp().map_err(|error| Error::new(Kind::ConnectFailed, error))?;
-    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
     let session = connector.connect(tls.server_name.clone(), stream).await;
     let session = session.map_err(|error| Error::new(Kind::BackendTls, error))?;
     Ok(Stream::tls(session.into()))

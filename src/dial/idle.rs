@@ -1,6 +1,8 @@
 //! A worker's kept connections. Hot path.
 
+use super::shared::{Dial, Room, Share, Shared};
 use crate::{
+    config::Protocol,
     http::h1::Wire,
     plan::Settings,
     pool::{Backend, Counted},
@@ -8,6 +10,7 @@ use crate::{
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -16,26 +19,46 @@ use tokio::time::Instant;
 /// A backend's own idle time-out is met by being this much earlier.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// A connection to a backend.
+/// A way to a backend for one exchange.
 #[derive(Debug)]
-pub struct Connection {
+pub enum Connection {
+    /// A connection of its own.
+    H1(Box<Own>),
+    /// A stream of one that others share.
+    H2(Share),
+}
+
+/// An HTTP/1.1 connection to a backend.
+#[derive(Debug)]
+pub struct Own {
     /// What is said on it.
     pub wire: Wire,
     /// Requests that it has carried.
     pub requests: u64,
+    /// It was made with this.
+    tls: Option<Arc<rustls::ClientConfig>>,
     _counted: Counted,
 }
 
-impl Connection {
+impl Own {
     /// A connection that has carried nothing yet.
-    pub(super) fn new(wire: Wire, counted: Counted) -> Self {
-        Self { wire, requests: 0, _counted: counted }
+    pub(super) fn new(wire: Wire, tls: Option<Arc<rustls::ClientConfig>>, counted: Counted) -> Self {
+        Self { wire, requests: 0, tls, _counted: counted }
+    }
+}
+
+/// A connection that was made with `tls` serves a pool that has these settings now.
+fn suits(tls: Option<&Arc<rustls::ClientConfig>>, settings: &Settings) -> bool {
+    match (tls, &settings.tls) {
+        (None, None) => true,
+        (Some(tls), Some(wanted)) => Arc::ptr_eq(tls, &wanted.config),
+        _ => false,
     }
 }
 
 #[derive(Debug)]
 struct Idle {
-    connection: Box<Connection>,
+    connection: Box<Own>,
     until: Option<Instant>,
 }
 
@@ -43,11 +66,13 @@ struct Idle {
 #[derive(Debug)]
 pub enum Checkout {
     /// A kept connection. It may have died without our knowing yet.
-    Kept(Box<Connection>),
+    Kept(Connection),
     /// The right to a new one.
-    New(Counted),
+    New(Room),
     /// The backend has as many connections as it may.
     Full,
+    /// One is being made that can be shared: look again when it is there.
+    Wait(Rc<Dial>),
 }
 
 /// The kept connections to one backend.
@@ -55,6 +80,12 @@ pub enum Checkout {
 struct Kept {
     /// Last in, first out.
     idle: VecDeque<Idle>,
+    /// HTTP/2.
+    shared: Vec<Rc<Shared>>,
+    /// A connection that is being made and that others wait for.
+    dial: Option<Rc<Dial>>,
+    /// What the backend chose when it last had a choice (ALPN).
+    chose_h1: bool,
     /// The backend is in no plan any more: what comes back from it is not kept.
     gone: bool,
 }
@@ -72,16 +103,69 @@ impl Dialer {
     /// A kept connection to `backend`, or the right to a new one. `certain` = the kept one must have been seen to be
     /// open just now, by a look at its socket: the request could not be sent twice.
     pub fn checkout(&self, backend: &Arc<Backend>, settings: &Settings, now: Instant, certain: bool) -> Checkout {
-        while let Some(idle) = self.pop(backend.id) {
-            let fresh = idle.until.is_none_or(|until| now < until);
+        if settings.protocol != Protocol::H1
+            && let Some(checkout) = self.share(backend.id, settings)
+        {
+            return checkout;
+        }
+        while settings.protocol != Protocol::H2
+            && let Some(idle) = self.pop(backend.id)
+        {
+            let fresh = idle.until.is_none_or(|until| now < until) && suits(idle.connection.tls.as_ref(), settings);
             if fresh && idle.connection.wire.io.is_quiet(certain) {
-                return Checkout::Kept(idle.connection);
+                return Checkout::Kept(Connection::H1(idle.connection));
             }
         }
-        match backend.connection(settings.max_connections) {
-            Some(counted) => Checkout::New(counted),
-            None => Checkout::Full,
+        self.room(backend, settings).map_or(Checkout::Full, Checkout::New)
+    }
+
+    /// A stream of a shared connection, or one to wait for.
+    fn share(&self, backend: u32, settings: &Settings) -> Option<Checkout> {
+        let mut all = self.kept.borrow_mut();
+        let Kept { shared, dial, chose_h1, .. } = all.get_mut(backend as usize)?;
+        shared.retain(|shared| suits(shared.tls.as_ref(), settings) && shared.is_open(settings.max_requests));
+        if let Some(share) = shared.iter().find_map(Shared::share) {
+            return Some(Checkout::Kept(Connection::H2(share)));
         }
+        let dial = dial.as_ref().filter(|dial| !(dial.is_done() || *chose_h1 && settings.protocol == Protocol::Auto));
+        dial.map(|dial| Checkout::Wait(Rc::clone(dial)))
+    }
+
+    /// The right to a new connection to `backend`, if there is room for one. What HTTP/2 may share, others wait for.
+    pub fn room(&self, backend: &Arc<Backend>, settings: &Settings) -> Option<Room> {
+        let counted = backend.connection(settings.max_connections)?;
+        let mut dial = None;
+        if settings.protocol != Protocol::H1 {
+            let own = Rc::<Dial>::default();
+            self.with(backend.id, |kept| kept.dial = Some(Rc::clone(&own)));
+            dial = Some(own);
+        }
+        Some(Room { counted: RefCell::new(Some(counted)), dial })
+    }
+
+    /// A new connection that others may share from now on. Gives the first stream.
+    pub(super) fn add(&self, backend: u32, shared: &Rc<Shared>) -> Option<Share> {
+        self.with(backend, |kept| {
+            kept.chose_h1 = false;
+            if !kept.gone {
+                kept.shared.push(Rc::clone(shared));
+            }
+        });
+        shared.share()
+    }
+
+    /// The backend had a choice, and chose HTTP/1.1.
+    pub(super) fn chose_h1(&self, backend: u32) {
+        self.with(backend, |kept| kept.chose_h1 = true);
+    }
+
+    fn with<T>(&self, backend: u32, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut all = self.kept.borrow_mut();
+        let place = backend as usize;
+        if all.len() <= place {
+            all.resize_with(place + 1, Kept::default);
+        }
+        change(&mut all[place])
     }
 
     fn pop(&self, backend: u32) -> Option<Idle> {
@@ -92,7 +176,7 @@ impl Dialer {
     pub fn give(
         &self,
         backend: u32,
-        mut connection: Box<Connection>,
+        mut connection: Box<Own>,
         settings: &Settings,
         now: Instant,
         keep: Option<Duration>,
@@ -107,43 +191,38 @@ impl Dialer {
             (Some(theirs), Some(ours)) => Some(theirs.min(ours)),
             (theirs, ours) => theirs.or(ours),
         };
-        let mut all = self.kept.borrow_mut();
-        let place = backend as usize;
-        if all.len() <= place {
-            all.resize_with(place + 1, Kept::default);
-        }
-        let Kept { idle, gone } = &mut all[place];
-        if *gone {
-            return;
-        }
-        if idle.len() >= settings.max_idle {
-            idle.pop_front();
-        }
-        idle.push_back(Idle { connection, until: shorter.map(|time| now + time) });
+        self.with(backend, |Kept { idle, gone, .. }| {
+            if *gone {
+                return;
+            }
+            if idle.len() >= settings.max_idle {
+                idle.pop_front();
+            }
+            idle.push_back(Idle { connection, until: shorter.map(|time| now + time) });
+        });
     }
 
     /// Closes what has been idle for too long, and what its backend has closed.
     pub fn sweep(&self, now: Instant) {
-        for Kept { idle, .. } in self.kept.borrow_mut().iter_mut() {
+        for Kept { idle, shared, .. } in self.kept.borrow_mut().iter_mut() {
             idle.retain(|idle| idle.until.is_none_or(|until| now < until) && idle.connection.wire.io.is_quiet(false));
+            shared.retain(|shared| shared.is_open(None) && !shared.has_idled(now));
         }
     }
 
     /// Closes the oldest idle connection to `backend`, for somebody else's sake.
     pub fn close_one(&self, backend: u32) {
-        if let Some(kept) = self.kept.borrow_mut().get_mut(backend as usize) {
-            kept.idle.pop_front();
+        if let Some(kept) = self.kept.borrow_mut().get_mut(backend as usize)
+            && kept.idle.pop_front().is_none()
+            && let Some(place) = kept.shared.iter().position(|shared| shared.is_free())
+        {
+            kept.shared.swap_remove(place);
         }
     }
 
     /// Closes all idle connections to `backend`, which is gone, and keeps none that is given back later.
     pub fn leave(&self, backend: u32) {
-        let mut all = self.kept.borrow_mut();
-        let place = backend as usize;
-        if all.len() <= place {
-            all.resize_with(place + 1, Kept::default);
-        }
-        all[place] = Kept { idle: VecDeque::new(), gone: true };
+        self.with(backend, |kept| *kept = Kept { gone: true, ..Kept::default() });
     }
 
     /// `backend` is there, perhaps again, or its number is another's now: its connections are kept.

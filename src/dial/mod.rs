@@ -3,6 +3,8 @@
 
 mod connect;
 mod idle;
+mod shared;
 
 pub use connect::connect;
-pub use idle::{Checkout, Connection, Dialer};
+pub use idle::{Checkout, Connection, Dialer, Own};
+pub use shared::{Dial, Room, Share, Shared};

@@ -183,6 +183,21 @@ impl Outlet<'_> {
         }
     }
 
+    /// From here on, bytes go out as they are; what was staged must have gone.
+    pub fn becomes_tunnel(&mut self) {
+        if let Self::H1(writer) = self {
+            writer.becomes_tunnel();
+        }
+    }
+
+    /// Tells the peer that nothing follows, once the body has ended and gone. With HTTP/2 its last frame has said so.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::H1(writer) => writer.wire().io.poll_shutdown(cx),
+            Self::H2(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Ready when all that was staged has gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -254,12 +254,14 @@ impl<'c> Sink<'c> {
         }
     }
 
-    /// The connection itself, for a tunnel. HTTP/2 has no such thing.
-    pub fn wire(&self) -> Option<&'c Wire> {
-        match &self.outlet {
-            Outlet::H1(writer) => Some(writer.wire()),
-            Outlet::H2(_) => None,
+    /// The switch has been said, and is gone: what comes from the client from here on is the tunnel's.
+    pub fn becomes_tunnel(&mut self, source: &mut Source<'c>) {
+        if let Outlet::H1(writer) = &self.outlet {
+            let wire = writer.wire();
+            wire.expect_tunnel();
+            *source = Source::H1(wire);
         }
+        self.outlet.becomes_tunnel();
     }
 
     /// The connection has been a tunnel, and is over.

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod h1;
 pub mod h2;
 pub mod head;
+mod inlet;
 mod method;
 pub mod name;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use client::{Client, Origin};
 pub use exchange::{Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
 pub use head::{Head, Heads, Span, Start, Target, Version};
+pub use inlet::Inlet;
 pub use method::Method;
 pub use name::Name;
 pub use runner::Server;

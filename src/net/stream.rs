@@ -76,6 +76,14 @@ impl Stream {
         Self::new(Inner::Tls(Box::new(stream)), true)
     }
 
+    /// Both sides have agreed on HTTP/2 (ALPN, RFC 7301).
+    pub fn agreed_on_h2(&self) -> bool {
+        match &*self.inner.borrow() {
+            Inner::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            _ => false,
+        }
+    }
+
     /// The TCP socket below, for a handshake.
     ///
     /// # Errors

@@ -64,6 +64,8 @@ pub struct Settings {
     pub tunnel_timeout: Option<Duration>,
     /// Send the client's `Host`.
     pub pass_host: bool,
+    /// What is spoken with the backends.
+    pub protocol: config::Protocol,
     /// TLS to the backends.
     pub tls: Option<Tls>,
 }
@@ -101,6 +103,7 @@ impl Pool {
             body_timeout: pool.body_timeout,
             tunnel_timeout: pool.tunnel_timeout,
             pass_host: pool.pass_host,
+            protocol: pool.protocol,
             tls: None,
         };
         Self {

@@ -12,14 +12,15 @@ use crate::{
     dial::Connection,
     error::Kind,
     http::{
-        Exchange, Framing, Guarded, Head,
+        Exchange, Framing, Guarded, Head, Inlet,
         body::{Broken, Chunk, Outlet, Source},
         exchange::Announced,
-        guard::{self, Asked},
+        guard::Asked,
         h1::{
-            HeadLimits, NoHead, Wire, Writer,
+            HeadLimits, NoHead, Writer,
             write::{Connection as Said, Hop},
         },
+        h2::Unsent,
     },
     plan::Pool,
     pool::Lease,
@@ -83,6 +84,8 @@ pub(super) struct Upload<'w> {
     watch: bool,
     /// An interim response has come: the response has begun.
     interim: bool,
+    /// The backend has said that it did not look at the request.
+    unprocessed: bool,
 }
 
 /// How fast the request's body moves.
@@ -108,19 +111,21 @@ impl Attempt<'_> {
     pub(super) async fn run(
         &self,
         exchange: &mut Exchange<'_>,
-        connection: Box<Connection>,
+        connection: Connection,
         replay: &mut Replay,
         again: bool,
         record: &mut Record,
     ) -> Outcome {
-        let wire = &connection.wire;
-        let mut upload = self.begin(exchange, wire, replay, again);
-        let answer = match self.answer(exchange, wire, &mut upload, replay, record).await {
+        let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again) {
+            Ok(begun) => begun,
+            Err(outcome) => return outcome,
+        };
+        let answer = match self.answer(exchange, &mut inlet, &mut upload, replay, record).await {
             Ok(answer) => answer,
             Err(outcome) => {
                 if let Outcome::Failed(kind) = outcome {
                     self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
-                    record.again = self.may_go_again(exchange, wire, &upload, replay);
+                    record.again = self.may_go_again(exchange, &inlet, &upload, replay);
                     tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
                 }
                 return outcome;
@@ -144,23 +149,20 @@ impl Attempt<'_> {
             return self.failed(Kind::ClientGone, record);
         }
         if guarded.upgrade.is_some() {
-            let tunnel =
-                tunnel::run(exchange, wire, self.pool.settings.tunnel_timeout, &self.way.route.metrics, record);
-            return Box::pin(tunnel).await;
+            let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
+            let spares = &self.way.local.spares;
+            return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), spares, timeout, route, record)).await;
         }
-        wire.expect_body(guarded.framing, &RESPONSE_HEAD, None);
-        let (whole, flushed) = pass_on(exchange, wire).await;
+        let source = inlet.body(guarded.framing, &RESPONSE_HEAD);
+        let (whole, flushed) = pass_on(exchange, &inlet).await;
         match flushed {
             // It came with its head: the clock has just been read.
             Poll::Ready(Ok(())) if whole && !upload.open => record.ended = Some(now),
             Poll::Ready(Err(_)) => return self.failed(Kind::ClientGone, record),
-            _ => {
-                let framing = guarded.framing;
-                match self.relay(exchange, wire, &mut upload, replay, (framing, whole), now).await {
-                    Ok(waited) => record.ended = (!waited).then_some(now),
-                    Err(kind) => return self.failed(kind, record),
-                }
-            }
+            _ => match self.relay(exchange, source, &mut upload, replay, whole, now).await {
+                Ok(waited) => record.ended = (!waited).then_some(now),
+                Err(kind) => return self.failed(kind, record),
+            },
         }
         let whole = !upload.open && !upload.broken;
         drop(upload);
@@ -168,7 +170,9 @@ impl Attempt<'_> {
             // An early answer: what the client still sends is nobody's (RFC 9112 section 9.6).
             exchange.sink.close_after();
         }
-        if whole && guarded.keep_alive && wire.is_drained() {
+        let clean = whole && guarded.keep_alive && inlet.is_drained();
+        drop(inlet);
+        if clean && let Connection::H1(connection) = connection {
             let settings = &self.pool.settings;
             self.way.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
         }
@@ -185,29 +189,50 @@ impl Attempt<'_> {
     }
 
     /// Stages the request's head, and what an earlier try has pulled of its body.
-    fn begin<'w>(&self, exchange: &Exchange<'_>, wire: &'w Wire, replay: &mut Replay, again: bool) -> Upload<'w> {
+    fn begin<'w>(
+        &self,
+        exchange: &Exchange<'_>,
+        connection: &'w Connection,
+        replay: &mut Replay,
+        again: bool,
+    ) -> Result<(Upload<'w>, Inlet<'w>), Outcome> {
         let Exchange { request, guarded, source, sink, .. } = exchange;
-        let mut writer = Writer::new(wire);
         let authority = request.text(request.target.authority);
         let pass_host = self.pool.settings.pass_host && !authority.is_empty();
         let authority = if pass_host { authority } else { self.lease.backend().host.as_bytes() };
-        let connection = guarded.upgrade.map_or(Said::Keep, Said::Upgrade);
+        let said = guarded.upgrade.map_or(Said::Keep, Said::Upgrade);
         // Its client has sent nothing of the body yet, and waits to be told that it may.
         let expect = guarded.expect && source.received() == 0;
         let trailers = guarded.trailers;
-        let hop = Hop { authority, framing: guarded.framing, length: guarded.length, connection, trailers, expect };
-        writer.head(request, &hop);
+        let (framing, length) = (guarded.framing, guarded.length);
+        let hop = Hop { authority, framing, length, connection: said, trailers, expect };
+        let (mut outlet, inlet) = match connection {
+            Connection::H1(connection) => {
+                let mut writer = Writer::new(&connection.wire);
+                writer.head(request, &hop);
+                (Outlet::H1(writer), Inlet::H1(&connection.wire))
+            }
+            Connection::H2(share) => {
+                let sent = share.session().request(request, &hop, framing == Framing::None);
+                let (sender, reply) = sent.map_err(|unsent| match unsent {
+                    Unsent::Ended if self.kept => Outcome::Stale,
+                    Unsent::Ended => Outcome::Failed(Kind::Reset),
+                    Unsent::Malformed => Outcome::Failed(Kind::BadRequest),
+                })?;
+                (Outlet::H2(sender), Inlet::H2(Box::new(reply)))
+            }
+        };
         // Without a body, what has been staged is everything.
         let mut pump = if guarded.framing == Framing::None { Pump::resumed(true, None) } else { Pump::new() };
         if again && let Some(held) = replay.held().map(Bytes::copy_from_slice) {
             let (whole, trailers) = (source.has_ended(), replay.take_trailers());
             // It has been pushed before: it fits.
-            let _ = writer.push(Chunk::Bytes(held), whole && trailers.is_none());
+            let _ = outlet.push(Chunk::Bytes(held), whole && trailers.is_none());
             pump = Pump::resumed(whole, trailers);
         }
         let now = self.begun;
-        Upload {
-            outlet: Outlet::H1(writer),
+        let upload = Upload {
+            outlet,
             pump,
             pace: None,
             open: true,
@@ -216,14 +241,16 @@ impl Attempt<'_> {
             sent: now,
             watch: !sink.is_unwatched(),
             interim: false,
-        }
+            unprocessed: false,
+        };
+        Ok((upload, inlet))
     }
 
     /// Sends the request and waits for the final response's head. Interim ones are passed on.
     async fn answer(
         &self,
         exchange: &mut Exchange<'_>,
-        wire: &Wire,
+        inlet: &mut Inlet<'_>,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
         record: &mut Record,
@@ -232,16 +259,16 @@ impl Attempt<'_> {
         let mut head = self.way.local.spares.heads.take();
         let mut interim = 0;
         while interim <= MAX_INTERIM {
-            let read = poll_fn(|cx| self.poll_head(cx, exchange, wire, upload, replay, (&mut head, record))).await;
+            let read =
+                poll_fn(|cx| self.poll_head(cx, exchange, (inlet, asked), upload, replay, (&mut head, record))).await;
             upload.interim = interim > 0;
-            if let Err(no_head) = read {
-                return Err(self.no_head(no_head, exchange, wire, upload, replay));
-            }
-            let guarded = guard::h1_response(&mut head, asked).map_err(|reject| {
-                tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
-                let switch = head.status() == 101 && asked.upgrade.is_some();
-                Outcome::Failed(if switch { Kind::UpgradeFailed } else { reject.kind })
-            })?;
+            let guarded = match read {
+                Ok(guarded) => guarded,
+                Err(missing) => {
+                    upload.unprocessed = matches!(missing, Missing::NoHead(NoHead::Unprocessed));
+                    return Err(self.no_head(missing, exchange, inlet, upload, replay));
+                }
+            };
             if head.status() >= 200 || head.status() == 101 {
                 return Ok(Answer { head, guarded });
             }
@@ -270,17 +297,17 @@ impl Attempt<'_> {
         &self,
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
-        wire: &Wire,
+        (inlet, asked): (&mut Inlet<'_>, Asked),
         upload: &mut Upload<'_>,
         replay: &mut Replay,
         (head, record): (&mut Head, &mut Record),
-    ) -> Poll<Result<(), Missing>> {
+    ) -> Poll<Result<Guarded, Missing>> {
         if upload.open
             && let Err(kind) = self.poll_upload(cx, exchange, upload, replay)
         {
             return Poll::Ready(Err(Missing::Failed(kind)));
         }
-        if let Poll::Ready(read) = wire.poll_response(cx, head, &RESPONSE_HEAD) {
+        if let Poll::Ready(read) = inlet.poll_head(cx, head, &RESPONSE_HEAD, asked) {
             return Poll::Ready(read.map_err(Missing::NoHead));
         }
         if self.poll_gone(cx, exchange, upload).is_ready() {
@@ -319,7 +346,8 @@ impl Attempt<'_> {
         replay: &mut Replay,
     ) -> Result<(), Kind> {
         let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.way.local.spares, replay);
-        if !self.idempotent && upload.outlet.has_begun() {
+        // Over HTTP/2 the backend may still say that it did not look at it.
+        if !self.idempotent && upload.outlet.has_begun() && matches!(upload.outlet, Outlet::H1(_)) {
             replay.give_up();
         }
         match moved {
@@ -406,7 +434,7 @@ impl Attempt<'_> {
         &self,
         missing: Missing,
         exchange: &Exchange<'_>,
-        wire: &Wire,
+        inlet: &Inlet<'_>,
         upload: &Upload<'_>,
         replay: &Replay,
     ) -> Outcome {
@@ -418,18 +446,18 @@ impl Attempt<'_> {
             tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
             return Outcome::Failed(reject.kind);
         }
-        let stale = self.kept && self.may_go_again(exchange, wire, upload, replay);
+        let stale = self.kept && self.may_go_again(exchange, inlet, upload, replay);
         if stale { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
     }
 
     /// No byte of the response has come, and the request is replayable (PRODUCT.md section 1).
-    fn may_go_again(&self, exchange: &Exchange<'_>, wire: &Wire, upload: &Upload<'_>, replay: &Replay) -> bool {
-        if upload.interim || !wire.is_drained() {
+    fn may_go_again(&self, exchange: &Exchange<'_>, inlet: &Inlet<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
+        if upload.interim || !inlet.is_drained() {
             return false;
         }
         let whole = replay.held().is_some() || exchange.source.received() == 0;
-        // What is not idempotent: only if nothing of it has been written.
-        whole && (self.idempotent || !upload.outlet.has_begun())
+        // What is not idempotent: only if nothing of it has been written, or the backend says that it did nothing.
+        whole && (self.idempotent || upload.unprocessed || !upload.outlet.has_begun())
     }
 }
 

@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     balance::{Pick, Tried},
-    dial::{self, Checkout, Connection},
+    dial::{self, Checkout, Connection, Dial, Room},
     error::{Error, Kind},
     http::{Exchange, Framing},
     plan::Pool,
-    pool::{Backend, Counted, Lease},
+    pool::{Backend, Lease},
     telemetry::metrics::Retry,
 };
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
@@ -144,10 +144,10 @@ async fn try_once(
         Outcome::Stale => {}
         outcome => return outcome,
     }
-    let Some(counted) = backend.connection(pool.settings.max_connections) else {
+    let Some(room) = way.local.dialer.room(backend, &pool.settings) else {
         return Outcome::Failed(Kind::QueueFull);
     };
-    match connect(way, pool, backend, counted, deadline(way, exchange, record), record).await {
+    match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
         Ok(connection) => {
             let attempt = Attempt { kept: false, begun: Instant::now(), ..attempt };
             attempt.run(exchange, connection, &mut state.replay, true, record).await
@@ -161,7 +161,7 @@ struct Acquired {
     seen: Rc<super::local::Seen>,
     /// The backend's place in the table.
     number: usize,
-    connection: Box<Connection>,
+    connection: Connection,
     /// It has been used before.
     kept: bool,
 }
@@ -186,22 +186,26 @@ async fn acquire(
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
             let backend = seen.table.backend(number);
-            match local.dialer.checkout(backend, &pool.settings, now, !state.idempotent) {
+            let look = || local.dialer.checkout(backend, &pool.settings, now, !state.idempotent);
+            let mut checkout = look();
+            while let Checkout::Wait(dial) = checkout {
+                if let Err(kind) = await_dial(dial, deadline, record).await {
+                    return Err(fail(way, (seen, number), &kind.into(), state, record));
+                }
+                checkout = look();
+            }
+            match checkout {
                 Checkout::Kept(connection) => {
                     return Ok(Acquired { seen, number, connection, kept: true });
                 }
-                Checkout::New(counted) => {
-                    return match connect(way, pool, backend, counted, deadline, record).await {
+                Checkout::New(room) => {
+                    let connected = connect(way, pool, backend, room, deadline, record).await;
+                    return match connected {
                         Ok(connection) => Ok(Acquired { seen, number, connection, kept: false }),
-                        Err(error) => {
-                            record.attempts += 1;
-                            record.chosen = Some((Rc::clone(&seen), number as u32));
-                            state.tried.add(backend.id);
-                            refused(way, backend, &error);
-                            Err(error.kind())
-                        }
+                        Err(error) => Err(fail(way, (seen, number), &error, state, record)),
                     };
                 }
+                Checkout::Wait(_) => {}
                 Checkout::Full => {
                     full.add(backend.id);
                     if round < ROUNDS {
@@ -222,18 +226,51 @@ async fn acquire(
     Err(if any { Kind::QueueFull } else { Kind::NoBackend })
 }
 
+/// A backend could not be connected to: that was an attempt.
+fn fail(
+    way: &Way<'_>,
+    (seen, number): (Rc<super::local::Seen>, usize),
+    error: &Error,
+    state: &mut State,
+    record: &mut Record,
+) -> Kind {
+    let backend = seen.table.backend(number);
+    record.attempts += 1;
+    state.tried.add(backend.id);
+    refused(way, backend, error);
+    record.chosen = Some((seen, number as u32));
+    error.kind()
+}
+
+/// Waits until somebody else's new connection is there, for all to share.
+fn await_dial<'p>(
+    dial: Rc<Dial>,
+    deadline: Option<Instant>,
+    record: &'p mut Record,
+) -> Pin<Box<dyn Future<Output = Result<(), Kind>> + 'p>> {
+    Box::pin(async move {
+        let begun = Instant::now();
+        let waited = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, dial.wait()).await.unwrap_or(Err(Kind::Deadline)),
+            None => dial.wait().await,
+        };
+        *record.connect.get_or_insert(Duration::ZERO) += begun.elapsed();
+        waited
+    })
+}
+
 /// A new connection. In a box of its own: most exchanges never need one, and should not carry its size.
 fn connect<'p>(
     way: &'p Way<'_>,
     pool: &'p Pool,
     backend: &'p Backend,
-    counted: Counted,
+    room: Room,
     deadline: Option<Instant>,
     record: &'p mut Record,
-) -> Pin<Box<dyn Future<Output = Result<Box<Connection>, Error>> + 'p>> {
+) -> Pin<Box<dyn Future<Output = Result<Connection, Error>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
-        let dial = dial::connect(&way.local.dialer, backend, &pool.settings, counted, &way.local.spares);
+        let dial = dial::connect(&way.local.dialer, backend, &pool.settings, room, &way.local.spares);
         let connected = match deadline {
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, dial).await.unwrap_or_else(|_| Err(Kind::Deadline.into()))

@@ -9,9 +9,8 @@ use super::{
 use crate::{
     error::Kind,
     http::{
-        Exchange, Framing,
-        body::{Broken, Outlet, Source},
-        h1::Wire,
+        Exchange, Inlet,
+        body::{Broken, Source},
     },
 };
 use std::{future::poll_fn, io, task::Poll};
@@ -23,13 +22,12 @@ impl Attempt<'_> {
     pub(super) async fn relay(
         &self,
         exchange: &mut Exchange<'_>,
-        wire: &Wire,
+        mut source: Source<'_>,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
-        (framing, whole): (Framing, bool),
+        whole: bool,
         now: Instant,
     ) -> Result<bool, Kind> {
-        let mut source = if framing == Framing::None { Source::Empty } else { Source::H1(wire) };
         let mut pump = if whole { Pump::resumed(true, None) } else { Pump::new() };
         let (mut silence, mut waited) = (Silence::new(now), false);
         poll_fn(|cx| {
@@ -73,12 +71,8 @@ impl Attempt<'_> {
 
 /// The usual case: a body that is short, or none, has come with its head, and both go out at once. Returns whether the
 /// whole answer has been staged, and if so whether it has gone.
-pub(super) async fn pass_on(exchange: &mut Exchange<'_>, wire: &Wire) -> (bool, Poll<io::Result<()>>) {
-    let whole = match &mut exchange.sink.outlet {
-        Outlet::H1(writer) => wire.pass_short(writer),
-        Outlet::H2(_) => false,
-    };
-    if !whole {
+pub(super) async fn pass_on(exchange: &mut Exchange<'_>, inlet: &Inlet<'_>) -> (bool, Poll<io::Result<()>>) {
+    if !inlet.pass_short(&mut exchange.sink.outlet) {
         return (false, Poll::Pending);
     }
     poll_fn(|cx| Poll::Ready((true, exchange.sink.poll_flush(cx)))).await

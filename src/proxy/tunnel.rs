@@ -1,15 +1,21 @@
 //! After a switch of protocols: bytes both ways, until both sides have finished.
 
-use super::{Record, attempt::Outcome};
+use super::{
+    Record,
+    attempt::Outcome,
+    pump::{Pump, Stop, Watch},
+};
 use crate::{
     error::Kind,
-    http::{Exchange, h1::Wire},
-    net::{Buf, Stream},
+    http::{
+        Exchange, Head, Inlet, Spares,
+        body::{Broken, Outlet, Source},
+    },
     telemetry::metrics::RouteMetrics,
 };
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -17,75 +23,80 @@ use std::{
 use tokio::time::Instant;
 
 /// One direction.
-struct Way<'w> {
-    from: &'w Wire,
-    to: &'w Stream,
-    held: Buf,
+struct Way {
+    pump: Pump,
+    /// Its sender has finished, and its receiver has been told.
     finished: bool,
-    moved: u64,
 }
 
-impl<'w> Way<'w> {
-    fn new(from: &'w Wire, to: &'w Wire) -> Self {
-        Self { from, to: &to.io, held: from.take_carry(), finished: false, moved: 0 }
+/// Bytes are not looked at.
+struct Blind;
+
+impl Watch for Blind {
+    fn piece(&mut self, _bytes: &[u8]) {}
+
+    fn blind(&mut self) {}
+
+    fn trailers(&mut self, _trailers: &mut Head) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+impl Way {
+    fn new() -> Self {
+        Self { pump: Pump::new(), finished: false }
     }
 
     /// Moves what it can. Ready when its sender has finished and its receiver has been told.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.finished {
-            while !self.held.is_empty() {
-                let written = ready!(self.to.poll_write(cx, &[IoSlice::new(self.held.bytes())]))?;
-                if written == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                self.held.consume(written);
-                self.moved += written as u64;
-            }
-            self.from.recycle(std::mem::take(&mut self.held));
-            ready!(self.to.poll_flush(cx))?;
-            match ready!(self.from.poll_more(cx))? {
-                0 => {
-                    ready!(self.to.poll_shutdown(cx))?;
-                    self.finished = true;
-                }
-                _ => self.held = self.from.take_carry(),
-            }
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source<'_>,
+        outlet: &mut Outlet<'_>,
+        spares: &Spares,
+    ) -> Poll<io::Result<()>> {
+        if !self.finished {
+            ready!(self.pump.poll(cx, source, outlet, spares, &mut Blind)).map_err(|stop| match stop {
+                Stop::Source(Broken::Io(error)) => error,
+                Stop::Source(_) | Stop::Outlet => io::ErrorKind::ConnectionReset.into(),
+            })?;
+            ready!(outlet.poll_shutdown(cx))?;
+            self.finished = true;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// Runs the tunnel between `exchange`'s client and `backend`; the head that switches has been staged.
+/// Runs the tunnel between `exchange`'s client and a backend; the head that switches has been staged.
 pub(super) async fn run(
     exchange: &mut Exchange<'_>,
-    backend: &Wire,
+    (mut inlet, mut outlet): (Inlet<'_>, Outlet<'_>),
+    spares: &Spares,
     timeout: Option<Duration>,
     route: &Arc<RouteMetrics>,
     record: &mut Record,
 ) -> Outcome {
-    let Some(client) = exchange.sink.wire() else { return Outcome::Failed(Kind::UpgradeFailed) };
     exchange.client.becomes_tunnel(route);
-    let (timer, sink) = (exchange.timer, &mut exchange.sink);
+    let timer = exchange.timer;
     timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
-    let flushed = poll_fn(|cx| match sink.poll_flush(cx) {
-        Poll::Pending => timer.poll(cx).map(|()| false),
-        Poll::Ready(result) => Poll::Ready(result.is_ok()),
-    });
-    if !flushed.await {
+    if !exchange.sink.flushed(timer).await {
         return Outcome::Failed(Kind::ClientGone);
     }
-    client.io.set_nodelay();
-    backend.io.set_nodelay();
-    let (mut up, mut down) = (Way::new(client, backend), Way::new(backend, client));
-    let mut moved = 0;
+    exchange.sink.becomes_tunnel(&mut exchange.source);
+    outlet.becomes_tunnel();
+    let mut from_backend = inlet.tunnel();
+    let (mut up, mut down) = (Way::new(), Way::new());
+    let mut steps = 0;
     timer.set_after(Instant::now(), timeout);
     let ended: io::Result<()> = poll_fn(|cx| {
-        let (there, back) = (up.poll(cx)?, down.poll(cx)?);
+        let there = up.poll(cx, &mut exchange.source, &mut outlet, spares)?;
+        let back = down.poll(cx, &mut from_backend, &mut exchange.sink.outlet, spares)?;
         if there.is_ready() && back.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        if up.moved + down.moved != moved {
-            moved = up.moved + down.moved;
+        let moved = up.pump.steps(&outlet) + down.pump.steps(&exchange.sink.outlet);
+        if steps != moved {
+            steps = moved;
             timer.set_after(Instant::now(), timeout);
         }
         if exchange.client.is_cut() {
@@ -98,6 +109,6 @@ pub(super) async fn run(
     if let Err(error) = ended {
         tracing::debug!(%error, "tunnel ended");
     }
-    (record.bytes_in, record.bytes_out) = (up.moved, down.moved);
+    (record.bytes_in, record.bytes_out) = (outlet.sent(), exchange.sink.outlet.sent());
     Outcome::Switched
 }

@@ -58,6 +58,7 @@ mod threads;
 // HTTP/2 from clients.
 mod h2;
 mod http2;
+mod http2_backends;
 
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

@@ -44,6 +44,8 @@ pub enum NoHead {
     Broken(io::Error),
     /// What came is not acceptable.
     Reject(Reject),
+    /// The peer has said that it did not look at the request (HTTP/2 alone).
+    Unprocessed,
 }
 
 impl From<Reject> for NoHead {
@@ -243,6 +245,12 @@ impl Wire {
         }
     }
 
+    /// From here on, bytes come until the peer has finished sending.
+    pub(in crate::http) fn expect_tunnel(&self) {
+        let mut inbound = self.inbound.borrow_mut();
+        (inbound.body, inbound.received, inbound.filled, inbound.max_body) = (Body::UntilClose, 0, false, None);
+    }
+
     /// The body that is expected may have no more than `most` bytes.
     pub fn narrow(&self, most: u64) {
         let max_body = &mut self.inbound.borrow_mut().max_body;
@@ -313,12 +321,7 @@ impl Wire {
         self.inbound.borrow_mut().trailers.take()
     }
 
-    /// Takes a buffer back.
-    pub(crate) fn recycle(&self, buf: Buf) {
-        self.spares.buffers.give(buf);
-    }
-
-    /// What was read ahead of a tunnel.
+    /// What was read ahead.
     pub(crate) fn take_carry(&self) -> Buf {
         std::mem::take(&mut self.inbound.borrow_mut().carry)
     }

@@ -32,6 +32,8 @@ pub struct Writer<'c> {
     ended: bool,
     /// Some byte has reached the socket.
     begun: bool,
+    /// The connection has become a tunnel: its end says nothing of a message.
+    tunnel: bool,
     sent: u64,
     /// Bytes that the socket has taken.
     written: u64,
@@ -49,6 +51,7 @@ impl<'c> Writer<'c> {
             suffix: NOTHING,
             ended: false,
             begun: false,
+            tunnel: false,
             sent: 0,
             written: 0,
         }
@@ -59,6 +62,12 @@ impl<'c> Writer<'c> {
         self.framing = hop.framing;
         self.ended = hop.framing == Framing::None;
         write::head(head, hop, self.staged());
+    }
+
+    /// From here on, bytes go out as they are; what was staged must have gone.
+    pub(in crate::http) fn becomes_tunnel(&mut self) {
+        (self.framing, self.ended, self.tunnel, self.sent) = (Framing::UntilClose, false, true, 0);
+        self.wire.io.set_nodelay();
     }
 
     /// Forgets what was staged; false if some of it has gone.
@@ -264,7 +273,7 @@ impl<'c> Writer<'c> {
 
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
-        if self.framing == Framing::UntilClose && self.begun && !(self.ended && self.is_empty()) {
+        if self.framing == Framing::UntilClose && !self.tunnel && self.begun && !(self.ended && self.is_empty()) {
             // Cut short: the connection's end must not pass for the body's.
             self.wire.io.reset();
         }

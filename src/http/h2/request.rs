@@ -12,7 +12,6 @@ use crate::{
     },
 };
 use http::{request::Parts, uri::PathAndQuery};
-use memchr::memchr;
 
 const fn bad(why: &'static str) -> Reject {
     Reject { kind: Kind::BadRequest, why }
@@ -48,21 +47,27 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &L
     let framing = match length {
         _ if bodiless && length.unwrap_or(0) > 0 => return Err(bad("Content-Length without a body")),
         _ if bodiless => Framing::None,
-        Some(0) => Framing::None,
+        // Of 0 too: a request that is whole with its head would go out before the stream shows that the length lies.
+        Some(0) | None => Framing::Streamed,
         Some(length) => Framing::Length(length),
-        None => Framing::Streamed,
     };
     if length.zip(limits.max_body).is_some_and(|(length, max)| length > max) {
         return Err(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" });
     }
-    let expect = match head.get(Name::Expect) {
-        Some(expect) if !expect.eq_ignore_ascii_case(b"100-continue") => return Err(bad("the expectation is unknown")),
-        Some(_) => framing != Framing::None,
-        None => false,
-    };
-    head.remove(Name::Expect);
+    // As in HTTP/1.1: without a body there is nothing to wait for.
+    let expect = expects(head)? && framing != Framing::None;
     head.received = head.target;
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
+}
+
+/// Takes out `Expect`; whether it was there.
+fn expects(head: &mut Head) -> Result<bool, Reject> {
+    let Some(expect) = head.get(Name::Expect) else { return Ok(false) };
+    if !expect.eq_ignore_ascii_case(b"100-continue") {
+        return Err(bad("the expectation is unknown"));
+    }
+    head.remove(Name::Expect);
+    Ok(true)
 }
 
 /// Sets the target. Returns its size.
@@ -109,6 +114,19 @@ fn target(parts: &Parts, head: &mut Head, method: Method, limits: &HeadLimits) -
     Ok(authority.len() + scheme.len() + path.len())
 }
 
+/// Whether a field is well formed, in a head and in trailers. The http crate lets no CR, LF or NUL through.
+pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), Reject> {
+    // It takes a quotation mark for part of a token.
+    if !name.iter().all(|&byte| guard::is_token(byte)) {
+        return Err(bad("a field name is invalid"));
+    }
+    // RFC 9113 section 8.2.1.
+    if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
+        return Err(bad("a field value begins or ends with a blank"));
+    }
+    Ok(())
+}
+
 /// Copies the fields; true = `TE: trailers` was among them. `size` = of what came before them.
 fn fields(parts: &Parts, head: &mut Head, mut size: usize, limits: &HeadLimits) -> Result<bool, Reject> {
     let mut trailers = false;
@@ -119,10 +137,7 @@ fn fields(parts: &Parts, head: &mut Head, mut size: usize, limits: &HeadLimits) 
         if size > limits.max_size {
             return Err(TOO_LARGE);
         }
-        // What is left of RFC 9113 section 8.2.1.
-        if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
-            return Err(bad("a field value begins or ends with a blank"));
-        }
+        check_field(name, value)?;
         match Name::of(name) {
             Name::Host => {}
             Name::Te => trailers = value == b"trailers",
@@ -133,8 +148,6 @@ fn fields(parts: &Parts, head: &mut Head, mut size: usize, limits: &HeadLimits) 
             | Name::TransferEncoding
             | Name::Upgrade
             | Name::Http2Settings => return Err(bad("a field of HTTP/1's connections")),
-            // To the http crate a quotation mark is part of a name; to RFC 9110 section 5.6.2 it is not.
-            Name::Other if memchr(b'"', name).is_some() => return Err(bad("a field name is no token")),
             id => {
                 head.add_pieces(name, id, &[value]);
             }

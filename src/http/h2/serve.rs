@@ -1,7 +1,7 @@
 //! Serves one client's HTTP/2 connection: a task for each stream, all on the worker's thread. Hot path.
 //!
 //! The `h2` crate speaks the protocol; what a connection may take in time and in memory is decided here. What the crate
-//! does not tell, the [`Tap`] under it sees.
+//! does not tell, [`Counted`] under it sees.
 //!
 //! Memory of one connection, whatever its client does or leaves: for each of `max_streams` answers [`SEND_BUFFER`] and the
 //! one piece that waits behind it (a large buffer, 256 KiB, at the most), 40 MiB with the defaults; of requests' bodies
@@ -9,11 +9,11 @@
 //! `max_header_size` are refused at once.
 
 use super::{
-    Flood, Receiver, Sender,
+    Flood, Receiver, Sender, Tap,
+    counted::Counted,
     flood::Meter,
     frames::Frames,
     request,
-    tap::Tap,
     watch::{Live, Watch},
 };
 use crate::{
@@ -46,7 +46,7 @@ const LINGER_BYTES: usize = 64 * 1024;
 /// Streams that were reset before we looked at them, where `reset_rate` is off.
 const MAX_RESETS: u32 = 1024;
 
-type Connection = h2::server::Connection<Tap, Bytes>;
+type Connection = h2::server::Connection<Counted, Bytes>;
 type Accepted = (http::Request<RecvStream>, SendResponse<Bytes>);
 
 /// A stream that a client has opened.
@@ -121,9 +121,9 @@ async fn serve_streams<G: 'static>(
 ) -> Result<(), Ended> {
     let watch = Watch::new(client.accepted);
     let frames = Frames::new(super::PREFACE.len(), Meter::new(client.limits.h2.reset_rate, client.accepted));
-    let tap = Tap::new(Rc::clone(io), carry, Rc::clone(spares), frames, Rc::clone(&watch));
+    let counted = Counted::new(Tap::new(Rc::clone(io), carry, spares), frames, Rc::clone(&watch));
     let timer = Timer::default();
-    let Some(connection) = shake_hands(tap, client, &timer).await? else { return Ok(()) };
+    let Some(connection) = shake_hands(counted, client, &timer).await? else { return Ok(()) };
     let mut serving = Serving { connection, client, watch, timer, asked: false, leaving: None, ending: None };
     while let Some((request, mut respond)) = poll_fn(|cx| serving.poll(cx)).await? {
         if serving.refuses() {
@@ -151,7 +151,7 @@ async fn serve_streams<G: 'static>(
 }
 
 /// The preface and the first settings. `None`: the connection was told to end before.
-async fn shake_hands(tap: Tap, client: &Client, timer: &Timer) -> Result<Option<Connection>, Ended> {
+async fn shake_hands(io: Counted, client: &Client, timer: &Timer) -> Result<Option<Connection>, Ended> {
     let limits = &client.limits;
     let resets = limits.h2.reset_rate.unwrap_or(MAX_RESETS).clamp(20, MAX_RESETS) as usize;
     let mut builder = h2::server::Builder::new();
@@ -164,7 +164,7 @@ async fn shake_hands(tap: Tap, client: &Client, timer: &Timer) -> Result<Option<
         // Above this the crate answers 431 by itself, unseen; what is between is answered, counted and logged by us.
         .max_header_list_size(u32::try_from(limits.head.max_size * 2).unwrap_or(u32::MAX));
     timer.set_after(client.accepted, limits.header_timeout);
-    let mut handshake = pin!(builder.handshake::<_, Bytes>(tap));
+    let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
     poll_fn(|cx| {
         client.wake_with(cx.waker());
         if let Poll::Ready(connection) = handshake.as_mut().poll(cx) {
@@ -326,7 +326,7 @@ where
         Framing::None => Source::Empty,
         _ => Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))),
     };
-    let sink = Sink::h2(Sender::new(respond));
+    let sink = Sink::h2(Sender::new(respond, &spares));
     let started = Instant::now();
     let (timer, client) = (&timer, &*client);
     let mut exchange =

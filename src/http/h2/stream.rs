@@ -1,6 +1,8 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
+use super::request::check_field;
 use crate::http::{
+    Spares,
     body::{Broken, Chunk, Pulled},
     guard::Reject,
     head::Head,
@@ -10,6 +12,7 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -48,7 +51,7 @@ impl Receiver {
         let Some(data) = ready!(self.stream.poll_data(cx)) else {
             let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken)?;
             self.ended = true;
-            self.trailers = trailers.map(|map| head_of(&map));
+            self.trailers = trailers.map(|map| head_of(&map)).transpose().map_err(Broken::Malformed)?;
             return Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Empty, last: true })));
         };
         let data = data.map_err(broken)?;
@@ -82,30 +85,37 @@ fn broken(error: h2::Error) -> Broken {
     }
 }
 
-fn head_of(map: &HeaderMap) -> Box<Head> {
+fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
     let mut head = Box::<Head>::default();
     for (name, value) in map {
-        let name = name.as_str().as_bytes();
-        head.add_pieces(name, crate::http::name::Name::of(name), &[value.as_bytes()]);
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        check_field(name, value)?;
+        head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
     }
-    head
+    Ok(head)
 }
 
 fn map_of(head: &Head) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(head.len() + 1);
+    fill(head, &mut map);
+    map
+}
+
+/// Copies the fields of `head` to `map`.
+pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
     for (name, value) in head.iter() {
         // Both have passed a guard that is stricter than the http crate.
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             map.append(name, value);
         }
     }
-    map
 }
 
-/// An answer: its heads, then its body.
+/// A message that goes out: an answer's heads, then its body; or a request's body.
 #[derive(Debug)]
 pub struct Sender {
-    respond: SendResponse<Bytes>,
+    /// Of an answer.
+    respond: Option<SendResponse<Bytes>>,
     stream: Option<SendStream<Bytes>>,
     /// Staged, and waiting for the peer's window.
     pending: Bytes,
@@ -114,18 +124,31 @@ pub struct Sender {
     /// Bytes that the head announced and that are still to come.
     left: Option<u64>,
     sent: u64,
+    spares: Rc<Spares>,
 }
 
 impl Sender {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, stream: None, pending: Bytes::new(), last: false, ended: false, left: None, sent: 0 }
+    pub(super) fn new(respond: SendResponse<Bytes>, spares: &Rc<Spares>) -> Self {
+        let (stream, pending) = (None, Bytes::new());
+        let spares = Rc::clone(spares);
+        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0, spares }
+    }
+
+    /// The body of a request whose head has been sent; `ended` = it has none. `left` = its length, if it was said.
+    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>, spares: &Rc<Spares>) -> Self {
+        let (pending, spares) = (Bytes::new(), Rc::clone(spares));
+        Self { respond: None, stream: Some(stream), pending, last: ended, ended, left, sent: 0, spares }
+    }
+
+    fn answering(&mut self) -> io::Result<&mut SendResponse<Bytes>> {
+        self.respond.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     pub(in crate::http) fn interim(&mut self, head: &Head) -> io::Result<()> {
         let mut response = Response::new(());
         *response.status_mut() = status(head)?;
         *response.headers_mut() = map_of(head);
-        self.respond.send_informational(response).map_err(io::Error::other)
+        self.answering()?.send_informational(response).map_err(io::Error::other)
     }
 
     /// Sends the final head; `end` = no body follows.
@@ -137,7 +160,7 @@ impl Sender {
             response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         self.left = length.filter(|_| !end);
-        self.stream = Some(self.respond.send_response(response, end).map_err(io::Error::other)?);
+        self.stream = Some(self.answering()?.send_response(response, end).map_err(io::Error::other)?);
         self.ended = end;
         Ok(())
     }
@@ -145,7 +168,11 @@ impl Sender {
     pub(in crate::http) fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
         let bytes = match chunk {
             Chunk::Empty => Bytes::new(),
-            Chunk::Buf(buf) => Bytes::copy_from_slice(buf.bytes()),
+            Chunk::Buf(buf) => {
+                let copy = Bytes::copy_from_slice(buf.bytes());
+                self.spares.buffers.give(buf);
+                copy
+            }
             Chunk::Bytes(bytes) => bytes,
         };
         self.sent += bytes.len() as u64;
@@ -213,16 +240,18 @@ impl Sender {
 
     /// Ready when the client has reset the stream, or has gone.
     pub(in crate::http) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_reset(cx).map(|_| ()),
-            None => self.respond.poll_reset(cx).map(|_| ()),
+        match (&mut self.stream, &mut self.respond) {
+            (Some(stream), _) => stream.poll_reset(cx).map(|_| ()),
+            (None, Some(respond)) => respond.poll_reset(cx).map(|_| ()),
+            (None, None) => Poll::Ready(()),
         }
     }
 
     pub(in crate::http) fn abort(&mut self) {
-        match &mut self.stream {
-            Some(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
-            None => self.respond.send_reset(Reason::INTERNAL_ERROR),
+        match (&mut self.stream, &mut self.respond) {
+            (Some(stream), _) => stream.send_reset(Reason::INTERNAL_ERROR),
+            (None, Some(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (None, None) => {}
         }
     }
 }

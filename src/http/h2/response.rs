@@ -1,0 +1,61 @@
+//! An HTTP/2 response as a [`Head`]: guarded like those of HTTP/1.
+
+use crate::{
+    error::Kind,
+    http::{
+        guard::{self, Asked, Framing, Guarded, Reject},
+        head::{Head, Start, Version},
+        method::Method,
+        name::Name,
+    },
+};
+use http::response::Parts;
+
+const fn bad(why: &'static str) -> Reject {
+    Reject { kind: Kind::BadResponse, why }
+}
+
+/// Fills `head` from `parts`; `bodiless` = the stream ended with its head.
+///
+/// # Errors
+/// The response is malformed (RFC 9113 section 8.2): 502.
+pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Asked) -> Result<Guarded, Reject> {
+    head.clear();
+    let status = parts.status.as_u16();
+    if status == 101 || status > 599 {
+        return Err(bad("the status is none of HTTP/2"));
+    }
+    let reason = head.note(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+    head.set_start(Start::Response(status, reason), Version::Http2);
+    for (name, value) in &parts.headers {
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        let id = Name::of(name);
+        if matches!(
+            id,
+            Name::Connection
+                | Name::KeepAlive
+                | Name::ProxyConnection
+                | Name::TransferEncoding
+                | Name::Upgrade
+                | Name::Http2Settings
+        ) {
+            return Err(bad("a field of HTTP/1's connections"));
+        }
+        head.add_pieces(name, id, &[value]);
+    }
+    let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
+        Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
+        None => None,
+    };
+    head.remove(Name::ContentLength);
+    let without = status < 200 || matches!(status, 204 | 304) || asked.method == Method::Head;
+    let framing = match length {
+        _ if bodiless && !without && length.unwrap_or(0) > 0 => return Err(bad("Content-Length without a body")),
+        _ if bodiless || without => Framing::None,
+        Some(0) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Streamed,
+    };
+    let length = length.filter(|_| status >= 200 && status != 204);
+    Ok(Guarded { framing, length, keep_alive: true, ..Guarded::NOTHING })
+}
