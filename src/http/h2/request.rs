@@ -1,16 +1,17 @@
 //! An HTTP/2 request as a [`Head`]: the one copy a field, and the checks that keep a downgrade safe.
 
 use crate::{
-    config::Underscores,
     error::Kind,
     http::{
+        Limits,
         guard::{self, Framing, Guarded, Reject},
+        h1::HeadLimits,
         head::{Head, Method, Start, Version},
         name::Name,
         target,
     },
 };
-use http::request::Parts;
+use http::{HeaderName, HeaderValue, request::Parts};
 
 const fn bad(why: &'static str) -> Reject {
     Reject { kind: Kind::BadRequest, why }
@@ -19,24 +20,23 @@ const fn bad(why: &'static str) -> Reject {
 /// Fills `head` from `parts`; `bodiless` = the stream ended with its head.
 ///
 /// # Errors
-/// The request would be ambiguous or malformed in HTTP/1.1 (RFC 9113 sections 8.2 and 8.3).
-pub(super) fn guarded(
-    parts: &Parts,
-    bodiless: bool,
-    head: &mut Head,
-    underscores: Underscores,
-) -> Result<Guarded, Reject> {
+/// The request would be ambiguous or malformed in HTTP/1.1 (RFC 9113 sections 8.2 and 8.3), or is over a limit.
+pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &Limits) -> Result<Guarded, Reject> {
     head.clear();
     let method = parts.method.as_str();
     let method = Method::known(method).unwrap_or_else(|| Method::Other(head.note(method.as_bytes())));
     head.set_start(Start::Request(method), Version::Http2);
+    check_size(parts, &limits.head)?;
     target(parts, head, method)?;
     let trailers = fields(parts, head)?;
-    guard::check_underscores(head, underscores)?;
+    guard::check_underscores(head, limits.underscores)?;
     let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
         Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
         None => None,
     };
+    if length.zip(limits.max_body).is_some_and(|(length, most)| length > most) {
+        return Err(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" });
+    }
     head.remove(Name::ContentLength);
     let expect = expects(head)?;
     head.received = head.target;
@@ -50,6 +50,23 @@ pub(super) fn guarded(
     // As in HTTP/1.1: without a body there is nothing to wait for.
     let expect = expect && framing != Framing::None;
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
+}
+
+/// Whether the head is within the limits that it would have in HTTP/1.1.
+fn check_size(parts: &Parts, limits: &HeadLimits) -> Result<(), Reject> {
+    let target = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if target > limits.max_target {
+        return Err(Reject { kind: Kind::TargetTooLong, why: "the request target is too long" });
+    }
+    if parts.headers.len() > limits.max_fields {
+        return Err(Reject { kind: Kind::HeadTooLarge, why: "there are too many fields" });
+    }
+    // Colon, space and CRLF.
+    let line = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    if target + parts.headers.iter().map(line).sum::<usize>() > limits.max_size {
+        return Err(Reject { kind: Kind::HeadTooLarge, why: "the request head is too large" });
+    }
+    Ok(())
 }
 
 /// Takes out `Expect`; whether it was there.
@@ -100,17 +117,9 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     Ok(())
 }
 
-/// Whether a field is well formed, in a head and in trailers. The http crate lets no CR, LF or NUL through.
-pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), Reject> {
-    // It takes a quotation mark for part of a token.
-    if !name.iter().all(|&byte| guard::is_token(byte)) {
-        return Err(bad("a field name is invalid"));
-    }
-    // RFC 9113 section 8.2.1.
-    if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
-        return Err(bad("a field value begins or ends with a blank"));
-    }
-    Ok(())
+/// Whether a field's name is one of HTTP/1.1: the http crate takes lower-case tokens, but also a quotation mark in one.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    !name.contains(&b'"')
 }
 
 /// Copies the fields; true = `TE: trailers` was among them.
@@ -119,7 +128,13 @@ fn fields(parts: &Parts, head: &mut Head) -> Result<bool, Reject> {
     let mut crumbs: Vec<&[u8]> = Vec::new();
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        check_field(name, value)?;
+        if !is_name(name) {
+            return Err(bad("a field name is invalid"));
+        }
+        // The http crate lets no CR, LF or NUL through; what is left of RFC 9113 section 8.2.1 is the blanks.
+        if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
+            return Err(bad("a field value begins or ends with a blank"));
+        }
         match Name::of(name) {
             Name::Host => {}
             Name::Te => trailers = value == b"trailers",

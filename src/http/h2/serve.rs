@@ -6,6 +6,7 @@ use crate::{
         Client, Done, Exchange, Server, Sink, Spares,
         body::Source,
         guard::{Framing, Guarded},
+        h1::HeadLimits,
         runner::Job,
     },
     net::{Buf, Stream, Timer},
@@ -40,9 +41,8 @@ pub async fn serve<G: 'static>(
     server: &Rc<Server>,
     open: impl Fn(&Rc<Client>) -> G,
 ) -> Result<(), h2::Error> {
-    let max_list = u32::try_from(client.limits.head.max_size).unwrap_or(u32::MAX);
     let mut builder = h2::server::Builder::new();
-    builder.max_header_list_size(max_list);
+    builder.max_header_list_size(max_list(&client.limits.head));
     let mut connection = builder.handshake::<_, Bytes>(Tap::new(io, carry, spares)).await?;
     let mut leaving = false;
     while let Some(stream) = poll_fn(|cx| poll_stream(&mut connection, client, &mut leaving, cx)).await {
@@ -59,6 +59,13 @@ pub async fn serve<G: 'static>(
         });
     }
     Ok(())
+}
+
+/// What the crate may take before it answers 431 by itself, which has no word and is not counted: twice what we take, and
+/// the 32 bytes that RFC 9113 section 10.5.1 adds to each field.
+fn max_list(limits: &HeadLimits) -> u32 {
+    let most = limits.max_size.saturating_mul(2).saturating_add(limits.max_fields.saturating_mul(32));
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 /// The next stream; `None` when the connection is over.
@@ -84,7 +91,7 @@ where
     let timer = Timer::default();
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
-    let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, client.limits.underscores);
+    let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
     drop(parts);
     let (guarded, refused) = match guarded {
         Ok(guarded) => (guarded, None),
