@@ -83,7 +83,7 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     let uri = &parts.uri;
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
     let mut hosts = parts.headers.get_all(http::header::HOST).iter();
-    let host = hosts.next().map(http::HeaderValue::as_bytes);
+    let host = hosts.next().map(HeaderValue::as_bytes);
     if hosts.next().is_some() {
         return Err(bad("there is more than one Host"));
     }
