@@ -23,43 +23,36 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
 };
-use tokio::time::Instant;
 
 /// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
 /// handshake.
-pub(super) async fn prepared(open: Open, stream: Stream, since: Instant, proxied: bool, tls: Option<Arc<tls::Server>>) {
+pub(super) async fn prepared(open: Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) {
     // What this needs is in a box of its own: it is gone when the connection waits for requests.
-    match Box::pin(prepare(&open, stream, since, proxied, tls)).await {
+    match Box::pin(prepare(&open, stream, proxied, tls)).await {
         None => {}
-        Some((stream, true)) => Box::pin(multiplexed(&open.worker, open.client(), (stream, Buf::default()))).await,
+        Some((stream, true)) => Box::pin(multiplexed(&open, (stream, Buf::default()))).await,
         Some((stream, false)) => {
-            let connection = open.connection(stream, since);
+            let connection = open.connection(stream);
             connected(open, connection).await;
         }
     }
 }
 
 /// Gives the stream that requests come by, and whether they come by HTTP/2 (ALPN).
-async fn prepare(
-    open: &Open,
-    stream: Stream,
-    since: Instant,
-    proxied: bool,
-    tls: Option<Arc<tls::Server>>,
-) -> Option<(Stream, bool)> {
-    if proxied && !introduced(open, &stream, since).await {
+async fn prepare(open: &Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) -> Option<(Stream, bool)> {
+    if proxied && !introduced(open, &stream).await {
         return None;
     }
     match tls {
-        Some(server) => secured(open, server, stream, since).await,
+        Some(server) => secured(open, server, stream).await,
         None => Some((stream, false)),
     }
 }
 
 /// Makes a TLS session of `stream`.
-async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream, since: Instant) -> Option<(Stream, bool)> {
+async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Option<(Stream, bool)> {
     let client = open.client();
-    let deadline = client.limits.header_timeout.map(|time| since + time);
+    let deadline = client.limits.header_timeout.map(|time| client.accepted + time);
     let mut accepting = tls::accept(server, stream, deadline);
     let accepted = poll_fn(|cx| {
         client.wake_with(cx.waker());
@@ -75,10 +68,10 @@ async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream, since: I
         }
         Ok((stream, handshake)) => {
             let is_h2 = handshake.alpn == Some(Alpn::H2);
-            let Origin { peer, local, listener, trusted, .. } = **client.origin();
+            let Origin { peer, local, listener, trusted, accepted, until, .. } = **client.origin();
             let (limits, proxied) = (Arc::clone(&client.limits), client.proxied.clone());
             let (tls, lines) = (Some(handshake), OnceCell::new());
-            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, limits, lines });
+            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines });
             Some((stream, is_h2))
         }
     }
@@ -92,16 +85,18 @@ pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
     if served == Served::Http2 && open.client().tls.is_none() {
         // Nobody else has it: nothing has been handed to a runner.
         let Some(connection) = Rc::into_inner(connection) else { return };
-        Box::pin(multiplexed(worker, open.client(), connection.into_parts())).await;
+        Box::pin(multiplexed(&open, connection.into_parts())).await;
     }
 }
 
 /// What is left of a connection, `parts`, whose client speaks HTTP/2.
-async fn multiplexed(worker: &Rc<Worker>, client: Rc<Client>, parts: (Stream, Buf)) {
-    let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-    let served = h2::serve(parts, &client, &worker.local.spares, &worker.server, open).await;
-    if let Err(error) = served {
-        tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
+async fn multiplexed(open: &Open, parts: (Stream, Buf)) {
+    let (worker, client) = (&open.worker, open.client());
+    let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+    match h2::serve(parts, &client, &worker.local.spares, &worker.server, list).await {
+        Ok(()) => {}
+        Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
+        Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
     }
 }
 
@@ -167,10 +162,10 @@ impl Open {
         self.worker.local.plan_for(self.client().listener)
     }
 
-    /// What is served, of a socket that was accepted at `since`.
-    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
+    /// What is served.
+    pub(super) fn connection(&self, stream: Stream) -> Rc<ClientSide> {
         let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
-        Rc::new(ClientSide::new(wire, self.client(), since))
+        Rc::new(ClientSide::new(wire, self.client()))
     }
 
     /// More is known of where it comes from; what it was told holds.
@@ -190,6 +185,16 @@ impl Open {
     pub(super) fn closed_by(&self, reason: Closed) {
         if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
             metrics.closed_by(self.worker.number, reason);
+        }
+    }
+
+    /// It ends because of what its client sent. Said once a second at the most.
+    fn flooded(&self, client: &Client, flood: h2::Flood) {
+        self.closed_by(Closed::Flood);
+        if self.worker.may_tell_of_a_flood() {
+            let pinned = self.plan();
+            let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
+            tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
         }
     }
 
