@@ -34,6 +34,8 @@ pub struct Stream {
     /// Written once: from the second write on, nothing must wait for Nagle (RFC 896).
     wrote: Cell<bool>,
     nodelay: Cell<bool>,
+    /// Closing is to be noticed as a failure.
+    resets: Cell<bool>,
     /// Whose waker the reactor will wake when a read would give something; 0 = perhaps nobody's.
     waits: Cell<usize>,
 }
@@ -52,7 +54,7 @@ enum Inner {
 impl Stream {
     fn new(inner: Inner, nodelay: bool) -> Self {
         let (inner, nodelay) = (RefCell::new(inner), Cell::new(nodelay));
-        Self { inner, wrote: Cell::new(false), nodelay, waits: Cell::new(0) }
+        Self { inner, wrote: Cell::new(false), nodelay, resets: Cell::new(false), waits: Cell::new(0) }
     }
 
     /// A connection as it was accepted: non-blocking, and not registered.
@@ -255,9 +257,24 @@ impl Stream {
         }
     }
 
+    /// Says in a TLS session that nothing more comes: without that, the peer takes what it got for cut off (RFC 8446
+    /// section 6.1). Sent if there is room for it; nobody waits for a peer that does not read.
+    pub fn take_leave(&self, cx: &mut Context<'_>) {
+        if let Inner::Tls(stream) = &mut *self.inner.borrow_mut()
+            && !self.resets.get()
+        {
+            match &mut **stream {
+                tokio_rustls::TlsStream::Server(stream) => stream.get_mut().1.send_close_notify(),
+                tokio_rustls::TlsStream::Client(stream) => stream.get_mut().1.send_close_notify(),
+            }
+            let _ = Pin::new(stream).poll_flush(cx);
+        }
+    }
+
     /// Closing will reset the connection, so that the peer does not take what it got for the whole.
     pub fn reset(&self) {
         use socket2::SockRef;
+        self.resets.set(true);
         let zero = Some(std::time::Duration::ZERO);
         // A socket that refuses it is closed in the ordinary way.
         let _ = match &*self.inner.borrow() {

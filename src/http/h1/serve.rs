@@ -76,14 +76,15 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
         server.give(runner);
         match after {
             After::Idle(now) => wait(timer, client, now, client.limits.idle_timeout),
-            After::Close => return Served::Closed,
+            After::Close => break,
             After::Linger => {
                 linger(wire).await;
-                return Served::Closed;
+                break;
             }
         }
         first = false;
     }
+    poll_fn(|cx| Poll::Ready(wire.io.take_leave(cx))).await;
     Served::Closed
 }
 

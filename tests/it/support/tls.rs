@@ -256,6 +256,11 @@ impl Secure {
         Ok(Response { status: head.status()?, head, interim: Vec::new(), body, trailers, cut })
     }
 
+    /// Fails unless the other side says that this was all, before it closes.
+    pub(crate) fn assert_ended(&mut self) {
+        assert_eq!(self.wire.fill().unwrap(), 0);
+    }
+
     /// Fails unless the other side ends the connection without an answer to `bytes`.
     pub(crate) fn assert_closed_after(&mut self, bytes: &[u8]) {
         self.wire.stream.write_all(bytes).unwrap();

@@ -134,6 +134,19 @@ fn the_time_of_the_first_head_counts_from_accept() {
 }
 
 #[test]
+fn the_end_of_a_connection_is_said() {
+    let (authority, backend) = (Authority::new(), Backend::ok("fine"));
+    let pair = authority.write("a", asked(&["a.example"]));
+    let tls = authority.listener(&[&pair], "");
+    let evenkeel = Setup::to(&[backend.address()]).listener(format!("idle_timeout = \"100ms\"\n{tls}")).start();
+    for line in ["Connection: close\r\n", ""] {
+        let mut secure = connect(evenkeel.address(), &authority, "a.example");
+        assert_eq!(secure.get("a.example", line).status, 200);
+        secure.assert_ended();
+    }
+}
+
+#[test]
 fn names_and_versions_are_told() {
     let (authority, backend) = (Authority::new(), Backend::ok("fine"));
     let tls = authority.listener(&[&authority.write("a", asked(&["a.example"]))], "");
