@@ -44,6 +44,9 @@ impl Server {
         let resolver = Arc::clone(&shown);
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
         config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.bytes().to_vec()).collect();
+        if tls.alpn.contains(&Alpn::Http11) {
+            config.alpn_protocols.push(HTTP_10.to_vec());
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = match before.filter(|before| same_clients(&before.client_auth, &tls.client_auth)) {
             Some(before) => Arc::clone(&before.config.ticketer),
@@ -110,7 +113,13 @@ fn same_clients(old: &Option<ClientAuth>, new: &Option<ClientAuth>) -> bool {
     }
 }
 
-/// The protocol of that name on the wire.
+/// The name of HTTP/1.0, which is served as HTTP/1.1 is: for clients that offer it alone, as `curl --http1.0` does.
+const HTTP_10: &[u8] = b"http/1.0";
+
+/// The protocol that is spoken under that name on the wire.
 pub(super) fn protocol(name: &[u8]) -> Option<Alpn> {
-    [Alpn::H2, Alpn::Http11].into_iter().find(|protocol| protocol.bytes() == name)
+    match name {
+        HTTP_10 => Some(Alpn::Http11),
+        _ => [Alpn::H2, Alpn::Http11].into_iter().find(|protocol| protocol.bytes() == name),
+    }
 }

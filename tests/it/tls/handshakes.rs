@@ -23,6 +23,10 @@ fn versions_and_protocols_are_those_of_the_listener() {
     let mut secure = Secure::connect(modern.address(), &Arc::new(authority.client_of(&TLS13)), "a.example").unwrap();
     assert_eq!(secure.get("a.example", "").status, 200, "without ALPN it is HTTP/1.1");
     assert_eq!(secure.session().alpn_protocol(), None);
+    let mut config = authority.client();
+    config.alpn_protocols = vec![b"http/1.0".to_vec()];
+    let mut secure = Secure::connect(modern.address(), &Arc::new(config), "a.example").unwrap();
+    assert_eq!(secure.get("a.example", "").status, 200, "the older one is the same to us");
     assert!(Secure::connect(modern.address(), &Arc::new(authority.client_of(&TLS12)), "a.example").is_err());
     wait_for("it is counted", || failures(&modern, "version") == 1.0);
     let mut config = authority.client();
