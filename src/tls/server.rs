@@ -47,6 +47,8 @@ impl Server {
         if tls.alpn.contains(&Alpn::Http11) {
             config.alpn_protocols.push(HTTP_10.to_vec());
         }
+        // Ours, for all clients alike: the strongest first.
+        config.ignore_client_order = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = match before.filter(|before| same_clients(&before.client_auth, &tls.client_auth)) {
             Some(before) => Arc::clone(&before.config.ticketer),
