@@ -64,5 +64,8 @@ mod http2_backends;
 // TLS, both sides.
 mod tls;
 
+// Clients that others have written.
+mod outside;
+
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

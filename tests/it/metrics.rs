@@ -1,9 +1,6 @@
 //! `/metrics` and `/healthz`: series exist from the start, and count what happened (PRODUCT.md section 9).
 
-use std::io::{ErrorKind, Write};
-use std::process::{Command, Stdio};
-
-use crate::support::{Backend, Client, Evenkeel, Gate, Setup, in_front_of, scrape, sum_of, wait_for};
+use crate::support::{Backend, Client, Evenkeel, Gate, Program, Setup, in_front_of, scrape, sum_of, wait_for};
 
 /// The series that exist at 0 from the start, by name and labels; `code`, `reason` and `result` are not among them.
 fn at_start(backend: &str) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
@@ -73,30 +70,13 @@ fn every_metric_has_help_and_a_type() {
 
 #[test]
 fn promtool_finds_nothing_wrong() {
+    let Some(promtool) = Program::find("promtool", "prometheus") else { return };
     let backend = Backend::ok("fine");
     let evenkeel = in_front_of(&backend);
     evenkeel.get("/");
     let text = scrape(evenkeel.admin());
-    let promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut promtool = match promtool {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Not by a macro: those are silent in a test that passes.
-            writeln!(std::io::stderr(), "SKIPPED: promtool is not in PATH (Debian's package prometheus has it)")
-                .unwrap();
-            return;
-        }
-        started => started.unwrap(),
-    };
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let said = promtool.wait_with_output().unwrap();
-    let said =
-        (said.status.success(), String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
-    assert_eq!(said, (true, String::new(), String::new()), "{text}");
+    let said = promtool.run_on(text.as_bytes(), &["check", "metrics"]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "", ""), "{text}");
 }
 
 #[test]
