@@ -8,6 +8,8 @@ use crate::support::h2raw::{PREFACE, code, frame, setting};
 use crate::support::wait_for;
 
 const SHORT: Duration = Duration::from_millis(300);
+/// Where something else must come in time before.
+const LONG: Duration = Duration::from_secs(1);
 /// What a timer may be early by, as tests measure it.
 const SLACK: Duration = Duration::from_millis(50);
 
@@ -35,7 +37,7 @@ fn a_connection_without_a_request_ends_with_header_timeout() {
 fn a_field_block_that_trickles_ends_the_connection() {
     let gate = Gate::default();
     let backend = holding(&gate);
-    let evenkeel = with(&backend, "header_timeout = \"300ms\"");
+    let evenkeel = with(&backend, "header_timeout = \"1s\"");
     let mut h2 = H2::open(evenkeel.address());
     // A stream that is under way keeps it from being idle, not from being slow.
     h2.headers(1, flag::WHOLE, get("/held"));
@@ -46,7 +48,7 @@ fn a_field_block_that_trickles_ends_the_connection() {
         thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(farewells(&mut h2), [code::NO_ERROR]);
-    assert!(start.elapsed() >= SHORT - SLACK);
+    assert!(start.elapsed() >= LONG - SLACK);
     nothing_left(&evenkeel);
     assert_eq!(backend.requests(), 1);
 }
@@ -54,7 +56,7 @@ fn a_field_block_that_trickles_ends_the_connection() {
 #[test]
 fn a_field_block_that_waits_for_its_end_ends_the_connection() {
     let backend = Backend::ok("fine");
-    let evenkeel = with(&backend, "header_timeout = \"300ms\"");
+    let evenkeel = with(&backend, "header_timeout = \"1s\"");
     let mut h2 = H2::open(evenkeel.address());
     assert_eq!(ask(&mut h2, 1, "/"), 200);
     h2.headers(3, flag::END_STREAM, get("/"));
@@ -83,7 +85,7 @@ fn an_idle_connection_ends_and_one_with_a_stream_does_not() {
 fn an_old_connection_takes_no_more_streams_and_finishes_those_it_has() {
     let gate = Gate::default();
     let backend = holding(&gate);
-    let evenkeel = with(&backend, "max_connection_age = \"300ms\"");
+    let evenkeel = with(&backend, "max_connection_age = \"1s\"");
     let start = Instant::now();
     let mut h2 = H2::open(evenkeel.address());
     h2.headers(1, flag::WHOLE, get("/held"));
@@ -99,7 +101,7 @@ fn an_old_connection_takes_no_more_streams_and_finishes_those_it_has() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(start.elapsed() >= SHORT.mul_f64(0.9) - SLACK, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= LONG.mul_f64(0.9) - SLACK, "{:?}", start.elapsed());
     // It is over: this one is nobody's.
     h2.headers(3, flag::WHOLE, get("/"));
     gate.open();
@@ -143,4 +145,21 @@ fn a_client_that_takes_nothing_is_left() {
     // The windows are open, and nobody reads from the socket.
     wait_for("the backend is asked", || backend.requests() == 1);
     nothing_left(&evenkeel);
+}
+
+#[test]
+fn each_stream_has_its_own_time() {
+    let gate = Gate::default();
+    let backend = holding(&gate);
+    let pool = "response_timeout = \"1s\"";
+    let evenkeel = Setup::to(&[backend.address()]).one_worker().pool(pool).start();
+    let mut h2 = H2::open(evenkeel.address());
+    // One after the other takes over what the one before has left.
+    for turn in 0..3 {
+        assert_eq!(ask(&mut h2, 4 * turn + 1, "/"), 200);
+        let start = Instant::now();
+        h2.headers(4 * turn + 3, flag::WHOLE, get("/held"));
+        h2.answer(4 * turn + 3).unwrap().assert_refused(504, "response_timeout");
+        assert!(start.elapsed() >= LONG - SLACK, "{:?}", start.elapsed());
+    }
 }
