@@ -6,13 +6,19 @@ use crate::{
     error::{Error, Kind},
     http::{Spares, h1::Wire, h2},
     net::{self, Stream},
-    plan::{Settings, Tls},
+    plan::Settings,
     pool::Backend,
+    tls,
 };
-use std::{io, rc::Rc, sync::Arc};
-use tokio_rustls::TlsConnector;
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    rc::Rc,
+    sync::Arc,
+};
 
-/// Connects to `backend` within the pool's `connect_timeout`, handshake included.
+/// Connects to `backend` within the pool's `connect_timeout`, handshake included. `header` goes out before all else: a
+/// PROXY header, if it is not empty.
 ///
 /// # Errors
 /// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`.
@@ -22,11 +28,13 @@ pub async fn connect(
     settings: &Settings,
     room: Room,
     spares: &Rc<Spares>,
+    header: &[u8],
 ) -> Result<Connection, Error> {
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
+        send(&stream, header).await.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
         let stream = match &settings.tls {
-            Some(tls) => secure(stream, tls).await?,
+            Some(tls) => tls::connect(tls, &backend.address, stream).await.map_err(insecure)?,
             None => stream,
         };
         speak(dialer, backend, settings, &room, stream, spares).await
@@ -48,7 +56,7 @@ async fn speak(
     spares: &Rc<Spares>,
 ) -> Result<Connection, Error> {
     let gone = || Error::from(Kind::ConnectFailed);
-    let tls = settings.tls.as_ref().map(|tls| Arc::clone(&tls.config));
+    let tls = settings.tls.as_ref().map(|tls| Arc::clone(tls.config()));
     let agreed = stream.agreed_on_h2();
     if settings.protocol == Protocol::H2 && tls.is_some() && !agreed {
         return Err(Error::new(Kind::BackendTls, io::Error::other("the backend does not agree on h2 (ALPN)")));
@@ -68,7 +76,24 @@ async fn speak(
         drop(counted);
     });
     let shared = Shared::new(session, tls, settings.idle_timeout);
-    dialer.add(backend.id, &shared).map(Connection::H2).ok_or_else(gone)
+    let first = match settings.proxy_protocol {
+        // It is one client's, and ends with its stream.
+        Some(_) => shared.share(),
+        None => dialer.add(backend.id, &shared),
+    };
+    first.map(Connection::H2).ok_or_else(gone)
+}
+
+/// Sends all of `bytes`.
+async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[sent..];
+    }
+    Ok(())
 }
 
 /// From each source address in turn until one has a port left.
@@ -101,10 +126,7 @@ fn refused(error: io::Error) -> Error {
     Error::new(kind, error)
 }
 
-async fn secure(stream: Stream, tls: &Tls) -> Result<Stream, Error> {
-    let stream = stream.into_tcp().map_err(|error| Error::new(Kind::ConnectFailed, error))?;
-    let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let session = connector.connect(tls.server_name.clone(), stream).await;
-    let session = session.map_err(|error| Error::new(Kind::BackendTls, error))?;
-    Ok(Stream::tls(session.into()))
+fn insecure(refused: tls::Refused) -> Error {
+    let kind = if refused.certificate { Kind::BackendCertificate } else { Kind::BackendTls };
+    Error::new(kind, refused)
 }

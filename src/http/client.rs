@@ -7,7 +7,14 @@ use super::{
     Limits,
     head::{Lines, Version},
 };
-use crate::{net::Peer, telemetry::metrics::RouteMetrics};
+use crate::{
+    net::{
+        Peer,
+        proxy_protocol::{self, Tlvs},
+    },
+    telemetry::metrics::RouteMetrics,
+    tls::Handshake,
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
@@ -27,10 +34,12 @@ pub struct Origin {
     pub local: Option<SocketAddr>,
     /// The listener's number in the plan.
     pub listener: usize,
-    /// It came over TLS.
-    pub secure: bool,
+    /// How it came over TLS, if it did.
+    pub tls: Option<Box<Handshake>>,
     /// The peer may tell us who its client is.
     pub trusted: bool,
+    /// A proxy has said in a PROXY header who the peer is.
+    pub proxied: Option<Box<ByProxy>>,
     /// When it was accepted.
     pub accepted: Instant,
     /// When it is old enough to end, at the next safe point.
@@ -41,10 +50,58 @@ pub struct Origin {
     pub lines: OnceCell<(Version, Lines)>,
 }
 
+/// A connection that a proxy has made for its client.
+#[derive(Clone, Debug)]
+pub struct ByProxy {
+    /// Who is at the other end of the socket.
+    pub peer: Peer,
+    /// What the proxy says of its client's own connection.
+    pub tlvs: Tlvs,
+}
+
 impl Origin {
-    /// It came over TLS.
+    /// It came over TLS: to us, or to the proxy that made the connection.
     pub fn secure(&self) -> bool {
-        self.secure
+        self.tls.is_some() || self.said().is_some_and(|said| said.tls.is_some())
+    }
+
+    /// Who is at the other end of the socket: the peer, or its proxy.
+    pub fn socket(&self) -> Peer {
+        self.proxied.as_ref().map_or(self.peer, |proxied| proxied.peer)
+    }
+
+    /// The version of TLS that the client speaks, as in `TLSv1.3`.
+    pub fn tls_version(&self) -> Option<&str> {
+        match &self.tls {
+            Some(tls) => Some(tls.version),
+            None => self.said()?.tls.as_ref()?.version.as_deref(),
+        }
+    }
+
+    /// The name that the client has asked for in its TLS handshake (SNI).
+    pub fn sni(&self) -> Option<&str> {
+        if let Some(tls) = &self.tls {
+            return tls.sni.as_deref();
+        }
+        let said = self.said()?;
+        said.authority.as_deref().filter(|_| said.tls.is_some())
+    }
+
+    /// What a PROXY header to a backend says of the client's connection.
+    pub fn tlvs(&self) -> Tlvs {
+        let Some(tls) = &self.tls else { return self.said().cloned().unwrap_or_default() };
+        let said = proxy_protocol::Tls { version: Some(tls.version.into()), verified: tls.identity.is_some() };
+        Tlvs { alpn: tls.alpn.map(|alpn| alpn.bytes().into()), authority: tls.sni.clone(), tls: Some(said) }
+    }
+
+    /// What a proxy has said of it.
+    fn said(&self) -> Option<&Tlvs> {
+        self.proxied.as_ref().map(|proxied| &proxied.tlvs)
+    }
+
+    /// A request for `host` does not belong on this connection: see [`Handshake::misdirects`].
+    pub fn misdirects(&self, host: &[u8]) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.misdirects(host))
     }
 
     /// It is old enough to end.
@@ -144,7 +201,7 @@ impl Client {
     }
 
     /// Where [`Client::close`] finds its task.
-    pub(super) fn wake_with(&self, waker: &Waker) {
+    pub fn wake_with(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if known.is_none() {
             *known = Some(waker.clone());

@@ -74,6 +74,7 @@ struct Way<'a> {
     pinned: &'a Pinned,
     route: &'a Route,
     forward: &'a Forward,
+    client: &'a Client,
 }
 
 impl Way<'_> {
@@ -110,7 +111,7 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
     let outcome = match step {
         Step::Answer(answer) => Err(answer),
         Step::Forward(route, forward, pool) => {
-            let way = Way { local, pinned: &pinned, route, forward };
+            let way = Way { local, pinned: &pinned, route, forward, client };
             forward_or_fall_back(&way, pool, exchange, &mut record).await
         }
     };
@@ -156,6 +157,9 @@ fn step<'a>(
     let failed = |kind| Step::Answer(Answer::Failure(kind));
     if let Some(reject) = exchange.refused {
         return failed(reject.kind);
+    }
+    if client.misdirects(exchange.request.text(exchange.request.received.authority)) {
+        return failed(Kind::Misdirected);
     }
     if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
         return Step::Answer(Answer::Https);
@@ -262,7 +266,7 @@ impl<'l> InFlight<'l> {
             None => (self.plan.routes.len(), &self.plan.unrouted),
         };
         if let Some(kind) = record.failure {
-            metrics.failure(worker, kind as usize);
+            metrics.failure(worker, kind.counted());
         }
         self.listener.metrics.finished(worker);
         self.listener.requests[place].count(worker, record.status);

@@ -1,7 +1,10 @@
 //! Threads: N workers that serve, and control, which does all the rest. Only this module starts threads.
 
 mod accept;
+mod certificates;
+mod connection;
 mod control;
+mod introduce;
 mod reload;
 mod sockets;
 mod start;

@@ -3,27 +3,21 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
+    connection::{Open, connected, prepared},
 };
 use crate::{
-    http::{
-        self, Client, Exchange, Origin,
-        h1::{self, ClientSide, Served, Wire},
-        h2,
-    },
-    net::{Peer, Permit, Stream},
+    http::{self, Client, Exchange, Origin},
+    net::{Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{
-        access_log::Writer,
-        metrics::{Closed, ListenerMetrics},
-    },
+    telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -42,13 +36,13 @@ const FLOODS: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
-    number: usize,
+    pub(super) number: usize,
     pub(super) shared: Arc<Shared>,
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     /// Answers what comes.
-    server: Rc<http::Server>,
+    pub(super) server: Rc<http::Server>,
     /// Its client connections, and the streams of those that have several, so that they can be told to end.
-    clients: RefCell<slab::Slab<Entry>>,
+    pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
     /// When it was last said that a connection has sent too much of something.
@@ -56,14 +50,14 @@ pub(super) struct Worker {
 }
 
 /// One client connection, or one stream of it.
-struct Entry {
-    client: Rc<Client>,
+pub(super) struct Entry {
+    pub(super) client: Rc<Client>,
     /// Ends it at once. Streams end by themselves, or with their connection.
-    task: Option<AbortHandle>,
+    pub(super) task: Option<AbortHandle>,
     /// Counts a connection, under its listener's name of today.
-    metrics: Option<Arc<ListenerMetrics>>,
+    pub(super) metrics: Option<Arc<ListenerMetrics>>,
     /// Tells it from others that have its place later.
-    serial: u64,
+    pub(super) serial: u64,
 }
 
 /// A connection that must end.
@@ -211,18 +205,26 @@ impl Worker {
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
         let trusted = pinned.plan.trusts(peer);
+        // A PROXY header to a backend says which of this host's addresses was called.
+        let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
+        let local = any.and_then(|_| stream.local()).or(local);
         let accepted = Instant::now();
         let until = limits.max_age.map(|age| accepted + self.about(age));
-        let (secure, lines) = (false, OnceCell::new());
-        let origin = Origin { peer, local, listener, secure, trusted, accepted, until, limits, lines };
+        let (tls, proxied, lines) = (None, None, OnceCell::new());
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let wire = Wire::new(stream, Rc::clone(&self.local.spares));
-        let place = open.listed.place;
-        let task = tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
+        let place = open.place();
+        let task = match (known.proxy_protocol, &known.tls) {
+            (false, None) => {
+                let connection = open.connection(stream);
+                tokio::task::spawn_local(connected(open, connection))
+            }
+            (proxied, tls) => tokio::task::spawn_local(prepared(open, stream, proxied, tls.clone())),
+        };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
         }
@@ -346,18 +348,14 @@ impl Worker {
         }
     }
 
-    /// A connection ends because of what its client sent. Said once a second at the most.
-    fn flooded(&self, listed: &Listed, client: &Client, flood: h2::Flood) {
-        if let Some(metrics) = &self.clients.borrow()[listed.place].metrics {
-            metrics.closed_by(self.number, Closed::Flood);
-        }
+    /// Nothing has been said of a flood for a second.
+    pub(super) fn may_tell_of_a_flood(&self) -> bool {
         let now = Instant::now();
-        if self.flooded.get().is_none_or(|at| now - at >= FLOODS) {
+        let may = self.flooded.get().is_none_or(|at| now - at >= FLOODS);
+        if may {
             self.flooded.set(Some(now));
-            let pinned = self.local.plan_for(client.listener);
-            let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
-            tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
         }
+        may
     }
 
     /// Cuts what is left when the process ends, and gives it a moment to say so in the log.
@@ -380,84 +378,6 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-}
-
-/// The whole life of one connection. Its socket closes before its place is free.
-async fn connected(open: Open, connection: Rc<ClientSide>) {
-    let worker = &open.worker;
-    if h1::serve(&connection, &worker.server).await == Served::Http2 {
-        Box::pin(multiplexed(&open, open.client(), connection)).await;
-    }
-}
-
-/// The rest of a connection whose client speaks HTTP/2.
-async fn multiplexed(place: &Open, client: Rc<Client>, connection: Rc<ClientSide>) {
-    let worker = &place.worker;
-    // Nobody else has it: nothing has been handed to a runner.
-    let Some(connection) = Rc::into_inner(connection) else { return };
-    let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-    let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
-    match served {
-        Ok(()) => {}
-        Err(h2::Ended::Flood(flood)) => worker.flooded(&place.listed, &client, flood),
-        Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
-    }
-}
-
-/// A connection or a stream can be told to end while it lives.
-struct Listed {
-    worker: Rc<Worker>,
-    place: usize,
-}
-
-impl Listed {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
-        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
-        let place = worker.clients.borrow_mut().insert(entry);
-        Self { worker: Rc::clone(worker), place }
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let worker = &self.worker;
-        if std::thread::panicking() {
-            worker.shared.telemetry.panicked();
-        }
-        let entry = worker.clients.borrow_mut().remove(self.place);
-        if let Some(metrics) = entry.metrics {
-            metrics.closed(worker.number);
-        }
-    }
-}
-
-/// Counts a connection as open while it lives.
-struct Open {
-    worker: Rc<Worker>,
-    listed: Listed,
-    _permits: (Permit, Permit),
-}
-
-impl Open {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Arc<ListenerMetrics>, permits: (Permit, Permit)) -> Self {
-        worker.shared.open[worker.number].fetch_add(1, Relaxed);
-        worker.shared.counts[worker.number].opened();
-        metrics.opened(worker.number);
-        let listed = Listed::new(worker, client, Some(metrics));
-        Self { worker: Rc::clone(worker), listed, _permits: permits }
-    }
-
-    fn client(&self) -> Rc<Client> {
-        Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let worker = &self.worker;
-        worker.shared.open[worker.number].fetch_sub(1, Relaxed);
-        worker.shared.counts[worker.number].closed();
     }
 }
 

@@ -20,6 +20,7 @@ mod bodies;
 mod forwarding;
 mod hop_by_hop;
 mod paths;
+mod proxy_protocol;
 mod splits;
 mod upgrade;
 
@@ -59,6 +60,9 @@ mod threads;
 mod h2;
 mod http2;
 mod http2_backends;
+
+// TLS, both sides.
+mod tls;
 
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

@@ -36,7 +36,7 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
-    /// A connection that nothing has been read from.
+    /// A connection that no request has been read from.
     pub fn new(wire: Wire, client: Rc<Client>) -> Self {
         Self { wire, client, timer: Timer::default() }
     }
@@ -61,7 +61,7 @@ pub enum Served {
 /// `server` answers each exchange.
 pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
     let ClientSide { wire, client, timer } = &**connection;
-    // The first head's time runs from here: from accept.
+    // The first head's time runs from accept.
     wait(timer, client, client.accepted, client.limits.header_timeout);
     let mut first = true;
     while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
@@ -270,9 +270,9 @@ mod tests {
             h2: Default::default(),
         };
         let (limits, lines) = (Arc::new(limits), Default::default());
-        let (peer, accepted, until) = (Peer::Unix, Instant::now(), None);
-        let (secure, trusted) = (false, false);
-        let origin = Origin { peer, local: None, listener: 0, secure, trusted, accepted, until, limits, lines };
+        let (tls, trusted, proxied) = Default::default();
+        let (peer, local, listener, accepted, until) = (Peer::Unix, None, 0, Instant::now(), None);
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
