@@ -1,11 +1,17 @@
 //! The times of a connection: its first request, a slow head, idleness, age, and a client that takes nothing.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::client::TlsStream;
+
 use super::*;
 use crate::support::h2raw::{PREFACE, code, frame, setting};
-use crate::support::wait_for;
+use crate::support::tls::{Authority, asked};
+use crate::support::{h2, wait_for};
 
 const SHORT: Duration = Duration::from_millis(300);
 /// Where something else must come in time before.
@@ -162,4 +168,43 @@ fn each_stream_has_its_own_time() {
         h2.answer(4 * turn + 3).unwrap().assert_refused(504, "response_timeout");
         assert!(start.elapsed() >= LONG - SLACK, "{:?}", start.elapsed());
     }
+}
+
+/// A TLS session whose client has said `bytes` of HTTP/2.
+async fn secure(address: SocketAddr, authority: &Authority, bytes: Vec<u8>) -> TlsStream<tokio::net::TcpStream> {
+    let mut config = authority.client();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect("test".try_into().unwrap(), stream).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    stream
+}
+
+#[test]
+fn over_tls_the_same_times_hold() {
+    let (authority, backend) = (Authority::new(), Backend::http(|_| Reply::ok(vec![b'x'; 32 << 20])));
+    let times = "write_timeout = \"500ms\"\nheader_timeout = \"1s\"";
+    let tls = authority.listener(&[&authority.write("a", asked(&["test"]))], "");
+    let evenkeel = with(&backend, &format!("{times}\n{tls}"));
+    let open = [setting::INITIAL_WINDOW_SIZE.to_be_bytes().as_slice(), &0x7fff_ffffu32.to_be_bytes()].concat();
+    let hungry = [
+        PREFACE,
+        &frame(kind::SETTINGS, 0, 0, &open),
+        &frame(kind::WINDOW_UPDATE, 0, 0, &(0x7fff_ffffu32 - 65_535).to_be_bytes()),
+        &frame(kind::HEADERS, flag::WHOLE, 1, &get("/")),
+    ];
+    h2::run(async {
+        // One says nothing after the handshake, one opens its windows, asks, and takes nothing.
+        let mut silent = secure(evenkeel.address(), &authority, PREFACE.to_vec()).await;
+        let mut heard = Vec::new();
+        silent.read_to_end(&mut heard).await.unwrap();
+        let _hungry = secure(evenkeel.address(), &authority, hungry.concat()).await;
+        tokio::task::spawn_blocking(move || {
+            wait_for("the backend is asked", || backend.requests() == 1);
+            nothing_left(&evenkeel);
+        })
+        .await
+        .unwrap();
+    });
 }
