@@ -8,25 +8,50 @@ use crate::{
         h1::{self, ClientSide, Served, Wire},
         h2,
     },
-    net::{Buf, Permit, Stream},
+    net::{Permit, Stream},
     telemetry::metrics::{ListenerMetrics, TlsFailure},
     tls::{self, Handshake},
 };
 use std::{
     cell::OnceCell,
     future::poll_fn,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
 };
 use tokio::time::Instant;
 
-/// A connection whose client must first make a TLS session of it.
-pub(super) async fn secured(open: Open, server: Arc<tls::Server>, stream: Stream, since: Instant) {
+// What a connection needs at its beginning is made by plain functions, and what it needs only later is in boxes: its
+// future, of which there is one for each idle connection, holds neither.
+
+/// The life of a connection that was accepted at `since`. Its socket closes before its place is free.
+pub(super) fn plain(open: Open, stream: Stream, since: Instant) -> impl Future<Output = ()> {
+    let connection = open.client_side(stream);
+    served(open, connection, since)
+}
+
+/// As [`plain`], once its client has made a TLS session of it.
+pub(super) fn secured(
+    open: Open,
+    server: Arc<tls::Server>,
+    stream: Stream,
+    since: Instant,
+) -> impl Future<Output = ()> {
+    let deadline = open.client().limits.header_timeout.map(|time| since + time);
+    let accepting = tls::accept(server, stream, deadline);
+    async move {
+        let Some((connection, alpn)) = session(&open, accepting).await else { return };
+        match alpn {
+            Some(Alpn::H2) => multiplexed(&open, connection).await,
+            _ => served(open, connection, since).await,
+        }
+    }
+}
+
+/// The TLS session that a client has made, and the protocol that it has agreed to.
+async fn session(open: &Open, mut accepting: tls::Accepting) -> Option<(Rc<ClientSide>, Option<Alpn>)> {
     let client = open.client();
-    let deadline = client.limits.header_timeout.map(|time| since + time);
-    // In a box, with all that it needs: a waiting connection does not carry its size.
-    let mut accepting = tls::accept(server, stream, deadline);
     let accepted = poll_fn(|cx| {
         client.wake_with(cx.waker());
         if client.is_closing() {
@@ -34,45 +59,40 @@ pub(super) async fn secured(open: Open, server: Arc<tls::Server>, stream: Stream
         }
         accepting.as_mut().poll(cx).map(Some)
     });
-    let accepted = accepted.await;
-    drop((accepting, client));
-    match accepted {
-        None => {}
-        Some(Err(failure)) => open.handshake_failed(failure),
-        Some(Ok((stream, handshake))) => {
-            let is_h2 = handshake.alpn == Some(Alpn::H2);
+    match accepted.await? {
+        Err(failure) => {
+            open.handshake_failed(failure);
+            None
+        }
+        Ok((stream, handshake)) => {
+            let alpn = handshake.alpn;
             open.is_secured(handshake);
-            if is_h2 {
-                Box::pin(multiplexed(&open.worker, open.client(), (stream, Buf::default()))).await;
-            } else {
-                connected(open, stream, since).await;
-            }
+            Some((open.client_side(stream), alpn))
         }
     }
 }
 
-/// The life of one connection from its client's first byte on; it was accepted at `since`. Its socket closes before its
-/// place is free.
-pub(super) async fn connected(open: Open, stream: Stream, since: Instant) {
-    let worker = &open.worker;
-    let wire = Wire::new(stream, Rc::clone(&worker.local.spares));
-    let connection = Rc::new(ClientSide::new(wire, open.client()));
-    let served = h1::serve(&connection, &worker.server, since).await;
+/// From the first byte of HTTP on.
+async fn served(open: Open, connection: Rc<ClientSide>, since: Instant) {
+    let served = h1::serve(&connection, &open.worker.server, since).await;
     // Over TLS it is ALPN alone that makes it HTTP/2 (RFC 9113 section 3.2).
     if served == Served::Http2 && !open.client().secure() {
-        // Nobody else has it: nothing has been handed to a runner.
-        let Some(connection) = Rc::into_inner(connection) else { return };
-        Box::pin(multiplexed(worker, open.client(), connection.into_parts())).await;
+        multiplexed(&open, connection).await;
     }
 }
 
-/// What is left of a connection, `parts`, whose client speaks HTTP/2.
-async fn multiplexed(worker: &Rc<Worker>, client: Rc<Client>, parts: (Stream, Buf)) {
-    let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-    let served = h2::serve(parts, &client, &worker.local.spares, &worker.server, open).await;
-    if let Err(error) = served {
-        tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
-    }
+/// What is left of a connection whose client speaks HTTP/2.
+fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+    let (worker, client) = (&open.worker, open.client());
+    Box::pin(async move {
+        // Nobody else has it: nothing has been handed to a runner.
+        let Some(connection) = Rc::into_inner(connection) else { return };
+        let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+        let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
+        if let Err(error) = served {
+            tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
+        }
+    })
 }
 
 /// A connection or a stream can be told to end while it lives.
@@ -130,6 +150,12 @@ impl Open {
 
     fn client(&self) -> Rc<Client> {
         Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
+    }
+
+    /// What HTTP is spoken over.
+    fn client_side(&self, stream: Stream) -> Rc<ClientSide> {
+        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        Rc::new(ClientSide::new(wire, self.client()))
     }
 
     /// It has become a TLS session; what it was told before holds.

@@ -3,7 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    connection::{Open, connected, secured},
+    connection::{Open, plain, secured},
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
@@ -210,7 +210,7 @@ impl Worker {
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
         let (place, since) = (open.place(), Instant::now());
         let task = match &known.tls {
-            None => tokio::task::spawn_local(connected(open, stream, since)),
+            None => tokio::task::spawn_local(plain(open, stream, since)),
             Some(server) => tokio::task::spawn_local(secured(open, Arc::clone(server), stream, since)),
         };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {

@@ -98,8 +98,10 @@ fn we_show_a_certificate_to_a_backend_that_asks_for_one() {
     assert_eq!(evenkeel.get("/").text(), "fine");
     assert_eq!(seen.lock().unwrap()[0].certificate.as_deref(), Some(&*ours.der));
     let nobody = Setup::to(&[backend.address()]).pool(ca(&authority, "")).start();
-    // TLS 1.3 tells it after the handshake: then it is an alert, or the reset that overtakes it.
-    assert_eq!(nobody.get("/").status, 502);
+    // TLS 1.3 tells it after the handshake: by an alert, which a reset may overtake.
+    let answer = nobody.get("/");
+    assert!(answer.status == 502 && matches!(answer.word(), Some("backend_tls" | "reset")), "{answer:?}");
+    println!("{:?}", answer.word());
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
