@@ -7,7 +7,14 @@ use super::{
     Limits,
     head::{Lines, Version},
 };
-use crate::{net::Peer, telemetry::metrics::RouteMetrics, tls::Handshake};
+use crate::{
+    net::{
+        Peer,
+        proxy_protocol::{self, Tlvs},
+    },
+    telemetry::metrics::RouteMetrics,
+    tls::Handshake,
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
@@ -30,26 +37,61 @@ pub struct Origin {
     pub tls: Option<Box<Handshake>>,
     /// The peer may tell us who its client is.
     pub trusted: bool,
+    /// A proxy has said in a PROXY header who the peer is.
+    pub proxied: Option<Box<ByProxy>>,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
     pub lines: OnceCell<(Version, Lines)>,
 }
 
+/// A connection that a proxy has made for its client.
+#[derive(Clone, Debug)]
+pub struct ByProxy {
+    /// Who is at the other end of the socket.
+    pub peer: Peer,
+    /// What the proxy says of its client's own connection.
+    pub tlvs: Tlvs,
+}
+
 impl Origin {
-    /// It came over TLS.
+    /// It came over TLS: to us, or to the proxy that made the connection.
     pub fn secure(&self) -> bool {
-        self.tls.is_some()
+        self.tls.is_some() || self.said().is_some_and(|said| said.tls.is_some())
+    }
+
+    /// Who is at the other end of the socket: the peer, or its proxy.
+    pub fn socket(&self) -> Peer {
+        self.proxied.as_ref().map_or(self.peer, |proxied| proxied.peer)
     }
 
     /// The version of TLS that the client speaks, as in `TLSv1.3`.
     pub fn tls_version(&self) -> Option<&str> {
-        self.tls.as_ref().map(|tls| tls.version)
+        match &self.tls {
+            Some(tls) => Some(tls.version),
+            None => self.said()?.tls.as_ref()?.version.as_deref(),
+        }
     }
 
     /// The name that the client has asked for in its TLS handshake (SNI).
     pub fn sni(&self) -> Option<&str> {
-        self.tls.as_ref()?.sni.as_deref()
+        if let Some(tls) = &self.tls {
+            return tls.sni.as_deref();
+        }
+        let said = self.said()?;
+        said.authority.as_deref().filter(|_| said.tls.is_some())
+    }
+
+    /// What a PROXY header to a backend says of the client's connection.
+    pub fn tlvs(&self) -> Tlvs {
+        let Some(tls) = &self.tls else { return self.said().cloned().unwrap_or_default() };
+        let said = proxy_protocol::Tls { version: Some(tls.version.into()), verified: tls.identity.is_some() };
+        Tlvs { alpn: tls.alpn.map(|alpn| alpn.bytes().into()), authority: tls.sni.clone(), tls: Some(said) }
+    }
+
+    /// What a proxy has said of it.
+    fn said(&self) -> Option<&Tlvs> {
+        self.proxied.as_ref().map(|proxied| &proxied.tlvs)
     }
 
     /// A request for `host` does not belong on this connection: see [`Handshake::misdirects`].

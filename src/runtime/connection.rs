@@ -1,6 +1,9 @@
 //! The life of one client connection, from its acceptance by a `worker` to its end.
 
-use super::worker::{Entry, Worker};
+use super::{
+    introduce::introduced,
+    worker::{Entry, Worker},
+};
 use crate::{
     config::Alpn,
     http::{
@@ -9,8 +12,9 @@ use crate::{
         h2,
     },
     net::{Permit, Stream},
-    telemetry::metrics::{ListenerMetrics, TlsFailure},
-    tls::{self, Handshake},
+    proxy::Pinned,
+    telemetry::metrics::{Closed, ListenerMetrics, TlsFailure},
+    tls,
 };
 use std::{
     cell::OnceCell,
@@ -22,36 +26,46 @@ use std::{
 };
 use tokio::time::Instant;
 
-// What a connection needs at its beginning is made by plain functions, and what it needs only later is in boxes: its
-// future, of which there is one for each idle connection, holds neither.
-
-/// The life of a connection that was accepted at `since`. Its socket closes before its place is free.
-pub(super) fn plain(open: Open, stream: Stream, since: Instant) -> impl Future<Output = ()> {
-    let connection = open.client_side(stream);
-    served(open, connection, since)
-}
-
-/// As [`plain`], once its client has made a TLS session of it.
-pub(super) fn secured(
-    open: Open,
-    server: Arc<tls::Server>,
-    stream: Stream,
-    since: Instant,
-) -> impl Future<Output = ()> {
-    let deadline = open.client().limits.header_timeout.map(|time| since + time);
-    let accepting = tls::accept(server, stream, deadline);
-    async move {
-        let Some((connection, alpn)) = session(&open, accepting).await else { return };
-        match alpn {
-            Some(Alpn::H2) => multiplexed(&open, connection).await,
-            _ => served(open, connection, since).await,
-        }
+/// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
+/// handshake.
+pub(super) async fn prepared(open: Open, stream: Stream, since: Instant, proxied: bool, tls: Option<Arc<tls::Server>>) {
+    match prepare(&open, stream, since, proxied, tls).await {
+        None => {}
+        Some((connection, true)) => multiplexed(&open, connection).await,
+        Some((connection, false)) => connected(open, connection).await,
     }
 }
 
-/// The TLS session that a client has made, and the protocol that it has agreed to.
-async fn session(open: &Open, mut accepting: tls::Accepting) -> Option<(Rc<ClientSide>, Option<Alpn>)> {
+// What a connection needs at times is made by plain functions and boxed there: a future that is boxed where it is awaited
+// has its place in the one that awaits it as well, of which there is one for each idle connection.
+
+type Boxed<'o, T> = Pin<Box<dyn Future<Output = T> + 'o>>;
+
+/// Gives what requests come by, and whether they come by HTTP/2 (ALPN).
+fn prepare(
+    open: &Open,
+    stream: Stream,
+    since: Instant,
+    proxied: bool,
+    tls: Option<Arc<tls::Server>>,
+) -> Boxed<'_, Option<(Rc<ClientSide>, bool)>> {
+    Box::pin(async move {
+        if proxied && !introduced(open, &stream, since).await {
+            return None;
+        }
+        let (stream, is_h2) = match tls {
+            Some(server) => secured(open, server, stream, since).await?,
+            None => (stream, false),
+        };
+        Some((open.connection(stream, since), is_h2))
+    })
+}
+
+/// Makes a TLS session of `stream`.
+async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream, since: Instant) -> Option<(Stream, bool)> {
     let client = open.client();
+    let deadline = client.limits.header_timeout.map(|time| since + time);
+    let mut accepting = tls::accept(server, stream, deadline);
     let accepted = poll_fn(|cx| {
         client.wake_with(cx.waker());
         if client.is_closing() {
@@ -65,24 +79,27 @@ async fn session(open: &Open, mut accepting: tls::Accepting) -> Option<(Rc<Clien
             None
         }
         Ok((stream, handshake)) => {
-            let alpn = handshake.alpn;
-            open.is_secured(handshake);
-            Some((open.client_side(stream), alpn))
+            let is_h2 = handshake.alpn == Some(Alpn::H2);
+            let Origin { peer, local, listener, trusted, .. } = **client.origin();
+            let (limits, proxied) = (Arc::clone(&client.limits), client.proxied.clone());
+            let (tls, lines) = (Some(handshake), OnceCell::new());
+            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, limits, lines });
+            Some((stream, is_h2))
         }
     }
 }
 
-/// From the first byte of HTTP on.
-async fn served(open: Open, connection: Rc<ClientSide>, since: Instant) {
-    let served = h1::serve(&connection, &open.worker.server, since).await;
+/// The life of one connection from its client's first byte on. Its socket closes before its place is free.
+pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
+    let served = h1::serve(&connection, &open.worker.server).await;
     // Over TLS it is ALPN alone that makes it HTTP/2 (RFC 9113 section 3.2).
-    if served == Served::Http2 && !open.client().secure() {
+    if served == Served::Http2 && open.client().tls.is_none() {
         multiplexed(&open, connection).await;
     }
 }
 
 /// What is left of a connection whose client speaks HTTP/2.
-fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Boxed<'_, ()> {
     let (worker, client) = (&open.worker, open.client());
     Box::pin(async move {
         // Nobody else has it: nothing has been handed to a runner.
@@ -148,30 +165,39 @@ impl Open {
         self.listed.place
     }
 
-    fn client(&self) -> Rc<Client> {
+    pub(super) fn client(&self) -> Rc<Client> {
         Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
     }
 
-    /// What HTTP is spoken over.
-    fn client_side(&self, stream: Stream) -> Rc<ClientSide> {
-        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
-        Rc::new(ClientSide::new(wire, self.client()))
+    /// The plan that its listener is in.
+    pub(super) fn plan(&self) -> Rc<Pinned> {
+        self.worker.local.plan_for(self.client().listener)
     }
 
-    /// It has become a TLS session; what it was told before holds.
-    fn is_secured(&self, handshake: Box<Handshake>) {
-        let before = self.client();
-        let Origin { peer, local, listener, trusted, .. } = **before.origin();
-        let (tls, limits, lines) = (Some(handshake), Arc::clone(&before.limits), OnceCell::new());
-        let origin = Origin { peer, local, listener, tls, trusted, limits, lines };
+    /// What is served, of a socket that was accepted at `since`.
+    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
+        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        Rc::new(ClientSide::new(wire, self.client(), since))
+    }
+
+    /// More is known of where it comes from; what it was told holds.
+    pub(super) fn becomes(&self, origin: Origin) {
         let client = Rc::new(Client::new(Rc::new(origin)));
+        let before =
+            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
         if before.is_closing() {
             client.close();
         }
         if before.is_cut() {
             client.cut();
         }
-        self.worker.clients.borrow_mut()[self.listed.place].client = client;
+    }
+
+    /// We close it, for `reason`.
+    pub(super) fn closed_by(&self, reason: Closed) {
+        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
+            metrics.closed_by(self.worker.number, reason);
+        }
     }
 
     fn handshake_failed(&self, failure: TlsFailure) {

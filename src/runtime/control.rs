@@ -225,12 +225,13 @@ impl Control {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
         let of_pool = |pool: &crate::plan::Pool| {
-            let source = pool.settings.sources.first().copied();
+            let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
             let checks = Arc::clone(&pool.checks);
             let watched = move |member: &crate::plan::Member| Watched {
                 backend: Arc::clone(&member.backend),
                 checks: Arc::clone(&checks),
                 source,
+                proxy,
             };
             pool.members.iter().map(watched).collect::<Vec<_>>()
         };

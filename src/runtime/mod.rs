@@ -4,6 +4,7 @@ mod accept;
 mod certificates;
 mod connection;
 mod control;
+mod introduce;
 mod reload;
 mod sockets;
 mod start;

@@ -3,7 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    connection::{Open, plain, secured},
+    connection::{Open, connected, prepared},
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
@@ -201,17 +201,23 @@ impl Worker {
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
         let trusted = pinned.plan.trusts(peer);
-        let (tls, lines) = (None, OnceCell::new());
-        let origin = Origin { peer, local, listener, tls, trusted, limits, lines };
+        // A PROXY header to a backend says which of this host's addresses was called.
+        let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
+        let local = any.and_then(|_| stream.local()).or(local);
+        let (tls, proxied, lines) = (None, None, OnceCell::new());
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
         let (place, since) = (open.place(), Instant::now());
-        let task = match &known.tls {
-            None => tokio::task::spawn_local(plain(open, stream, since)),
-            Some(server) => tokio::task::spawn_local(secured(open, Arc::clone(server), stream, since)),
+        let task = match (known.proxy_protocol, &known.tls) {
+            (false, None) => {
+                let connection = open.connection(stream, since);
+                tokio::task::spawn_local(connected(open, connection))
+            }
+            (proxied, tls) => tokio::task::spawn_local(prepared(open, stream, since, proxied, tls.clone())),
         };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());

@@ -1,6 +1,6 @@
 //! TLS to backends: whom a pool trusts, who we are to them, and sessions that are resumed. Made with a plan.
 
-use super::server::{provider, wire_name};
+use super::server::provider;
 use crate::{
     config::{Address, Alpn, PoolTls, Protocol},
     net::Stream,
@@ -144,7 +144,7 @@ fn base(
         Protocol::H2 => &[Alpn::H2],
         Protocol::Auto => &[Alpn::H2, Alpn::Http11],
     };
-    config.alpn_protocols = protocols.iter().map(|protocol| wire_name(*protocol).to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.bytes().to_vec()).collect();
     Ok((Arc::new(config), shown))
 }
 

@@ -43,7 +43,7 @@ impl Server {
         let shown = Arc::new(Shown::new(Names::new(pairs)));
         let resolver = Arc::clone(&shown);
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
-        config.alpn_protocols = tls.alpn.iter().map(|protocol| wire_name(*protocol).to_vec()).collect();
+        config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.bytes().to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = match before.filter(|before| same_clients(&before.client_auth, &tls.client_auth)) {
             Some(before) => Arc::clone(&before.config.ticketer),
@@ -110,15 +110,7 @@ fn same_clients(old: &Option<ClientAuth>, new: &Option<ClientAuth>) -> bool {
     }
 }
 
-/// The name of `protocol` on the wire (RFC 7301 section 6).
-pub(super) fn wire_name(protocol: Alpn) -> &'static [u8] {
-    match protocol {
-        Alpn::H2 => b"h2",
-        Alpn::Http11 => b"http/1.1",
-    }
-}
-
 /// The protocol of that name on the wire.
 pub(super) fn protocol(name: &[u8]) -> Option<Alpn> {
-    [Alpn::H2, Alpn::Http11].into_iter().find(|protocol| wire_name(*protocol) == name)
+    [Alpn::H2, Alpn::Http11].into_iter().find(|protocol| protocol.bytes() == name)
 }

@@ -20,6 +20,7 @@ mod bodies;
 mod forwarding;
 mod hop_by_hop;
 mod paths;
+mod proxy_protocol;
 mod splits;
 mod upgrade;
 
