@@ -23,6 +23,7 @@ use std::{
     sync::Arc,
     task::Waker,
 };
+use tokio::time::Instant;
 
 /// The connection that exchanges come from.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub struct Origin {
     pub trusted: bool,
     /// A proxy has said in a PROXY header who the peer is.
     pub proxied: Option<Box<ByProxy>>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// When it is old enough to end, at the next safe point.
+    pub until: Option<Instant>,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -97,6 +102,11 @@ impl Origin {
     /// A request for `host` does not belong on this connection: see [`Handshake::misdirects`].
     pub fn misdirects(&self, host: &[u8]) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.misdirects(host))
+    }
+
+    /// It is old enough to end.
+    pub fn is_old(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

@@ -240,6 +240,8 @@ impl Listener {
             max_body: listener.max_body_size,
             half_close: listener.half_close,
             underscores: server.underscore_headers,
+            max_age: listener.max_connection_age,
+            h2: listener.h2.clone(),
         };
         let metrics = telemetry.listener(&listener.name);
         Self {

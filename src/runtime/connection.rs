@@ -24,12 +24,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
 };
-use tokio::time::Instant;
 
 /// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
 /// handshake.
-pub(super) async fn prepared(open: Open, stream: Stream, since: Instant, proxied: bool, tls: Option<Arc<tls::Server>>) {
-    match prepare(&open, stream, since, proxied, tls).await {
+pub(super) async fn prepared(open: Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) {
+    match prepare(&open, stream, proxied, tls).await {
         None => {}
         Some((connection, true)) => multiplexed(&open, connection).await,
         Some((connection, false)) => connected(open, connection).await,
@@ -45,26 +44,25 @@ type Boxed<'o, T> = Pin<Box<dyn Future<Output = T> + 'o>>;
 fn prepare(
     open: &Open,
     stream: Stream,
-    since: Instant,
     proxied: bool,
     tls: Option<Arc<tls::Server>>,
 ) -> Boxed<'_, Option<(Rc<ClientSide>, bool)>> {
     Box::pin(async move {
-        if proxied && !introduced(open, &stream, since).await {
+        if proxied && !introduced(open, &stream).await {
             return None;
         }
         let (stream, is_h2) = match tls {
-            Some(server) => secured(open, server, stream, since).await?,
+            Some(server) => secured(open, server, stream).await?,
             None => (stream, false),
         };
-        Some((open.connection(stream, since), is_h2))
+        Some((open.connection(stream), is_h2))
     })
 }
 
 /// Makes a TLS session of `stream`.
-async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream, since: Instant) -> Option<(Stream, bool)> {
+async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Option<(Stream, bool)> {
     let client = open.client();
-    let deadline = client.limits.header_timeout.map(|time| since + time);
+    let deadline = client.limits.header_timeout.map(|time| client.accepted + time);
     let mut accepting = tls::accept(server, stream, deadline);
     let accepted = poll_fn(|cx| {
         client.wake_with(cx.waker());
@@ -80,10 +78,10 @@ async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream, since: I
         }
         Ok((stream, handshake)) => {
             let is_h2 = handshake.alpn == Some(Alpn::H2);
-            let Origin { peer, local, listener, trusted, .. } = **client.origin();
+            let Origin { peer, local, listener, trusted, accepted, until, .. } = **client.origin();
             let (limits, proxied) = (Arc::clone(&client.limits), client.proxied.clone());
             let (tls, lines) = (Some(handshake), OnceCell::new());
-            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, limits, lines });
+            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines });
             Some((stream, is_h2))
         }
     }
@@ -104,10 +102,11 @@ fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Boxed<'_, ()> {
     Box::pin(async move {
         // Nobody else has it: nothing has been handed to a runner.
         let Some(connection) = Rc::into_inner(connection) else { return };
-        let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-        let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
-        if let Err(error) = served {
-            tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
+        let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+        match h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, list).await {
+            Ok(()) => {}
+            Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
+            Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
         }
     })
 }
@@ -174,10 +173,10 @@ impl Open {
         self.worker.local.plan_for(self.client().listener)
     }
 
-    /// What is served, of a socket that was accepted at `since`.
-    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
+    /// What is served.
+    pub(super) fn connection(&self, stream: Stream) -> Rc<ClientSide> {
         let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
-        Rc::new(ClientSide::new(wire, self.client(), since))
+        Rc::new(ClientSide::new(wire, self.client()))
     }
 
     /// More is known of where it comes from; what it was told holds.
@@ -197,6 +196,16 @@ impl Open {
     pub(super) fn closed_by(&self, reason: Closed) {
         if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
             metrics.closed_by(self.worker.number, reason);
+        }
+    }
+
+    /// It ends because of what its client sent. Said once a second at the most.
+    fn flooded(&self, client: &Client, flood: h2::Flood) {
+        self.closed_by(Closed::Flood);
+        if self.worker.may_tell_of_a_flood() {
+            let pinned = self.plan();
+            let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
+            tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
         }
     }
 

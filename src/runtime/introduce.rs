@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
     task::Poll,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 /// Why a connection is closed before its client's first byte.
 #[derive(Debug)]
@@ -51,10 +51,10 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Reads who the client of a fresh connection is, accepted at `since`. False: it must be closed.
-pub(super) async fn introduced(open: &Open, stream: &Stream, since: Instant) -> bool {
+/// Reads who the client of a fresh connection is. False: it must be closed.
+pub(super) async fn introduced(open: &Open, stream: &Stream) -> bool {
     let (client, pinned) = (open.client(), open.plan());
-    match introduce(&pinned.plan, &client, stream, since).await {
+    match introduce(&pinned.plan, &client, stream).await {
         Ok(origin) => {
             open.becomes(origin);
             true
@@ -69,8 +69,8 @@ pub(super) async fn introduced(open: &Open, stream: &Stream, since: Instant) -> 
     }
 }
 
-/// Reads the header of the connection `stream`, accepted at `since` as that of `client`, and gives whom it is from.
-async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant) -> Result<Origin, Refused> {
+/// Reads the header of the connection `stream`, accepted as that of `client`, and gives whom it is from.
+async fn introduce(plan: &Plan, client: &Client, stream: &Stream) -> Result<Origin, Refused> {
     if !client.trusted {
         return Err(Refused::Untrusted);
     }
@@ -83,7 +83,7 @@ async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant
         read.as_mut().poll(cx).map_err(Refused::NoHeader)
     });
     let proxied = match client.limits.header_timeout {
-        Some(time) => timeout_at(since + time, read).await.unwrap_or(Err(Refused::Late))?,
+        Some(time) => timeout_at(client.accepted + time, read).await.unwrap_or(Err(Refused::Late))?,
         None => read.await?,
     };
     Ok(origin(plan, client, proxied))
@@ -103,6 +103,8 @@ fn origin(plan: &Plan, client: &Client, proxied: Proxied) -> Origin {
         tls: None,
         trusted: plan.trusts(peer),
         proxied: Some(Box::new(ByProxy { peer: client.peer, tlvs })),
+        accepted: client.accepted,
+        until: client.until,
         limits: Arc::clone(&client.limits),
         lines: OnceCell::new(),
     }

@@ -13,7 +13,7 @@ use crate::{
     telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
@@ -31,6 +31,8 @@ use tokio::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long lines of the access log may lie here.
 const FLUSH: Duration = Duration::from_millis(100);
+/// How often it is said that a connection has sent too much of something.
+const FLOODS: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
@@ -43,6 +45,8 @@ pub(super) struct Worker {
     pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
+    /// When it was last said that a connection has sent too much of something.
+    flooded: Cell<Option<Instant>>,
 }
 
 /// One client connection, or one stream of it.
@@ -162,8 +166,8 @@ impl Worker {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
-        let (clients, doomed) = (RefCell::default(), RefCell::default());
-        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed }
+        let (clients, doomed, flooded) = Default::default();
+        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, flooded }
     }
 
     /// Accepts on `sockets` as well.
@@ -204,20 +208,22 @@ impl Worker {
         // A PROXY header to a backend says which of this host's addresses was called.
         let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
         let local = any.and_then(|_| stream.local()).or(local);
+        let accepted = Instant::now();
+        let until = limits.max_age.map(|age| accepted + self.about(age));
         let (tls, proxied, lines) = (None, None, OnceCell::new());
-        let origin = Origin { peer, local, listener, tls, trusted, proxied, limits, lines };
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let (place, since) = (open.place(), Instant::now());
+        let place = open.place();
         let task = match (known.proxy_protocol, &known.tls) {
             (false, None) => {
-                let connection = open.connection(stream, since);
+                let connection = open.connection(stream);
                 tokio::task::spawn_local(connected(open, connection))
             }
-            (proxied, tls) => tokio::task::spawn_local(prepared(open, stream, since, proxied, tls.clone())),
+            (proxied, tls) => tokio::task::spawn_local(prepared(open, stream, proxied, tls.clone())),
         };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
@@ -313,6 +319,11 @@ impl Worker {
         self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
     }
 
+    /// `time`, or up to a tenth more or less.
+    fn about(&self, time: Duration) -> Duration {
+        time.mul_f64(0.9) + self.some_of(time.mul_f64(0.2))
+    }
+
     /// A random share of `time`.
     fn some_of(&self, time: Duration) -> Duration {
         time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
@@ -335,6 +346,16 @@ impl Worker {
                 self.doomed.borrow_mut().push(Doomed { at: now + SWEEP, backend: None, ..doomed });
             }
         }
+    }
+
+    /// Nothing has been said of a flood for a second.
+    pub(super) fn may_tell_of_a_flood(&self) -> bool {
+        let now = Instant::now();
+        let may = self.flooded.get().is_none_or(|at| now - at >= FLOODS);
+        if may {
+            self.flooded.set(Some(now));
+        }
+        may
     }
 
     /// Cuts what is left when the process ends, and gives it a moment to say so in the log.

@@ -57,6 +57,7 @@ mod systemd;
 mod threads;
 
 // HTTP/2 from clients.
+mod h2;
 mod http2;
 mod http2_backends;
 
