@@ -45,7 +45,7 @@ impl Handle {
     /// # Errors
     /// `level` cannot be read; nothing has changed.
     pub fn set(&self, level: &str) -> Result<(), ParseError> {
-        let filter = EnvFilter::builder().parse(level)?;
+        let filter = EnvFilter::builder().parse(directives(level))?;
         if !self.fixed {
             // It fails only where another program's log has stayed.
             let _ = self.filter.reload(filter);
@@ -58,6 +58,12 @@ impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("fixed", &self.fixed).finish_non_exhaustive()
     }
+}
+
+/// What `level` means. The TLS library warns of what clients send, who could fill the log with it: what matters of that is
+/// counted, and whoever wants it all names the library (`info,rustls=debug`).
+fn directives(level: &str) -> String {
+    format!("rustls=off,{level}")
 }
 
 /// What writes the lines that pass the filter to `writer`. `environment` wins over `level`, if it can be read.
@@ -73,7 +79,7 @@ where
 {
     let environment = environment.and_then(|directives| EnvFilter::builder().parse(directives).ok());
     let fixed = environment.is_some();
-    let (filter, reload) = reload::Layer::new(environment.unwrap_or_else(|| EnvFilter::new(level)));
+    let (filter, reload) = reload::Layer::new(environment.unwrap_or_else(|| EnvFilter::new(directives(level))));
     // Where stderr is closed, saying so would panic: on stderr.
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).log_internal_errors(false);
     let lines = match format {
@@ -143,6 +149,17 @@ mod tests {
         let (time, rest) = text.split_once(' ').unwrap();
         assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
         assert_eq!(rest, " INFO listening listener=\"web\"\n");
+    }
+
+    #[test]
+    fn clients_cannot_make_the_tls_library_talk_unless_it_is_named() {
+        let log = |_: &Handle| {
+            tracing::warn!(target: "rustls::common_state", "theirs");
+            tracing::warn!("ours");
+        };
+        for (level, expected) in [("info", &["ours"][..]), ("info,rustls=warn", &["theirs", "ours"]), ("error", &[])] {
+            assert_eq!(messages(&written(None, level, Format::Text, log)), expected, "{level}");
+        }
     }
 
     #[test]

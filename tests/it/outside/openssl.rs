@@ -75,5 +75,7 @@ fn a_session_is_not_negotiated_anew() {
     let said = session(&openssl, &edge, &format!("R\n{GET}"), &["-tls1_2"]);
     assert!(said.err.contains("RENEGOTIATING") || said.out.contains("RENEGOTIATING"), "{said:?}");
     assert!(said.err.contains("no renegotiation"), "{said:?}");
+    let log = edge.process.log();
+    assert!(!log.iter().any(|line| line.contains("NoRenegotiation")), "a client can fill the log: {log:?}");
     assert_eq!(backend.requests(), 0);
 }
