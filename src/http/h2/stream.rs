@@ -6,6 +6,7 @@ use crate::http::{
     body::{Broken, Chunk, Pulled},
     guard::Reject,
     head::Head,
+    name::Name,
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     io,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll, ready},
 };
 
@@ -94,7 +96,7 @@ fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
         if !is_name(name) {
             return Err(Reject { kind: crate::error::Kind::BadRequest, why: "a trailer's name is invalid" });
         }
-        head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
+        head.add_pieces(name, Name::of(name), &[value]);
     }
     Ok(head)
 }
@@ -105,15 +107,26 @@ fn map_of(head: &Head) -> HeaderMap {
     map
 }
 
-/// Copies the fields of `head` to `map`.
+/// Copies the fields of `head` to `map`: all values in one piece of memory, and no look at names that are known.
 pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
-    for (name, value) in head.iter() {
+    let bytes = Bytes::copy_from_slice(head.bytes());
+    for (id, name, value) in head.places() {
+        let name = match id {
+            Name::Other => HeaderName::from_bytes(head.text(name)).ok(),
+            known => Some(KNOWN[known as usize].clone()),
+        };
         // Both have passed a guard that is stricter than the http crate.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(bytes.slice(value.range()))) {
             map.append(name, value);
         }
     }
 }
+
+/// The well-known names as the http crate has them, in the order of [`Name`]. The first stands for none.
+static KNOWN: LazyLock<Vec<HeaderName>> = LazyLock::new(|| {
+    let name = |spelling: &str| HeaderName::from_bytes(spelling.as_bytes()).unwrap_or(http::header::ACCEPT);
+    Name::spellings().iter().map(|spelling| name(spelling)).collect()
+});
 
 /// A message that goes out: an answer's heads, then its body; or a request's body.
 #[derive(Debug)]
