@@ -255,24 +255,31 @@ impl Sender {
         self.sent - self.pending.len() as u64
     }
 
-    /// Ready when the client has reset the stream, or has gone.
-    pub(in crate::http) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the peer has reset the stream, or has gone: with the reason that it gave.
+    pub(in crate::http) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
         match (&mut self.stream, &mut self.respond) {
-            (Some(stream), _) => stream.poll_reset(cx).map(|_| ()),
-            (None, Some(respond)) => respond.poll_reset(cx).map(|_| ()),
-            (None, None) => Poll::Ready(()),
+            (Some(stream), _) => stream.poll_reset(cx).map(Result::ok),
+            (None, Some(respond)) => respond.poll_reset(cx).map(Result::ok),
+            (None, None) => Poll::Ready(None),
         }
     }
 
     pub(in crate::http) fn abort(&mut self) {
+        self.reset(Reason::INTERNAL_ERROR);
+    }
+
+    /// Ends the stream both ways, at once.
+    pub(in crate::http) fn reset(&mut self, reason: Reason) {
         match (&mut self.stream, &mut self.respond) {
-            (Some(stream), _) => stream.send_reset(Reason::INTERNAL_ERROR),
-            (None, Some(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (Some(stream), _) => stream.send_reset(reason),
+            (None, Some(respond)) => respond.send_reset(reason),
             (None, None) => {}
         }
     }
 }
 
 fn status(head: &Head) -> io::Result<StatusCode> {
-    StatusCode::from_u16(head.status()).map_err(io::Error::other)
+    // RFC 8441 section 5: a switch is said so.
+    let status = if head.status() == 101 { 200 } else { head.status() };
+    StatusCode::from_u16(status).map_err(io::Error::other)
 }

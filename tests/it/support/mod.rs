@@ -14,6 +14,7 @@ mod process;
 mod rng;
 mod site;
 pub(crate) mod tls;
+pub(crate) mod tunnel;
 mod wire;
 
 use std::fmt::Display;
