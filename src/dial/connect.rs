@@ -34,7 +34,7 @@ pub async fn connect(
         let stream = plain(dialer, backend, settings).await?;
         send(&stream, header).await.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
         let stream = match &settings.tls {
-            Some(tls) => tls::connect(tls, &backend.address, stream).await.map_err(insecure)?,
+            Some(tls) => tls::connect(tls, &backend.address, stream, !room.raw).await.map_err(insecure)?,
             None => stream,
         };
         speak(dialer, backend, settings, &room, stream, spares).await
@@ -58,6 +58,10 @@ async fn speak(
     let gone = || Error::from(Kind::ConnectFailed);
     let tls = settings.tls.as_ref().map(|tls| Arc::clone(tls.config()));
     let agreed = stream.agreed_on_h2();
+    if room.raw {
+        let counted = room.counted.take().ok_or_else(gone)?;
+        return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
+    }
     if settings.protocol == Protocol::H2 && tls.is_some() && !agreed {
         return Err(Error::new(Kind::BackendTls, io::Error::other("the backend does not agree on h2 (ALPN)")));
     }

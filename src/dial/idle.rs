@@ -123,6 +123,14 @@ impl Dialer {
         self.room(backend, settings).map_or(Checkout::Full, Checkout::New)
     }
 
+    /// The right to a new connection to `backend` that nothing is spoken on but what a client sends: it is nobody else's,
+    /// before or after.
+    pub fn raw(&self, backend: &Arc<Backend>, settings: &Settings) -> Checkout {
+        let counted = backend.connection(settings.max_connections);
+        let room = |counted| Room { counted: RefCell::new(Some(counted)), dial: None, raw: true };
+        counted.map_or(Checkout::Full, |counted| Checkout::New(room(counted)))
+    }
+
     /// A stream of a shared connection, or one to wait for.
     fn share(&self, backend: u32, settings: &Settings) -> Option<Checkout> {
         let mut all = self.kept.borrow_mut();
@@ -144,7 +152,7 @@ impl Dialer {
             self.with(backend.id, |kept| kept.dial = Some(Rc::clone(&own)));
             dial = Some(own);
         }
-        Some(Room { counted: RefCell::new(Some(counted)), dial })
+        Some(Room { counted: RefCell::new(Some(counted)), dial, raw: false })
     }
 
     /// A new connection that others may share from now on. Gives the first stream.

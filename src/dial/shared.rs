@@ -117,6 +117,8 @@ impl Dial {
 pub struct Room {
     pub(super) counted: RefCell<Option<Counted>>,
     pub(super) dial: Option<Rc<Dial>>,
+    /// For a tunnel: nothing of ours is spoken on it.
+    pub(super) raw: bool,
 }
 
 impl Room {

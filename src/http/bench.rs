@@ -45,6 +45,7 @@ pub fn encode(head: &Head, guarded: &Guarded, out: &mut Vec<u8>) {
         connection: write::Connection::Keep,
         trailers: false,
         expect: false,
+        key: None,
     };
     write::head(head, &hop, out);
 }

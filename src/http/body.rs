@@ -2,6 +2,7 @@
 
 use super::{Spares, guard::Reject, h1, h2, head::Head};
 use crate::net::Buf;
+use ::h2::Reason;
 use bytes::{Buf as _, Bytes};
 use std::{
     io,
@@ -187,6 +188,24 @@ impl Outlet<'_> {
     pub fn becomes_tunnel(&mut self) {
         if let Self::H1(writer) = self {
             writer.becomes_tunnel();
+        }
+    }
+
+    /// The tunnel has broken elsewhere: so the peer hears at once. `raw` = it was CONNECT's (RFC 9113 section 8.5), else
+    /// a WebSocket (RFC 8441 section 5).
+    pub fn reset(&mut self, raw: bool) {
+        match self {
+            Self::H1(writer) => writer.wire().io.reset(),
+            Self::H2(sender) => sender.reset(if raw { Reason::CONNECT_ERROR } else { Reason::CANCEL }),
+        }
+    }
+
+    /// Ready when the peer has reset the stream (HTTP/2 alone: of a socket, reading and writing tell). True = because of
+    /// an error; else it has said what it had to say, and takes nothing more.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self {
+            Self::H1(_) => Poll::Pending,
+            Self::H2(sender) => sender.poll_reset(cx).map(|reason| reason != Some(Reason::NO_ERROR)),
         }
     }
 

@@ -73,6 +73,12 @@ pub struct Exchange<'c> {
 }
 
 impl Exchange<'_> {
+    /// The client takes any 2xx for the beginning of a tunnel: CONNECT, and a WebSocket opening over HTTP/2 (RFC 8441
+    /// section 4).
+    pub fn takes_success_for_tunnel(&self) -> bool {
+        self.guarded.upgrade.is_some_and(|upgrade| upgrade == Upgrade::Raw || self.request.version() == Version::Http2)
+    }
+
     /// It is over: its head's memory goes back.
     pub(super) fn end(self, spares: &Spares) {
         spares.heads.give(self.request);
@@ -84,6 +90,8 @@ impl Exchange<'_> {
 pub struct Sink<'c> {
     /// The answer's body.
     pub outlet: Outlet<'c>,
+    /// What comes from the client once the stream is a tunnel (HTTP/2 alone).
+    inbound: Option<Box<h2::Receiver>>,
     version: Version,
     /// The connection may go on after this answer.
     keep: bool,
@@ -124,12 +132,12 @@ impl Done {
 impl<'c> Sink<'c> {
     /// Over an HTTP/1 connection.
     pub(super) fn h1(wire: &'c Wire, version: Version, keep: bool) -> Self {
-        Self { outlet: Outlet::H1(super::h1::Writer::new(wire)), version, keep, headed: false }
+        Self { outlet: Outlet::H1(super::h1::Writer::new(wire)), inbound: None, version, keep, headed: false }
     }
 
-    /// Over an HTTP/2 stream.
-    pub(super) fn h2(sender: h2::Sender) -> Self {
-        Self { outlet: Outlet::H2(sender), version: Version::Http2, keep: true, headed: false }
+    /// Over an HTTP/2 stream. `inbound` = what comes on it should it become a tunnel.
+    pub(super) fn h2(sender: h2::Sender, inbound: Option<Box<h2::Receiver>>) -> Self {
+        Self { outlet: Outlet::H2(sender), inbound, version: Version::Http2, keep: true, headed: false }
     }
 
     /// Stages an interim response (1xx). HTTP/1.0 knows none: nothing happens.
@@ -157,7 +165,8 @@ impl<'c> Sink<'c> {
         self.headed = true;
         let Outlet::H1(writer) = &mut self.outlet else {
             let Outlet::H2(sender) = &mut self.outlet else { return Ok(()) };
-            return sender.respond(head, announced.framing == Framing::None, announced.length);
+            let end = announced.framing == Framing::None && announced.upgrade.is_none();
+            return sender.respond(head, end, announced.length);
         };
         let framing = match announced.framing {
             Framing::Streamed | Framing::UntilClose if self.version == Version::Http10 => Framing::UntilClose,
@@ -166,6 +175,7 @@ impl<'c> Sink<'c> {
         };
         self.keep &= framing != Framing::UntilClose;
         let connection = match announced.upgrade {
+            // A tunnel's end is the connection's: of a switch, no more is said.
             Some(upgrade) => Connection::Upgrade(upgrade),
             None if !self.keep => Connection::Close,
             None if self.version == Version::Http10 => Connection::KeepAloud,
@@ -229,7 +239,7 @@ impl<'c> Sink<'c> {
     /// further requests already, and one whose socket is not registered (see [`Sink::is_unwatched`]).
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
         match &mut self.outlet {
-            Outlet::H2(sender) => sender.poll_gone(cx),
+            Outlet::H2(sender) => sender.poll_reset(cx).map(|_| ()),
             Outlet::H1(writer) => {
                 let wire = writer.wire();
                 // What it sends meanwhile is read ahead, within bounds: its end is behind that.
@@ -254,13 +264,24 @@ impl<'c> Sink<'c> {
         }
     }
 
+    /// Something has been read behind the request (HTTP/1 alone).
+    pub fn has_read_ahead(&self) -> bool {
+        match &self.outlet {
+            Outlet::H1(writer) => !writer.wire().is_drained(),
+            Outlet::H2(_) => false,
+        }
+    }
+
     /// The switch has been said, and is gone: what comes from the client from here on is the tunnel's.
     pub fn becomes_tunnel(&mut self, source: &mut Source<'c>) {
-        if let Outlet::H1(writer) = &self.outlet {
-            let wire = writer.wire();
-            wire.expect_tunnel();
-            *source = Source::H1(wire);
-        }
+        *source = match &self.outlet {
+            Outlet::H1(writer) => {
+                let wire = writer.wire();
+                wire.expect_tunnel();
+                Source::H1(wire)
+            }
+            Outlet::H2(_) => self.inbound.take().map_or(Source::Empty, Source::H2),
+        };
         self.outlet.becomes_tunnel();
     }
 
@@ -276,5 +297,5 @@ impl<'c> Sink<'c> {
 }
 
 fn hop(framing: Framing, length: Option<u64>, connection: Connection) -> Hop<'static> {
-    Hop { authority: b"", framing, length, connection, trailers: false, expect: false }
+    Hop { authority: b"", framing, length, connection, trailers: false, expect: false, key: None }
 }

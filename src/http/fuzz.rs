@@ -31,6 +31,7 @@ pub fn request_head(data: &[u8]) {
         connection: write::Connection::Keep,
         trailers: guarded.trailers,
         expect: false,
+        key: None,
     };
     write::head(&head, &hop, &mut out);
     assert!(!out.contains(&0), "no NUL gets out");

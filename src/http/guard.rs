@@ -43,8 +43,10 @@ pub enum Framing {
 /// A protocol that a connection may be turned into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrade {
-    /// RFC 6455.
+    /// RFC 6455. An opening has this one form, whatever version it came in: GET, answered by 101.
     WebSocket,
+    /// CONNECT (RFC 9110 section 9.3.6), answered by 200: bytes, of which we know nothing.
+    Raw,
 }
 
 /// What the guard lifted out of a head.
@@ -97,8 +99,14 @@ pub fn h1_request(head: &mut Head, raw_target: super::Span, underscores: Undersc
         framing => framing,
     };
     let mut guarded = Guarded { framing, length, ..connection(head)? };
-    // RFC 6455 section 4.1: a GET; and a body would have no end once the connection has become a tunnel.
-    guarded.upgrade = guarded.upgrade.filter(|_| method == Method::Get && framing == Framing::None);
+    guarded.upgrade = match method {
+        // RFC 6455 section 4.1: a GET; and a body would have no end once the connection has become a tunnel.
+        Method::Get if framing == Framing::None => guarded.upgrade,
+        // RFC 9110 section 9.3.6: it has no content. What comes behind its head is the tunnel's, or nobody's.
+        Method::Connect if framing != Framing::None => return Err(bad("CONNECT has a body")),
+        Method::Connect => Some(Upgrade::Raw),
+        _ => None,
+    };
     if let Some(expect) = head.get(Name::Expect) {
         if !expect.eq_ignore_ascii_case(b"100-continue") {
             return Err(bad("the expectation is unknown"));

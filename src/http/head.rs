@@ -40,7 +40,7 @@ impl Span {
         self.end as usize
     }
 
-    fn range(self) -> std::ops::Range<usize> {
+    pub(super) fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
 }
@@ -266,6 +266,16 @@ impl Head {
         self.fields.iter().filter(|field| field.live).map(|field| (self.text(field.name), self.text(field.value)))
     }
 
+    /// All live fields: the number of the name, and where name and value are.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Name, Span, Span)> {
+        self.fields.iter().filter(|field| field.live).map(|field| (field.id, field.name, field.value))
+    }
+
+    /// All its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buf
+    }
+
     /// The value of the first live field of that name, in any case. For names that are not well known.
     pub fn find(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -465,9 +475,9 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// How many are kept, and up to which size.
-    const KEEP: usize = 64;
-    const ROOM: usize = 16 * 1024;
+    /// How many are kept, and up to which size: streams of HTTP/2 are many at a time.
+    const KEEP: usize = 512;
+    const ROOM: usize = 4 * 1024;
 
     /// An empty head.
     pub fn take(&self) -> Box<Head> {

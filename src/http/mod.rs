@@ -17,6 +17,7 @@ mod properties;
 pub mod reply;
 mod runner;
 mod target;
+pub mod websocket;
 
 #[doc(hidden)]
 pub mod bench;

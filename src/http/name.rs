@@ -88,6 +88,11 @@ impl Name {
         SPELLING[self as usize]
     }
 
+    /// All spellings, in the order of the numbers.
+    pub(super) fn spellings() -> &'static [&'static str] {
+        &SPELLING
+    }
+
     /// The number of `name`, in any case.
     pub fn of(name: &[u8]) -> Self {
         // By length and first letter there is one candidate; where there are two, one more letter decides.

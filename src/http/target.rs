@@ -9,6 +9,7 @@ use crate::error::Kind;
 use std::net::Ipv6Addr;
 
 const INVALID: Reject = Reject { kind: Kind::BadRequest, why: "the request target is invalid" };
+const PORT: Reject = Reject { kind: Kind::BadRequest, why: "CONNECT names no port" };
 const AUTHORITY: Reject = Reject { kind: Kind::BadRequest, why: "the host is invalid" };
 
 /// Reads the target at `raw`: origin, absolute and asterisk form. Authority form is CONNECT's.
@@ -16,6 +17,7 @@ pub(super) fn parse(head: &mut Head, raw: Span, method: Method) -> Result<Target
     let text = head.text(raw);
     if method == Method::Connect {
         authority(text)?;
+        port(text)?;
         return Ok(Target { authority: raw, ..Target::default() });
     }
     match text {
@@ -87,6 +89,14 @@ pub(super) fn authority(text: &[u8]) -> Result<(), Reject> {
         _ => false,
     };
     if host.is_empty() || !port_is_fine { Err(AUTHORITY) } else { Ok(()) }
+}
+
+/// A valid authority that names a port (RFC 9110 section 9.3.6: CONNECT has no default one).
+pub(super) fn port(authority: &[u8]) -> Result<(), Reject> {
+    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let colon = digits > 0 && authority.len() > digits && authority[authority.len() - digits - 1] == b':';
+    // The digits of an IPv6 address stand in brackets.
+    if colon { Ok(()) } else { Err(PORT) }
 }
 
 /// What names of hosts are made of.
@@ -240,6 +250,32 @@ mod tests {
             ("http://a?x", "/?x"),
         ] {
             assert_eq!(normal(path).as_deref().ok(), Some(wanted), "{path}");
+        }
+    }
+
+    #[test]
+    fn connect_names_a_host_and_a_port() {
+        for (target, fine) in [
+            ("a:1", true),
+            ("a.b:65535", true),
+            ("192.0.2.1:443", true),
+            ("[2001:db8::1]:443", true),
+            ("a", false),
+            ("a:", false),
+            ("a:x", false),
+            ("a:65536", false),
+            ("192.0.2.1", false),
+            ("[2001:db8::1]", false),
+            ("[2001:db8::1]:", false),
+            (":1", false),
+            ("http://a:1/", false),
+            ("u@a:1", false),
+            ("/", false),
+            ("*", false),
+        ] {
+            let mut head = Head::default();
+            let raw = head.note(target.as_bytes());
+            assert_eq!(parse(&mut head, raw, Method::Connect).is_ok(), fine, "{target}");
         }
     }
 

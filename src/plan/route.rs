@@ -52,6 +52,15 @@ pub struct Forward {
     pub max_body: Option<u64>,
     /// WebSocket upgrades are allowed.
     pub upgrade: bool,
+    /// CONNECT is allowed.
+    pub connect: bool,
+}
+
+impl Act {
+    /// CONNECT is allowed: there is a backend to connect to.
+    pub fn connects(&self) -> bool {
+        matches!(self, Self::Forward(forward) if forward.connect)
+    }
 }
 
 /// What becomes of a request whose pool cannot answer.
@@ -82,6 +91,7 @@ impl Route {
                 rewrite: route.rewrite.as_ref().map(Rewrite::new),
                 max_body: route.max_body_size,
                 upgrade: route.upgrade,
+                connect: route.connect,
             }))
         };
         let act = match &route.action {

@@ -4,7 +4,7 @@ use super::{Local, Record, client, log};
 use crate::{
     config::{Respond, Template},
     error::Kind,
-    http::{Client, Done, Exchange, Head, reply},
+    http::{Client, Done, Exchange, Head, Method, reply},
     plan::{Forward, Plan, Route},
     policy::{self, Facts, Values},
 };
@@ -140,13 +140,22 @@ pub(super) fn send<'a>(
             return exchange.sink.abort();
         }
         let mut head = local.spares.heads.take();
-        let body = make(local, plan, answer, &exchange.request, exchange.client, record, &mut head);
+        let mut body = make(local, plan, answer, &exchange.request, exchange.client, record, &mut head);
+        if (200..300).contains(&head.status()) && exchange.takes_success_for_tunnel() {
+            // What is meant for requests must not pass for the beginning of a tunnel.
+            let kind = record.failure.unwrap_or(Kind::ConnectDenied);
+            body = make(local, plan, Answer::Failure(kind), &exchange.request, exchange.client, record, &mut head);
+        }
         record.status = head.status();
         if let Some(route) = record.route {
             edit(local, plan, &plan.routes[route], &mut head, &exchange.request, exchange.client, record);
         }
         log::note(plan, &head, record);
-        if record.failure.is_some_and(Kind::closes) || exchange.client.is_closing() {
+        // What comes behind a CONNECT that fails may have been meant for the tunnel: no requests (RFC 9931). Where none is
+        // allowed, it is what has come already.
+        let denied = record.failure == Some(Kind::ConnectDenied) && !exchange.sink.has_read_ahead();
+        let connect = exchange.request.method() == Method::Connect && !denied;
+        if connect || record.failure.is_some_and(Kind::closes) || exchange.client.is_closing() {
             exchange.sink.close_after();
         }
         let staged = reply::stage(&exchange.request, &mut head, body, &mut exchange.sink);

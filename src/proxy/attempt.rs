@@ -2,6 +2,7 @@
 
 use super::{
     Record, Way, is_backends,
+    opening::Opening,
     pump::{Awaits, Pump, Stop},
     relay::pass_on,
     replay::Replay,
@@ -87,6 +88,8 @@ pub(super) struct Upload<'w> {
     interim: bool,
     /// The backend has said that it did not look at the request.
     unprocessed: bool,
+    /// It is a WebSocket opening.
+    opening: Option<Opening>,
 }
 
 /// How fast the request's body moves.
@@ -117,7 +120,14 @@ impl Attempt<'_> {
         again: bool,
         record: &mut Record,
     ) -> Outcome {
-        let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again) {
+        let opening = match exchange.guarded.upgrade {
+            None => None,
+            Some(_) => match Box::pin(Opening::new(self, &exchange.request, &connection, record.deadline)).await {
+                Ok(opening) => Some(opening),
+                Err(kind) => return self.unopened(kind),
+            },
+        };
+        let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again, opening) {
             Ok(begun) => begun,
             Err(outcome) => return outcome,
         };
@@ -153,6 +163,10 @@ impl Attempt<'_> {
             let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
             let spares = &self.way.local.spares;
             return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), spares, timeout, route, record)).await;
+        }
+        if upload.opening.is_some() {
+            // It is refused, and over HTTP/2 its stream is still open.
+            let _ = upload.outlet.end(None);
         }
         let source = inlet.body(guarded.framing, &RESPONSE_HEAD);
         let (whole, flushed) = pass_on(exchange, &inlet).await;
@@ -196,6 +210,7 @@ impl Attempt<'_> {
         connection: &'w Connection,
         replay: &mut Replay,
         again: bool,
+        opening: Option<Opening>,
     ) -> Result<(Upload<'w>, Inlet<'w>), Outcome> {
         let Exchange { request, guarded, source, sink, .. } = exchange;
         let authority = request.text(request.target.authority);
@@ -206,7 +221,8 @@ impl Attempt<'_> {
         let expect = guarded.expect && source.received() == 0;
         let trailers = guarded.trailers;
         let (framing, length) = (guarded.framing, guarded.length);
-        let hop = Hop { authority, framing, length, connection: said, trailers, expect };
+        let key = opening.as_ref().and_then(Opening::key);
+        let hop = Hop { authority, framing, length, connection: said, trailers, expect, key };
         let (mut outlet, inlet) = match connection {
             Connection::H1(connection) => {
                 let mut writer = Writer::new(&connection.wire);
@@ -243,6 +259,7 @@ impl Attempt<'_> {
             watch: !sink.is_unwatched(),
             interim: false,
             unprocessed: false,
+            opening,
         };
         Ok((upload, inlet))
     }
@@ -271,6 +288,7 @@ impl Attempt<'_> {
                 }
             };
             if head.status() >= 200 || head.status() == 101 {
+                upload.opening.map_or(Ok(()), |opening| opening.settle(&mut head)).map_err(Outcome::Failed)?;
                 return Ok(Answer { head, guarded });
             }
             if std::mem::take(&mut upload.waits) {

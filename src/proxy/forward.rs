@@ -3,14 +3,14 @@
 use super::{
     Record, Way,
     attempt::{Attempt, Outcome},
-    client,
+    client, raw,
     replay::Replay,
 };
 use crate::{
     balance::{Pick, Tried},
     dial::{self, Checkout, Connection, Dial, Room},
     error::{Error, Kind},
-    http::{Exchange, Framing},
+    http::{Exchange, Framing, guard::Upgrade},
     plan::Pool,
     pool::{Backend, Lease},
     telemetry::metrics::Retry,
@@ -50,6 +50,8 @@ struct State {
     tried: Tried,
     replay: Replay,
     idempotent: bool,
+    /// CONNECT: a connection of its own.
+    raw: bool,
     /// Some of the body has been pulled from the client.
     begun: bool,
     /// Retries so far.
@@ -61,7 +63,8 @@ impl State {
         let idempotent = exchange.request.method().is_idempotent();
         let body = exchange.guarded.framing != Framing::None;
         let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
-        Self { tried: Tried::default(), replay, idempotent, begun: false, retries: 0 }
+        let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
+        Self { tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
@@ -140,6 +143,9 @@ async fn try_once(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let lease = Lease::new(backend);
+    if state.raw {
+        return Box::pin(raw::run(way, pool, &lease, exchange, connection, record)).await;
+    }
     let begun = if kept { now } else { Instant::now() };
     let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent };
     let again = std::mem::replace(&mut state.begun, true);
@@ -189,7 +195,10 @@ async fn acquire(
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
             let backend = seen.table.backend(number);
-            let look = || local.dialer.checkout(backend, &pool.settings, now, !state.idempotent);
+            let look = || match state.raw {
+                true => local.dialer.raw(backend, &pool.settings),
+                false => local.dialer.checkout(backend, &pool.settings, now, !state.idempotent),
+            };
             let mut checkout = look();
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {

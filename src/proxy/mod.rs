@@ -7,7 +7,9 @@ mod forward;
 mod forwarding;
 mod local;
 mod log;
+mod opening;
 mod pump;
+mod raw;
 mod relay;
 mod replay;
 mod timing;
@@ -18,7 +20,7 @@ pub use local::{AskOthers, Local, Pinned, Seen};
 use self::{answer::Answer, attempt::Outcome};
 use crate::{
     error::{Kind, Side},
-    http::{Client, Done, Exchange, Framing, Head, Method, Span},
+    http::{Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
     plan::{Act, Fallback, Forward, Listener, Plan, Route},
     policy::Split,
     pool::Backend,
@@ -164,11 +166,10 @@ fn step<'a>(
     if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
         return Step::Answer(Answer::Https);
     }
-    if exchange.request.method() == Method::Connect {
-        return failed(Kind::ConnectDenied);
-    }
+    let connect = exchange.request.method() == Method::Connect;
     let request = Request { head: &exchange.request, listener: listener.place, client: record.address };
-    let Some(place) = plan.router.find(&request) else { return failed(Kind::NoRoute) };
+    let place = plan.router.find(&request).filter(|&place| !connect || plan.routes[place].act.connects());
+    let Some(place) = place else { return failed(if connect { Kind::ConnectDenied } else { Kind::NoRoute }) };
     record.route = Some(place);
     let route = &plan.routes[place];
     let forward = match &route.act {
@@ -198,7 +199,10 @@ fn prepare(
             _ => exchange.source.narrow(most),
         }
     }
-    if !forward.upgrade {
+    if !forward.upgrade && exchange.guarded.upgrade == Some(Upgrade::WebSocket) {
+        if exchange.request.version() == Version::Http2 {
+            return Err(Kind::ConnectDenied);
+        }
         // RFC 9110 section 7.8: an upgrade may be ignored.
         exchange.guarded.upgrade = None;
     }

@@ -10,6 +10,7 @@ use crate::{
     http::{
         Exchange, Head, Inlet, Spares,
         body::{Broken, Outlet, Source},
+        guard::Upgrade,
     },
     telemetry::metrics::RouteMetrics,
 };
@@ -37,8 +38,9 @@ impl Watch for Blind {
 
     fn blind(&mut self) {}
 
+    /// RFC 9113 section 8.5: on a tunnel's stream they are an error.
     fn trailers(&mut self, _trailers: &mut Head) -> Result<(), Broken> {
-        Ok(())
+        Err(Broken::Reset)
     }
 }
 
@@ -94,6 +96,9 @@ pub(super) async fn run(
         if there.is_ready() && back.is_ready() {
             return Poll::Ready(Ok(()));
         }
+        if reset(cx, &mut outlet, &mut up) || reset(cx, &mut exchange.sink.outlet, &mut down) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let moved = up.pump.steps(&outlet) + down.pump.steps(&exchange.sink.outlet);
         if steps != moved {
             steps = moved;
@@ -103,12 +108,35 @@ pub(super) async fn run(
             record.failure = Some(Kind::Draining);
             return Poll::Ready(Ok(()));
         }
-        timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        timer.poll(cx).map(|()| {
+            tracing::debug!("tunnel ended: nothing has moved for tunnel_timeout");
+            Ok(())
+        })
     })
     .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "tunnel ended");
+        // Whoever has not been told the end yet hears that it came too soon.
+        let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
+        if !up.finished {
+            outlet.reset(raw);
+        }
+        if !down.finished {
+            exchange.sink.outlet.reset(raw);
+        }
     }
     (record.bytes_in, record.bytes_out) = (outlet.sent(), exchange.sink.outlet.sent());
     Outcome::Switched
+}
+
+/// The receiver of `way` has reset it because of an error: both ways end. Without one, this way alone ends: nothing more is
+/// wanted there.
+fn reset(cx: &mut Context<'_>, outlet: &mut Outlet<'_>, way: &mut Way) -> bool {
+    match outlet.poll_reset(cx) {
+        Poll::Ready(broken) => {
+            way.finished |= !broken;
+            broken
+        }
+        Poll::Pending => false,
+    }
 }

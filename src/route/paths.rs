@@ -71,6 +71,10 @@ impl Paths {
         rules: &[Rule],
         mut visit: impl FnMut(Place) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        if path.is_empty() {
+            // CONNECT's: no path that a route asks for is it.
+            return self.rest.iter().try_for_each(|place| visit(*place));
+        }
         let behind = self.entries.partition_point(|entry| self.text(entry) <= path);
         if let Some(mut at) = behind.checked_sub(1) {
             let entry = &self.entries[at];

@@ -261,13 +261,18 @@ pub fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
-/// Makes a TLS session of a connection to the backend at `address`. The caller bounds the time.
+/// Makes a TLS session of a connection to the backend at `address`. `alpn` = it is agreed on what is spoken; else what goes
+/// through the session is not ours to say. The caller bounds the time.
 ///
 /// # Errors
 /// Why there is none; the connection is closed.
-pub async fn connect(client: &Client, address: &Address, stream: Stream) -> Result<Stream, Refused> {
+pub async fn connect(client: &Client, address: &Address, stream: Stream, alpn: bool) -> Result<Stream, Refused> {
     let (stream, target) = (stream.into_tcp()?, client.target(address));
-    let connector = TlsConnector::from(Arc::clone(&target.config));
+    let mut config = Arc::clone(&target.config);
+    if !alpn && !config.alpn_protocols.is_empty() {
+        Arc::make_mut(&mut config).alpn_protocols.clear();
+    }
+    let connector = TlsConnector::from(config);
     let session = connector.connect(target.name.clone(), stream).await?;
     Ok(Stream::tls(session.into()))
 }

@@ -279,7 +279,7 @@ impl Backend {
         };
         let theirs = async {
             let stream = Stream::tcp(TcpStream::connect(address).await?);
-            let mut stream = connect(client, &self.address, stream).await?;
+            let mut stream = connect(client, &self.address, stream, true).await?;
             stream.read_exact(&mut [0; 1]).await?;
             Ok(())
         };

@@ -17,12 +17,14 @@ mod h2spec;
 // What goes through, and what is changed on the way.
 mod addresses;
 mod bodies;
+mod connect;
 mod forwarding;
 mod hop_by_hop;
 mod paths;
 mod proxy_protocol;
 mod splits;
 mod upgrade;
+mod websocket;
 
 // Where a request goes, and what evenkeel itself has to say to it.
 mod answers;

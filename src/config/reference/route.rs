@@ -51,10 +51,14 @@ pub(super) struct Route {
     /// Bytes of a request body; the listener's bound holds as well.
     #[schemars(extend("default" = "off", "examples" = ["10MiB"]))]
     max_body_size: String,
-    /// Upgrades that pass; [] = none.
+    /// Upgrades that pass, whatever versions the two sides speak; [] = none: over HTTP/1.1 the request goes on without,
+    /// over HTTP/2 (RFC 8441) it is refused with 405, as are other protocols. A backend with protocol = "h2" must take
+    /// extended CONNECT, else 502 upgrade_failed.
     #[schemars(extend("default" = ["websocket"]))]
     upgrade: Vec<String>,
-    /// Allow CONNECT: a tunnel to a backend of the pool. Beside pool or split alone.
+    /// Allow CONNECT: a raw tunnel to a backend of the pool, on a connection of its own, over TLS where the pool has it.
+    /// The host is that of CONNECT's target; there is no path: a route with `path` does not match. Where the route that
+    /// matches does not allow it: 405. Beside pool or split alone.
     #[schemars(extend("default" = false))]
     connect: bool,
     /// "off": no line in the access log but for failures.

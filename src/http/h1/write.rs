@@ -35,6 +35,8 @@ pub struct Hop<'a> {
     pub trailers: bool,
     /// `Expect: 100-continue` is said.
     pub expect: bool,
+    /// `Sec-WebSocket-Key` of an opening whose client has none: over HTTP/2 there is none.
+    pub key: Option<&'a [u8]>,
 }
 
 /// Appends `head` as HTTP/1.1 to `out`.
@@ -72,12 +74,19 @@ pub(crate) fn head(head: &Head, hop: &Hop<'_>, out: &mut Vec<u8>) {
         Connection::Upgrade(Upgrade::WebSocket) => {
             out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
         }
+        // RFC 9110 section 9.3.6: the head's end is all.
+        Connection::Upgrade(Upgrade::Raw) => {}
     }
     if hop.trailers {
         out.extend_from_slice(b"TE: trailers\r\n");
     }
     if hop.expect {
         out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    if let Some(key) = hop.key {
+        out.extend_from_slice(b"Sec-WebSocket-Key: ");
+        out.extend_from_slice(key);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -7,23 +7,29 @@ use crate::{
         Head, Spares,
         body::Source,
         guard::{Asked, Guarded, Reject},
-        h1::{NoHead, write::Hop},
+        h1::{
+            NoHead,
+            write::{Connection as Said, Hop},
+        },
     },
     net::{Buf, Stream},
 };
 use bytes::Bytes;
 use h2::{
-    Reason, RecvStream,
+    Ping, PingPong, Reason, RecvStream,
     client::{Connection, ResponseFuture, SendRequest},
+    ext::Protocol,
 };
 use http::{Request, Uri, uri::PathAndQuery};
 use std::{
-    future::Future,
+    cell::RefCell,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
+use tokio::sync::OnceCell;
 
 /// What a backend may send of one body before we have passed it on, in bytes.
 const WINDOW: u32 = 256 * 1024;
@@ -37,6 +43,10 @@ const MAX_HEAD: u32 = 64 * 1024;
 pub struct Session {
     send: SendRequest<Bytes>,
     secure: bool,
+    /// Asks the backend for a sign of life, behind its settings.
+    ping: RefCell<Option<PingPong>>,
+    /// It has given one.
+    settled: OnceCell<()>,
     spares: Rc<Spares>,
 }
 
@@ -56,9 +66,10 @@ pub async fn connect(io: Stream, secure: bool, spares: &Rc<Spares>) -> io::Resul
         .max_header_list_size(MAX_HEAD)
         .enable_push(false);
     let handshake = builder.handshake::<_, Bytes>(Tap::new(io, Buf::default(), spares));
-    let (send, driver) =
+    let (send, mut driver) =
         handshake.await.map_err(|error| error.into_io().unwrap_or_else(|| io::ErrorKind::InvalidData.into()))?;
-    Ok((Session { send, secure, spares: Rc::clone(spares) }, driver))
+    let ping = RefCell::new(driver.ping_pong());
+    Ok((Session { send, secure, ping, settled: OnceCell::new(), spares: Rc::clone(spares) }, driver))
 }
 
 impl Session {
@@ -73,18 +84,36 @@ impl Session {
         self.send.current_max_send_streams().min(STREAMS)
     }
 
-    /// Sends a request's head; its body, if it has one, follows by the sender.
+    /// The backend takes WebSocket openings (RFC 8441 section 3). On a fresh connection it waits for the settings, where
+    /// that is said: they come before anything else, and so before the answer to a ping.
+    pub async fn takes_websockets(&self) -> bool {
+        if !self.send.is_extended_connect_protocol_enabled() {
+            self.settled.get_or_init(|| poll_fn(|cx| self.poll_settled(cx))).await;
+        }
+        self.send.is_extended_connect_protocol_enabled()
+    }
+
+    fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut ping = self.ping.borrow_mut();
+        let Some(ping) = &mut *ping else { return Poll::Ready(()) };
+        // One that is on its way already is as good.
+        let _ = ping.send_ping(Ping::opaque());
+        ping.poll_pong(cx).map(|_| ())
+    }
+
+    /// Sends a request's head; its body, if it has one, follows by the sender. An opening's stream stays open.
     ///
     /// # Errors
     /// The head cannot be said in HTTP/2, or the connection has ended.
     pub fn request(&self, head: &Head, hop: &Hop<'_>, bodiless: bool) -> Result<(Sender, Reply), Unsent> {
-        let request = self.head(head, hop).ok_or(Unsent::Malformed)?;
+        let opening = matches!(hop.connection, Said::Upgrade(_));
+        let (request, bodiless) = (self.head(head, hop, opening).ok_or(Unsent::Malformed)?, bodiless && !opening);
         let (response, stream) = self.send.clone().send_request(request, bodiless).map_err(|_| Unsent::Ended)?;
         let sender = Sender::request(stream, bodiless, hop.length.filter(|_| !bodiless), &self.spares);
         Ok((sender, Reply { response, stream: None }))
     }
 
-    fn head(&self, head: &Head, hop: &Hop<'_>) -> Option<Request<()>> {
+    fn head(&self, head: &Head, hop: &Hop<'_>, opening: bool) -> Option<Request<()>> {
         let mut path = head.text(head.target.path).to_vec();
         path.extend_from_slice(head.text(head.target.query));
         let uri = Uri::builder()
@@ -96,6 +125,9 @@ impl Session {
         *request.method_mut() = http::Method::from_bytes(head.method_text()).ok()?;
         let fields = request.headers_mut();
         super::stream::fill(head, fields);
+        if opening {
+            fields.remove(http::header::SEC_WEBSOCKET_KEY);
+        }
         if let Some(length) = hop.length {
             fields.insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(length));
         }
@@ -104,6 +136,10 @@ impl Session {
         }
         if hop.expect {
             fields.insert(http::header::EXPECT, http::HeaderValue::from_static("100-continue"));
+        }
+        if opening {
+            *request.method_mut() = http::Method::CONNECT;
+            request.extensions_mut().insert(Protocol::from_static("websocket"));
         }
         Some(request)
     }

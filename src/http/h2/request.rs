@@ -4,11 +4,11 @@ use crate::{
     error::Kind,
     http::{
         Limits,
-        guard::{self, Framing, Guarded, Reject},
+        guard::{self, Framing, Guarded, Reject, Upgrade},
         h1::HeadLimits,
         head::{Head, Method, Start, Version},
         name::Name,
-        target,
+        target, websocket,
     },
 };
 use http::{request::Parts, uri::PathAndQuery};
@@ -33,18 +33,30 @@ const PSEUDO: usize = 7 + 7 + 10 + 5 + 4 * FIELD;
 /// The request would be ambiguous or malformed in HTTP/1.1, or is larger than `limits` allow.
 pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &Limits) -> Result<Guarded, Reject> {
     head.clear();
-    let method = parts.method.as_str();
+    let opening = opening(parts)?;
+    // The inner form of an opening, as HTTP/1.1 has it.
+    let method = if opening { "GET" } else { parts.method.as_str() };
     let method = Method::known(method).unwrap_or_else(|| Method::Other(head.note(method.as_bytes())));
     head.set_start(Start::Request(method), Version::Http2);
     let size = target(parts, head, method, &limits.head)?;
     let trailers = fields(parts, head, size + parts.method.as_str().len() + PSEUDO, &limits.head)?;
     guard::check_underscores(head, limits.underscores)?;
+    if opening {
+        websocket::forget_key(head);
+    }
     let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
         Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
         None => None,
     };
     head.remove(Name::ContentLength);
+    let upgrade = match method {
+        Method::Connect => Some(Upgrade::Raw),
+        _ => opening.then_some(Upgrade::WebSocket),
+    };
     let framing = match length {
+        _ if upgrade.is_some() && length.unwrap_or(0) > 0 => return Err(bad("a tunnel has a Content-Length")),
+        // What follows is the tunnel's.
+        _ if upgrade.is_some() => Framing::None,
         _ if bodiless && length.unwrap_or(0) > 0 => return Err(bad("Content-Length without a body")),
         _ if bodiless => Framing::None,
         // Of 0 too: a request that is whole with its head would go out before the stream shows that the length lies.
@@ -57,7 +69,16 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &L
     // As in HTTP/1.1: without a body there is nothing to wait for.
     let expect = expects(head)? && framing != Framing::None;
     head.received = head.target;
-    Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
+    Ok(Guarded { framing, length, keep_alive: true, upgrade, trailers, expect, keep_timeout: None })
+}
+
+/// The request is a WebSocket opening (RFC 8441 section 5).
+fn opening(parts: &Parts) -> Result<bool, Reject> {
+    match parts.extensions.get::<h2::ext::Protocol>() {
+        None => Ok(false),
+        Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => Ok(true),
+        Some(_) => Err(Reject { kind: Kind::ConnectDenied, why: "the protocol is not websocket" }),
+    }
 }
 
 /// Takes out `Expect`; whether it was there.
@@ -104,7 +125,7 @@ fn target(parts: &Parts, head: &mut Head, method: Method, limits: &HeadLimits) -
     match path.as_bytes() {
         b"*" if method == Method::Options => head.target.path = raw,
         // RFC 9113 section 8.5: it has neither scheme nor path.
-        [] if method == Method::Connect => {}
+        [] if method == Method::Connect => target::port(authority)?,
         [b'/', ..] if method != Method::Connect => {
             let (path, query) = target::path_and_query(head, raw.start(), raw.end())?;
             (head.target.path, head.target.query) = (path, query);

@@ -4,10 +4,11 @@ use super::request::is_name;
 use crate::{
     error::Kind,
     http::{
-        guard::{self, Asked, Framing, Guarded, Reject},
+        guard::{self, Asked, Framing, Guarded, Reject, Upgrade},
         head::{Head, Start, Version},
         method::Method,
         name::Name,
+        websocket,
     },
 };
 use http::response::Parts;
@@ -48,6 +49,9 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
         }
         head.add_pieces(name, id, &[value]);
     }
+    if asked.upgrade == Some(Upgrade::WebSocket) && (200..300).contains(&status) {
+        return Ok(switched(head));
+    }
     let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
         Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
         None => None,
@@ -63,4 +67,14 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
     };
     let length = length.filter(|_| status >= 200 && status != 204);
     Ok(Guarded { framing, length, keep_alive: true, ..Guarded::NOTHING })
+}
+
+/// The inner form of an opening's success, as HTTP/1.1 has it (RFC 8441 section 5).
+fn switched(head: &mut Head) -> Guarded {
+    let reason = head.note(b"Switching Protocols");
+    head.set_start(Start::Response(101, reason), Version::Http2);
+    // RFC 9110 section 9.3.6: it frames nothing; and of a key nobody has asked for, nothing is proved.
+    head.remove(Name::ContentLength);
+    websocket::take_accept(head, b"");
+    Guarded { keep_alive: true, upgrade: Some(Upgrade::WebSocket), ..Guarded::NOTHING }
 }

@@ -162,6 +162,7 @@ async fn shake_hands(io: Counted, client: &Client, timer: &Timer) -> Result<Opti
         .initial_connection_window_size(limits.h2.window.saturating_mul(4).min(i32::MAX as u32))
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(resets)
+        .enable_connect_protocol()
         // Above this the crate answers 431 by itself, unseen; what is between is answered, counted and logged by us.
         .max_header_list_size(u32::try_from(limits.head.max_size * 2).unwrap_or(u32::MAX));
     timer.set_after(client.accepted, limits.header_timeout);
@@ -334,11 +335,12 @@ where
         Ok(guarded) => (guarded, None),
         Err(reject) => (Guarded::NOTHING, Some(reject)),
     };
-    let source = match guarded.framing {
-        Framing::None => Source::Empty,
-        _ => Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))),
+    let (source, inbound) = match guarded.framing {
+        Framing::None if guarded.upgrade.is_some() => (Source::Empty, Some(Box::new(Receiver::new(stream, None)))),
+        Framing::None => (Source::Empty, None),
+        _ => (Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))), None),
     };
-    let sink = Sink::h2(Sender::new(respond, &spares));
+    let sink = Sink::h2(Sender::new(respond, &spares), inbound);
     let started = Instant::now();
     let client = &*client;
     let mut exchange =

@@ -6,6 +6,7 @@ use crate::http::{
     body::{Broken, Chunk, Pulled},
     guard::Reject,
     head::Head,
+    name::Name,
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
@@ -13,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     io,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll, ready},
 };
 
@@ -94,7 +96,7 @@ fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
         if !is_name(name) {
             return Err(Reject { kind: crate::error::Kind::BadRequest, why: "a trailer's name is invalid" });
         }
-        head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
+        head.add_pieces(name, Name::of(name), &[value]);
     }
     Ok(head)
 }
@@ -105,15 +107,26 @@ fn map_of(head: &Head) -> HeaderMap {
     map
 }
 
-/// Copies the fields of `head` to `map`.
+/// Copies the fields of `head` to `map`: all values in one piece of memory, and no look at names that are known.
 pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
-    for (name, value) in head.iter() {
+    let bytes = Bytes::copy_from_slice(head.bytes());
+    for (id, name, value) in head.places() {
+        let name = match id {
+            Name::Other => HeaderName::from_bytes(head.text(name)).ok(),
+            known => Some(KNOWN[known as usize].clone()),
+        };
         // Both have passed a guard that is stricter than the http crate.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(bytes.slice(value.range()))) {
             map.append(name, value);
         }
     }
 }
+
+/// The well-known names as the http crate has them, in the order of [`Name`]. The first stands for none.
+static KNOWN: LazyLock<Vec<HeaderName>> = LazyLock::new(|| {
+    let name = |spelling: &str| HeaderName::from_bytes(spelling.as_bytes()).unwrap_or(http::header::ACCEPT);
+    Name::spellings().iter().map(|spelling| name(spelling)).collect()
+});
 
 /// A message that goes out: an answer's heads, then its body; or a request's body.
 #[derive(Debug)]
@@ -242,24 +255,31 @@ impl Sender {
         self.sent - self.pending.len() as u64
     }
 
-    /// Ready when the client has reset the stream, or has gone.
-    pub(in crate::http) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the peer has reset the stream, or has gone: with the reason that it gave.
+    pub(in crate::http) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
         match (&mut self.stream, &mut self.respond) {
-            (Some(stream), _) => stream.poll_reset(cx).map(|_| ()),
-            (None, Some(respond)) => respond.poll_reset(cx).map(|_| ()),
-            (None, None) => Poll::Ready(()),
+            (Some(stream), _) => stream.poll_reset(cx).map(Result::ok),
+            (None, Some(respond)) => respond.poll_reset(cx).map(Result::ok),
+            (None, None) => Poll::Ready(None),
         }
     }
 
     pub(in crate::http) fn abort(&mut self) {
+        self.reset(Reason::INTERNAL_ERROR);
+    }
+
+    /// Ends the stream both ways, at once.
+    pub(in crate::http) fn reset(&mut self, reason: Reason) {
         match (&mut self.stream, &mut self.respond) {
-            (Some(stream), _) => stream.send_reset(Reason::INTERNAL_ERROR),
-            (None, Some(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (Some(stream), _) => stream.send_reset(reason),
+            (None, Some(respond)) => respond.send_reset(reason),
             (None, None) => {}
         }
     }
 }
 
 fn status(head: &Head) -> io::Result<StatusCode> {
-    StatusCode::from_u16(head.status()).map_err(io::Error::other)
+    // RFC 8441 section 5: a switch is said so.
+    let status = if head.status() == 101 { 200 } else { head.status() };
+    StatusCode::from_u16(status).map_err(io::Error::other)
 }

@@ -32,13 +32,24 @@ impl H2Backend {
     where
         F: Future<Output = ()> + 'static,
     {
+        Self::with(move |builder| _ = builder.max_concurrent_streams(streams), handle)
+    }
+
+    /// As [`H2Backend::start`], with settings of any kind.
+    pub(crate) fn with<F>(
+        settings: impl Fn(&mut h2::server::Builder) + Send + 'static,
+        handle: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let counts = (Arc::clone(&connections), Arc::clone(&requests));
         let handle: Arc<Handle> = Arc::new(move |request, respond| Box::pin(handle(request, respond)));
-        thread::spawn(move || serve(listener, streams, &handle, &counts));
+        thread::spawn(move || serve(listener, settings, &handle, &counts));
         Self { address, connections, requests }
     }
 
@@ -77,16 +88,22 @@ impl H2Backend {
 
 type Counts = (Arc<AtomicUsize>, Arc<AtomicUsize>);
 
-fn serve(listener: TcpListener, streams: u32, handle: &Arc<Handle>, (connections, requests): &Counts) {
+fn serve(
+    listener: TcpListener,
+    settings: impl Fn(&mut h2::server::Builder),
+    handle: &Arc<Handle>,
+    (connections, requests): &Counts,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         while let Ok((stream, _)) = listener.accept().await {
             connections.fetch_add(1, SeqCst);
+            let mut builder = h2::server::Builder::new();
+            settings(&mut builder);
             let (handle, requests) = (Arc::clone(handle), Arc::clone(requests));
             tokio::task::spawn_local(async move {
-                let mut builder = h2::server::Builder::new();
-                let connection = builder.max_concurrent_streams(streams).handshake::<_, Bytes>(stream);
+                let connection = builder.handshake::<_, Bytes>(stream);
                 let Ok(mut connection) = connection.await else { return };
                 while let Some(Ok((request, respond))) = connection.accept().await {
                     requests.fetch_add(1, SeqCst);

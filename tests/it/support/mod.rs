@@ -15,6 +15,7 @@ mod program;
 mod rng;
 mod site;
 pub(crate) mod tls;
+pub(crate) mod tunnel;
 mod wire;
 
 use std::fmt::Display;
