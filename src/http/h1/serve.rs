@@ -86,7 +86,11 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
         }
         first = false;
     }
-    poll_fn(|cx| Poll::Ready(wire.io.take_leave(cx))).await;
+    poll_fn(|cx| {
+        wire.io.take_leave(cx);
+        Poll::Ready(())
+    })
+    .await;
     Served::Closed
 }
 
