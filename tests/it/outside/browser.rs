@@ -116,4 +116,8 @@ fn a_browser_loads_a_page_and_talks() {
     assert_eq!(found(&said, "upload"), "300000");
     assert_eq!(found(&said, "aborted"), "AbortError");
     assert_eq!(found(&said, "chat"), "hello 100000 bytes, closed 1000 clean");
+    // RFC 8441: the WebSocket is a stream among the others.
+    let seen = backend.seen();
+    let chat = seen.iter().find(|request| request.target == "/chat").expect("chat was found");
+    assert_eq!(chat.field("via"), Some("2 evenkeel"));
 }

@@ -12,7 +12,7 @@ fn curl() -> Option<Program> {
 const ABOUT: &str = "\n%{http_code} %{http_version} %{ssl_verify_result} %{num_connects}";
 
 /// Arguments that trust the authority of `edge`, then `words`.
-fn words<'a>(edge: &Edge, words: &[&'a str]) -> Vec<String> {
+fn words(edge: &Edge, words: &[&str]) -> Vec<String> {
     let ca = edge.file("ca.pem");
     let fixed = ["-q", "--silent", "--show-error", "--max-time", "30", "--cacert", &ca];
     fixed.iter().chain(words).map(|word| (*word).to_owned()).collect()

@@ -70,7 +70,7 @@ fn nothing_is_compressed_and_the_order_of_ciphers_is_ours() {
 fn a_session_is_not_negotiated_anew() {
     let Some(openssl) = openssl() else { return };
     let backend = Backend::ok("fine");
-    let edge = Edge::made(&backend, |_| String::new(), |setup| setup.listener("header_timeout = \"1s\""));
+    let edge = Edge::made(&backend, |_| String::new(), |setup| setup.listener("header_timeout = \"3s\""));
     // A line with one R asks for it.
     let said = session(&openssl, &edge, &format!("R\n{GET}"), &["-tls1_2"]);
     assert!(said.err.contains("RENEGOTIATING") || said.out.contains("RENEGOTIATING"), "{said:?}");
