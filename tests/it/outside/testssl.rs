@@ -9,6 +9,9 @@ use super::*;
 const NOT_OURS: &[&str] =
     &["cert_chain_of_trust", "cert_revocation", "cert_expirationStatus", "DNS_CAArecord", "engine_problem"];
 
+/// What it may fail to learn: its client leaves before a ticket of TLS 1.3 has come, on a busy machine. openssl.rs resumes.
+const UNSURE: (&str, &str) = ("sessionresumption_ticket", "WARN");
+
 /// Its word for a finding that is worse than low, or for a check that it could not make.
 const BAD: &[&str] = &["MEDIUM", "HIGH", "CRITICAL", "WARN", "FATAL"];
 
@@ -35,7 +38,9 @@ fn testssl_finds_nothing_above_low() {
         assert!(findings.iter().any(|finding| text(finding, "id") == *id), "no finding {id}: {said:?}");
     }
     let bad = |finding: &&serde_json::Value| {
-        BAD.contains(&text(finding, "severity").as_str()) && !NOT_OURS.contains(&text(finding, "id").as_str())
+        let (id, severity) = (text(finding, "id"), text(finding, "severity"));
+        let excepted = NOT_OURS.contains(&id.as_str()) || (id.as_str(), severity.as_str()) == UNSURE;
+        BAD.contains(&severity.as_str()) && !excepted
     };
     let bad: Vec<_> = findings.iter().filter(bad).collect();
     assert!(bad.is_empty(), "{bad:#?}");
