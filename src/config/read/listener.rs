@@ -152,7 +152,7 @@ fn encrypted(section: &Section<'_>, listener: &Listener) {
     }
     if let Some(redirect) = section.field("redirect_to_https").filter(|_| listener.redirect_to_https) {
         let wrong = Wrong::new("every request here is https already, and would be sent back to where it came from");
-        redirect.clash(wrong.help("write it in the listener of port 80, or take it out"), &field);
+        redirect.wrong(wrong.help("write it in the listener of port 80, or take it out"));
     }
     if let Some(h2) = section.field("h2").filter(|_| !tls.alpn.contains(&Alpn::H2)) {
         h2.warn(

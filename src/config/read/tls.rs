@@ -72,7 +72,6 @@ pub(super) fn listener(listener: &Section<'_>) -> Option<Option<ListenerTls>> {
 /// `tls` of `pool`: `true`, `false` or a table; `None` if there is none, or it cannot be built.
 pub(super) fn pool(pool: &Section<'_>) -> Option<PoolTls> {
     let field = pool.field("tls")?;
-    let tls = PoolTls { roots: None, server_name: None, identity: None, verify: true };
     if !field.value().is_table() {
         let flag = |field: &Field<'_>| {
             values::flag(field).map_err(|wrong| {
@@ -84,6 +83,7 @@ pub(super) fn pool(pool: &Section<'_>) -> Option<PoolTls> {
                 }
             })
         };
+        let tls = PoolTls { roots: None, server_name: None, identity: None, verify: true };
         return field.read(flag)?.then_some(tls);
     }
     let section = field.section(&keys::POOL_TLS)?;
@@ -100,7 +100,6 @@ pub(super) fn pool(pool: &Section<'_>) -> Option<PoolTls> {
         server_name: section.field("server_name").and_then(|field| field.read(server_name)),
         identity: identity(&section),
         verify,
-        ..tls
     })
 }
 

@@ -51,7 +51,8 @@ pub(super) fn shut(listeners: &[Listener], server: &Server, document: &Document<
             Address::Tcp(_) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
             Address::Unix(_) => (!server.trusted_proxies.unix, "unix socket", "unix"),
         };
-        if listener.proxy_protocol && nobody {
+        let written = field.entries().into_iter().find(|(key, _)| *key == "proxy_protocol");
+        if let Some((_, field)) = written.filter(|_| listener.proxy_protocol && nobody) {
             let wrong = Wrong::new(format!(
                 "nobody can connect: `proxy_protocol` takes trusted peers alone, and no {what} is in `trusted_proxies`"
             ));

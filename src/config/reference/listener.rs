@@ -14,10 +14,10 @@ pub(super) struct Listener {
     /// "[::]" takes IPv6 alone.
     #[schemars(extend("default" = false))]
     ipv6_only: bool,
-    /// "http": HTTP/1.1, with WebSocket.
+    /// "http": HTTP/1.1 and HTTP/2, with WebSocket and gRPC. Without TLS, HTTP/2 by prior knowledge.
     #[schemars(extend("default" = "http"))]
     protocol: String,
-    /// Answer every request with 308 to https, before any route.
+    /// Answer every request with 308 to https, before any route. Not beside tls.
     #[schemars(extend("default" = false))]
     redirect_to_https: bool,
     /// Connections that the kernel holds before they are accepted.
@@ -60,4 +60,54 @@ pub(super) struct Listener {
     /// Bytes of a request body; more get 413.
     #[schemars(extend("default" = "off", "examples" = ["100MiB"]))]
     max_body_size: String,
+    /// true: a PROXY header, v1 or v2, is required and believed; only from server.trusted_proxies, other peers are closed.
+    #[schemars(extend("default" = false))]
+    proxy_protocol: bool,
+    /// Then a connection ends at its next safe point (Connection: close, GOAWAY), give or take 10 %.
+    #[schemars(extend("default" = "off", "examples" = ["1h"]))]
+    max_connection_age: String,
+}
+
+/// HTTP/2 from clients.
+#[derive(JsonSchema)]
+pub(super) struct H2 {
+    /// Concurrent streams of a connection, 1 to 65536.
+    #[schemars(extend("default" = 128))]
+    max_streams: u32,
+    /// Bytes of a stream that may be on their way, 65535B to 16MiB; the connection's window is four times that.
+    #[schemars(extend("default" = "256KiB"))]
+    window: String,
+    /// Resets, pings, settings and empty frames of a connection, each; over it the connection ends with GOAWAY, which is
+    /// counted. Or "off".
+    #[schemars(extend("default" = "100/s"))]
+    reset_rate: String,
+}
+
+/// TLS alone is spoken on this listener. Absent: no TLS. Files are read with the configuration, and again when they change.
+#[derive(JsonSchema)]
+pub(super) struct Tls {
+    /// "1.2" | "1.3". Default: "1.2".
+    #[schemars(extend("examples" = ["1.2"]))]
+    min_version: String,
+    /// What is offered, the best first: "h2" | "http/1.1". Default: both.
+    #[schemars(extend("examples" = [["h2", "http/1.1"]]))]
+    alpn: Vec<String>,
+    /// CAs of clients, PEM: a client is asked for its certificate, and the backend is told of it in X-Client-Cert-Subject,
+    /// -Fingerprint and -Verified, which clients cannot send themselves. Default: no client is asked.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/clients.pem"]))]
+    client_ca: String,
+    /// "required" | "optional": a client without a certificate may come in. A bad one is refused. Default: "required".
+    #[schemars(extend("examples" = ["required"]))]
+    client_auth: String,
+}
+
+/// Chosen by the name that the client asks for; the first is for all others.
+#[derive(JsonSchema)]
+pub(super) struct Certificate {
+    /// PEM: the certificate, then those that vouch for it.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/a.pem"]))]
+    cert: String,
+    /// PEM, without a passphrase: its key, ECDSA, RSA or Ed25519; may be the same file.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/a.key"]))]
+    key: String,
 }

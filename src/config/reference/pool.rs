@@ -25,16 +25,17 @@ pub(super) struct Pool {
     /// The longest silence inside a body, in either direction, or "off".
     #[schemars(extend("default" = "60s"))]
     body_timeout: String,
-    /// The longest silence of a WebSocket, or "off".
+    /// The longest silence of a WebSocket or of a CONNECT tunnel, or "off".
     #[schemars(extend("default" = "1h"))]
     tunnel_timeout: String,
-    /// "h1": HTTP/1.1.
+    /// "h1" = HTTP/1.1 | "h2" = HTTP/2, without TLS by prior knowledge | "auto" = what a backend chooses by ALPN, with tls
+    /// alone. gRPC wants "h2" or "auto".
     #[schemars(extend("default" = "h1"))]
     protocol: String,
     /// Connections to each backend, of the process.
     #[schemars(extend("default" = "off", "examples" = [500]))]
     max_connections: String,
-    /// "off": no PROXY header is sent.
+    /// "off" | "v1" | "v2": a PROXY header in front of each connection says who the client is; v2 with ALPN and SNI.
     #[schemars(extend("default" = "off"))]
     send_proxy_protocol: String,
     /// Send the client's Host; false: the backend's address as written.
@@ -43,6 +44,26 @@ pub(super) struct Pool {
     /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend.
     #[schemars(extend("default" = [], "examples" = [["10.0.0.5", "10.0.0.6"]]))]
     source_address: Vec<String>,
+}
+
+/// TLS to the backends; tls = true for this table without keys. Absent: no TLS. Not to unix sockets.
+#[derive(JsonSchema)]
+pub(super) struct Tls {
+    /// CAs of the backends, PEM. Default: the system's.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/ca.pem"]))]
+    ca: String,
+    /// The name to ask for and to verify. Default: the backend's address, or its host.
+    #[schemars(extend("examples" = ["api.internal"]))]
+    server_name: String,
+    /// Our certificate for backends that ask, PEM; with `key`.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/evenkeel.pem"]))]
+    cert: String,
+    /// Its key, PEM.
+    #[schemars(extend("examples" = ["/etc/evenkeel/certs/evenkeel.key"]))]
+    key: String,
+    /// false: whoever answers is believed, which is warned of. Default: true.
+    #[schemars(extend("examples" = [true]))]
+    verify: bool,
 }
 
 /// A backend as a table, where it has more than an address.
@@ -79,10 +100,13 @@ pub(super) struct Keepalive {
 /// How it is found out whether a backend can serve. [[pool.NAME.health_check]] for several, all of which must pass.
 #[derive(JsonSchema)]
 pub(super) struct HealthCheck {
-    /// "tcp" = a connection is accepted | "http" = a request is answered as expected | "off".
+    /// "tcp" = a connection is accepted | "http" = a request is answered as expected | "https" = the same by the pool's tls,
+    /// or verified by the system's CAs if it has none | "grpc" = grpc.health.v1 says SERVING, by the pool's tls or HTTP/2
+    /// without TLS | "off".
     #[schemars(rename = "type", extend("default" = "tcp"))]
     kind: String,
-    /// Path and query. From here to expect_json, but for `port`, all is for type "http". Default: "/".
+    /// Path and query. From here to expect_json, but for `service` and `port`, all is for the types "http" and "https".
+    /// Default: "/".
     #[schemars(extend("examples" = ["/health"]))]
     path: String,
     /// Default: "GET".
@@ -91,7 +115,10 @@ pub(super) struct HealthCheck {
     /// Sent with its length. Default: none.
     #[schemars(extend("examples" = ["ping"]))]
     body: String,
-    /// For the header Host. Default: the backend's address.
+    /// For type "grpc": the service to ask for, by its full name. Default: "", the server as a whole.
+    #[schemars(extend("examples" = ["shop.v1.Orders"]))]
+    service: String,
+    /// For the header Host, and :authority of type "grpc". Default: the backend's address.
     #[schemars(extend("examples" = ["api.internal"]))]
     host: String,
     /// Further headers.
@@ -147,7 +174,7 @@ pub(super) struct Retry {
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
-    /// response did not come in time.
+    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
     on: Vec<String>,
     /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.

@@ -54,6 +54,9 @@ pub(super) struct Route {
     /// Upgrades that pass; [] = none.
     #[schemars(extend("default" = ["websocket"]))]
     upgrade: Vec<String>,
+    /// Allow CONNECT: a tunnel to a backend of the pool. Beside pool or split alone.
+    #[schemars(extend("default" = false))]
+    connect: bool,
     /// "off": no line in the access log but for failures.
     #[schemars(extend("default" = "on"))]
     access: String,

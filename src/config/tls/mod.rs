@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustls::{
-    InconsistentKeys, RootCertStore,
+    CertificateError, InconsistentKeys, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{
         CertificateDer, PrivateKeyDer, ServerName,
@@ -136,7 +136,9 @@ pub struct PairError {
 pub enum Fault {
     /// It cannot be read.
     Read(io::Error),
-    /// It is binary, or its text is broken.
+    /// It is binary, such as DER.
+    Binary,
+    /// Its text is no PEM.
     Pem(String),
     /// It holds no certificate.
     NoCertificate,
@@ -175,10 +177,11 @@ impl PairError {
                 }
                 _ => "it is a regular file of at most 4 MiB",
             },
-            Fault::Pem(_) => {
-                "PEM is text that begins with `-----BEGIN`; `openssl x509 -inform der` makes it of a DER file, and \
+            Fault::Binary => {
+                "PEM is text that begins with `-----BEGIN`: `openssl x509 -inform der` makes it of a DER file, and \
                  `openssl pkcs12 -nodes` of a .pfx or .p12 file"
             }
+            Fault::Pem(_) => "copy it again, whole: each part goes from `-----BEGIN …-----` to `-----END …-----`",
             Fault::NoCertificate => "a certificate begins with `-----BEGIN CERTIFICATE-----`",
             Fault::BadCertificate(..) => "`openssl x509 -noout -text` shows what is in a certificate",
             Fault::NoKey => "a key begins with `-----BEGIN PRIVATE KEY-----`, perhaps with EC or RSA in it",
@@ -198,6 +201,7 @@ impl fmt::Display for PairError {
         let file = name(&self.file);
         match &self.fault {
             Fault::Read(error) => write!(f, "the file {file} cannot be read: {error}"),
+            Fault::Binary => write!(f, "the file {file} is binary, wanted PEM"),
             Fault::Pem(why) => write!(f, "the file {file} is not PEM: {why}"),
             Fault::NoCertificate => write!(f, "there is no certificate in the file {file}"),
             Fault::BadCertificate(number, why) => {
@@ -303,7 +307,7 @@ fn text(file: &Path) -> Result<Vec<u8>, PairError> {
     let text = files::check(file).and_then(|()| files::read(file, MAX_PEM));
     let text = text.map_err(|error| PairError::new(file, Fault::Read(error)))?;
     if memchr::memmem::find(&text, b"-----BEGIN").is_none() && str::from_utf8(&text).is_err() {
-        return Err(PairError::new(file, Fault::Pem("it is binary".into())));
+        return Err(PairError::new(file, Fault::Binary));
     }
     Ok(text)
 }
@@ -324,9 +328,12 @@ fn broken(error: &pem::Error) -> String {
 fn reason(error: &rustls::Error) -> String {
     match error {
         rustls::Error::General(why) => why.clone(),
+        rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => "it is no X.509 certificate".into(),
         error => error.to_string(),
     }
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
