@@ -1,11 +1,11 @@
 //! One try at one backend: the request goes out, the response comes back, both bodies move at once. Hot path.
 
 use super::{
-    Record, Way, is_backends,
+    Record, Way, grpc, is_backends,
     pump::{Awaits, Pump, Stop},
     relay::pass_on,
     replay::Replay,
-    timing::{self, Deadline, Rate, Silence},
+    timing::{self, Deadline, Pace},
     tunnel,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(super) enum Outcome {
     Switched,
     /// A kept connection died before a byte of the response, and the request may go out again.
     Stale,
+    /// A gRPC call has got a status for which it goes out again; its retry has been counted against the budget.
+    Again,
     /// No good answer. If its head has gone out already, the client's connection must be cut.
     Failed(Kind),
 }
@@ -64,12 +66,18 @@ pub(super) struct Attempt<'a> {
     pub(super) begun: Instant,
     /// The request's method is.
     pub(super) idempotent: bool,
+    /// It is a gRPC call, and a status may be followed by another attempt.
+    pub(super) more: bool,
 }
 
 /// The request's way out, which may go on while the response comes in.
 pub(super) struct Upload<'w> {
-    outlet: Outlet<'w>,
-    pump: Pump,
+    pub(super) outlet: Outlet<'w>,
+    pub(super) pump: Pump,
+    /// It is that of a gRPC call to an HTTP/2 backend.
+    pub(super) call: Option<grpc::Call>,
+    /// The call must be over by then, both ways.
+    pub(super) ends: Deadline,
     /// Made when it first has to wait.
     pace: Option<Box<Pace>>,
     /// Not everything has gone.
@@ -88,22 +96,10 @@ pub(super) struct Upload<'w> {
     unprocessed: bool,
 }
 
-/// How fast the request's body moves.
-struct Pace {
-    silence: Silence,
-    rate: Rate,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Box<Self> {
-        Box::new(Self { silence: Silence::new(now), rate: Rate::new(now) })
-    }
-}
-
 /// What a response head is, once guarded.
-struct Answer {
-    head: Box<Head>,
-    guarded: Guarded,
+pub(super) struct Answer {
+    pub(super) head: Box<Head>,
+    pub(super) guarded: Guarded,
 }
 
 impl Attempt<'_> {
@@ -116,10 +112,13 @@ impl Attempt<'_> {
         again: bool,
         record: &mut Record,
     ) -> Outcome {
+        grpc::tell_deadline(&mut exchange.request, record);
         let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again) {
             Ok(begun) => begun,
             Err(outcome) => return outcome,
         };
+        upload.call = (record.call && matches!(connection, Connection::H2(_))).then(|| grpc::Call::new(self.begun));
+        upload.ends = timing::call(record.ends);
         let answer = match self.answer(exchange, &mut inlet, &mut upload, replay, record).await {
             Ok(answer) => answer,
             Err(outcome) => {
@@ -131,10 +130,14 @@ impl Attempt<'_> {
                 return outcome;
             }
         };
-        let now = Instant::now();
-        record.status = answer.head.status();
+        let (now, status) = (Instant::now(), answer.head.status());
         let waited = now - upload.sent;
-        self.lease.backend().metrics.attempt(self.way.local.worker, record.status, Some(waited));
+        self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
+        if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, &upload, replay)) {
+            self.way.local.spares.heads.give(answer.head);
+            return Outcome::Again;
+        }
+        record.status = status;
         (record.again, record.ttfb) = (false, Some(waited));
         replay.give_up();
         if exchange.client.is_closing() {
@@ -234,6 +237,8 @@ impl Attempt<'_> {
         let upload = Upload {
             outlet,
             pump,
+            call: None,
+            ends: None,
             pace: None,
             open: true,
             broken: false,
@@ -317,7 +322,7 @@ impl Attempt<'_> {
             return Poll::Ready(Err(Missing::Failed(Kind::Draining)));
         }
         loop {
-            let deadline = if upload.open {
+            let mut deadline = if upload.open {
                 self.upload_deadline(exchange, upload)
             } else {
                 if record.deadline.is_none() {
@@ -326,6 +331,7 @@ impl Attempt<'_> {
                 let whole = record.deadline.map(|at| (at, Kind::Deadline));
                 timing::earlier(timing::response(upload.sent, &self.pool.settings), whole)
             };
+            deadline = timing::earlier(deadline, upload.ends);
             match self.poll_timer(cx, exchange, upload, None, deadline) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(kind)) => return Poll::Ready(Err(Missing::Failed(kind))),
@@ -366,7 +372,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>, upload: &Upload<'_>) -> Poll<()> {
-        if upload.open || !upload.watch {
+        if upload.open && !exchange.sink.is_stream() || !upload.watch {
             return Poll::Pending;
         }
         exchange.sink.poll_gone(cx, exchange.client.limits.half_close)
@@ -378,7 +384,11 @@ impl Attempt<'_> {
         if upload.waits {
             return timing::response(upload.sent, &self.pool.settings);
         }
-        let Upload { outlet, pump, pace, sent, .. } = upload;
+        let Upload { outlet, pump, call, pace, sent, .. } = upload;
+        if let Some(call) = call {
+            let kind = if pump.awaits() == Awaits::Source { Kind::RequestTimeout } else { Kind::ResponseTimeout };
+            return self.silence(call, pump.steps(outlet), kind);
+        }
         let pace = pace.get_or_insert_with(|| Pace::new(*sent));
         pace.rate.hold(pump.awaits() == Awaits::Outlet);
         timing::upload(pump, outlet, &mut pace.silence, limits, &self.pool.settings)
@@ -452,13 +462,18 @@ impl Attempt<'_> {
 
     /// No byte of the response has come, and the request is replayable (PRODUCT.md section 1).
     fn may_go_again(&self, exchange: &Exchange<'_>, inlet: &Inlet<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
-        if upload.interim || !inlet.is_drained() {
+        if !inlet.is_drained() {
             return false;
         }
-        let whole = replay.held().is_some() || exchange.source.received() == 0;
+        let whole = is_whole(exchange, upload, replay);
         // What is not idempotent: only if nothing of it has been written, or the backend says that it did nothing.
         whole && (self.idempotent || upload.unprocessed || !upload.outlet.has_begun())
     }
+}
+
+/// The client has heard nothing, and all that it has sent is still here.
+fn is_whole(exchange: &Exchange<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
+    !upload.interim && (replay.held().is_some() || exchange.source.received() == 0)
 }
 
 /// Why there is no response head.

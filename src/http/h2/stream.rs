@@ -237,9 +237,17 @@ impl Sender {
     }
 
     pub(in crate::http) fn abort(&mut self) {
+        self.reset(Reason::INTERNAL_ERROR);
+    }
+
+    pub(in crate::http) fn cancel(&mut self) {
+        self.reset(Reason::CANCEL);
+    }
+
+    fn reset(&mut self, reason: Reason) {
         match (&mut self.stream, &mut self.respond) {
-            (Some(stream), _) => stream.send_reset(Reason::INTERNAL_ERROR),
-            (None, Some(respond)) => respond.send_reset(Reason::INTERNAL_ERROR),
+            (Some(stream), _) => stream.send_reset(reason),
+            (None, Some(respond)) => respond.send_reset(reason),
             (None, None) => {}
         }
     }
