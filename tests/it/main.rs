@@ -56,5 +56,8 @@ mod threads;
 mod http2;
 mod http2_backends;
 
+// gRPC, over HTTP/2 on both sides.
+mod grpc;
+
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;
