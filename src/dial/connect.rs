@@ -9,10 +9,16 @@ use crate::{
     plan::{Settings, Tls},
     pool::Backend,
 };
-use std::{io, rc::Rc, sync::Arc};
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    rc::Rc,
+    sync::Arc,
+};
 use tokio_rustls::TlsConnector;
 
-/// Connects to `backend` within the pool's `connect_timeout`, handshake included.
+/// Connects to `backend` within the pool's `connect_timeout`, handshake included. `header` goes out before all else: a
+/// PROXY header, if it is not empty.
 ///
 /// # Errors
 /// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`.
@@ -22,9 +28,11 @@ pub async fn connect(
     settings: &Settings,
     room: Room,
     spares: &Rc<Spares>,
+    header: &[u8],
 ) -> Result<Connection, Error> {
     let dial = async {
         let stream = plain(dialer, backend, settings).await?;
+        send(&stream, header).await.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
         let stream = match &settings.tls {
             Some(tls) => secure(stream, tls).await?,
             None => stream,
@@ -60,7 +68,7 @@ async fn speak(
         }
         return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
     }
-    let connected = h2::connect(stream, tls.is_some()).await;
+    let connected = h2::connect(stream, tls.is_some(), spares).await;
     let (session, driver) = connected.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
     tokio::task::spawn_local(async move {
         // What its streams do not hear, nobody needs to.
@@ -68,7 +76,24 @@ async fn speak(
         drop(counted);
     });
     let shared = Shared::new(session, tls, settings.idle_timeout);
-    dialer.add(backend.id, &shared).map(Connection::H2).ok_or_else(gone)
+    let first = match settings.proxy_protocol {
+        // It is one client's, and ends with its stream.
+        Some(_) => shared.share(),
+        None => dialer.add(backend.id, &shared),
+    };
+    first.map(Connection::H2).ok_or_else(gone)
+}
+
+/// Sends all of `bytes`.
+async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(bytes)])).await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[sent..];
+    }
+    Ok(())
 }
 
 /// From each source address in turn until one has a port left.

@@ -103,6 +103,10 @@ impl Dialer {
     /// A kept connection to `backend`, or the right to a new one. `certain` = the kept one must have been seen to be
     /// open just now, by a look at its socket: the request could not be sent twice.
     pub fn checkout(&self, backend: &Arc<Backend>, settings: &Settings, now: Instant, certain: bool) -> Checkout {
+        if settings.proxy_protocol.is_some() {
+            // A connection with a header is one client's. What was kept before a reload has none.
+            return self.room(backend, settings).map_or(Checkout::Full, Checkout::New);
+        }
         if settings.protocol != Protocol::H1
             && let Some(checkout) = self.share(backend.id, settings)
         {
@@ -135,7 +139,7 @@ impl Dialer {
     pub fn room(&self, backend: &Arc<Backend>, settings: &Settings) -> Option<Room> {
         let counted = backend.connection(settings.max_connections)?;
         let mut dial = None;
-        if settings.protocol != Protocol::H1 {
+        if settings.protocol != Protocol::H1 && settings.proxy_protocol.is_none() {
             let own = Rc::<Dial>::default();
             self.with(backend.id, |kept| kept.dial = Some(Rc::clone(&own)));
             dial = Some(own);

@@ -33,7 +33,7 @@ use self::{
     tcp::Tcp,
 };
 use crate::{
-    config::{HealthCheck, Probe},
+    config::{HealthCheck, Probe, ProxyVersion},
     pool::Backend,
 };
 
@@ -53,6 +53,8 @@ pub struct Watched {
     pub checks: Arc<[HealthCheck]>,
     /// Checks come from this address.
     pub source: Option<IpAddr>,
+    /// They begin with a PROXY header that says that they are our own.
+    pub proxy: Option<ProxyVersion>,
 }
 
 /// Checks backends until it is dropped.
@@ -155,7 +157,7 @@ impl Monitor {
                     place: Place { number, of },
                     random: Random::new(lock(&self.seeds).bits()),
                 };
-                entry.running.push(spawn(task, kind.clone(), watched.source));
+                entry.running.push(spawn(task, kind.clone(), watched));
                 number += 1;
             }
         }
@@ -183,9 +185,10 @@ fn kind(check: &HealthCheck) -> Option<Arc<Expected>> {
 }
 
 /// Starts a check. What it needs is made when its turn comes: a long list holds nobody up.
-fn spawn(task: Task, kind: Option<Arc<Expected>>, source: Option<IpAddr>) -> Running {
+fn spawn(task: Task, kind: Option<Arc<Expected>>, watched: &Watched) -> Running {
     let port = task.checks[task.number].port;
-    let remote = move |backend: &Backend| Remote::new(&backend.address, port, source);
+    let (source, proxy) = (watched.source, watched.proxy);
+    let remote = move |backend: &Backend| Remote::new(&backend.address, port, source, proxy);
     let spawned = match kind {
         None => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
         Some(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
@@ -196,7 +199,8 @@ fn spawn(task: Task, kind: Option<Arc<Expected>>, source: Option<IpAddr>) -> Run
 impl Watched {
     /// Its checks may go on as they are.
     fn is_same(&self, other: &Self) -> bool {
-        self.source == other.source && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
+        (self.source, self.proxy) == (other.source, other.proxy)
+            && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
     }
 }
 

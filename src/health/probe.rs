@@ -1,8 +1,14 @@
 //! One try at a backend, and what came of it. Implemented by `tcp` and `http`, called by `task`.
 
-use crate::config::Address;
+use crate::{
+    config::{Address, ProxyVersion},
+    net::{self, Stream, proxy_protocol},
+};
 use std::{borrow::Cow, io, net::IpAddr, time::Duration};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
 
 /// Why a check has failed: a few words without an address.
 pub(super) type Reason = Cow<'static, str>;
@@ -34,18 +40,37 @@ pub(super) async fn within(limit: Duration, probe: &mut impl Probe) -> Outcome {
 pub(super) struct Remote {
     pub address: Address,
     pub source: Option<IpAddr>,
+    /// A header goes first: there is no client, we ask ourselves.
+    pub proxy: Option<ProxyVersion>,
 }
 
 impl Remote {
-    /// `address`, at another port unless that is 0. A unix socket has none.
-    pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>) -> Self {
+    /// `address`, at another port unless that is 0. A unix socket has none. Whoever is at another port gets no PROXY
+    /// header, as with HAProxy.
+    pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>, mut proxy: Option<ProxyVersion>) -> Self {
         let mut address = address.clone();
         if let Address::Tcp(socket) = &mut address
             && port != 0
         {
             socket.set_port(port);
+            proxy = None;
         }
-        Self { address, source }
+        Self { address, source, proxy }
+    }
+
+    /// A connection that is ready for the check's first byte.
+    pub(super) async fn connect(&self) -> io::Result<Stream> {
+        let mut stream = net::connect(&self.address, self.source).await?;
+        self.greet(&mut stream).await?;
+        Ok(stream)
+    }
+
+    /// Sends the PROXY header, if there is one, on a fresh connection.
+    pub(super) async fn greet(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let Some(version) = self.proxy else { return Ok(()) };
+        let mut header = Vec::new();
+        proxy_protocol::write(version, None, &proxy_protocol::Tlvs::default(), &mut header);
+        stream.write_all(&header).await
     }
 }
 
@@ -87,10 +112,13 @@ mod tests {
     #[test]
     fn a_port_replaces_that_of_tcp_alone() {
         let tcp = Address::Tcp("[::1]:80".parse().unwrap());
-        assert_eq!(Remote::new(&tcp, 0, None).address, tcp);
-        assert_eq!(Remote::new(&tcp, 81, None).address.to_string(), "[::1]:81");
+        assert_eq!(Remote::new(&tcp, 0, None, None).address, tcp);
+        let v2 = Some(ProxyVersion::V2);
+        let other = Remote::new(&tcp, 81, None, v2);
+        assert_eq!((other.address.to_string(), other.proxy), ("[::1]:81".into(), None));
+        assert_eq!(Remote::new(&tcp, 0, None, v2).proxy, v2);
         let unix = Address::Unix("/run/a.sock".into());
-        assert_eq!(Remote::new(&unix, 81, None).address, unix);
+        assert_eq!(Remote::new(&unix, 81, None, None).address, unix);
     }
 
     #[test]

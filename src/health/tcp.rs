@@ -1,7 +1,6 @@
 //! A check by connecting: a connection that is accepted passes, and is closed again without a byte. Started by `task`.
 
 use super::probe::{Outcome, Probe, Remote};
-use crate::net;
 
 /// Connects to a backend.
 #[derive(Debug)]
@@ -11,7 +10,7 @@ pub(super) struct Tcp {
 
 impl Probe for Tcp {
     async fn check(&mut self) -> Outcome {
-        match net::connect(&self.remote.address, self.remote.source).await {
+        match self.remote.connect().await {
             Ok(_) => Outcome::Passed,
             Err(error) => Outcome::broken(error),
         }
@@ -28,7 +27,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
 
     async fn check(address: &Address, port: u16) -> Outcome {
-        let remote = Remote::new(address, port, Some(Ipv4Addr::LOCALHOST.into()));
+        let remote = Remote::new(address, port, Some(Ipv4Addr::LOCALHOST.into()), None);
         within(SOON, &mut Tcp { remote }).await
     }
 

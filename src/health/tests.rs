@@ -210,7 +210,7 @@ fn often() -> HealthCheck {
 }
 
 fn watched(backend: &Arc<Backend>, checks: impl IntoIterator<Item = HealthCheck>) -> Vec<Watched> {
-    vec![Watched { backend: Arc::clone(backend), checks: checks.into_iter().collect(), source: None }]
+    vec![Watched { backend: Arc::clone(backend), checks: checks.into_iter().collect(), source: None, proxy: None }]
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -402,8 +402,12 @@ async fn measure(name: &str, check: HealthCheck, port: u16) {
         .map(|at| backend(SocketAddr::from(([127, 1, (at / 250) as u8, (at % 250 + 1) as u8], port))))
         .collect();
     let checks: Arc<[HealthCheck]> = [check].into();
-    let one =
-        |backend: &Arc<Backend>| Watched { backend: Arc::clone(backend), checks: Arc::clone(&checks), source: None };
+    let one = |backend: &Arc<Backend>| Watched {
+        backend: Arc::clone(backend),
+        checks: Arc::clone(&checks),
+        source: None,
+        proxy: None,
+    };
     let list: Vec<_> = backends.iter().map(one).collect();
     let (monitor, _told) = monitor();
     let count = || backends.iter().map(|backend| backend.health.checks()).map(|(up, down, _)| (up, down));

@@ -7,7 +7,10 @@ use super::{
     Limits,
     head::{Lines, Version},
 };
-use crate::{net::Peer, telemetry::metrics::RouteMetrics};
+use crate::{
+    net::{Peer, proxy_protocol::Tlvs},
+    telemetry::metrics::RouteMetrics,
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
@@ -30,16 +33,53 @@ pub struct Origin {
     pub secure: bool,
     /// The peer may tell us who its client is.
     pub trusted: bool,
+    /// A proxy has said in a PROXY header who the peer is.
+    pub proxied: Option<Box<ByProxy>>,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
     pub lines: OnceCell<(Version, Lines)>,
 }
 
+/// A connection that a proxy has made for its client.
+#[derive(Debug)]
+pub struct ByProxy {
+    /// Who is at the other end of the socket.
+    pub peer: Peer,
+    /// What the proxy says of its client's own connection.
+    pub tlvs: Tlvs,
+}
+
 impl Origin {
-    /// It came over TLS.
+    /// It came over TLS: to us, or to the proxy that made the connection.
     pub fn secure(&self) -> bool {
-        self.secure
+        self.secure || self.said().is_some_and(|said| said.tls.is_some())
+    }
+
+    /// Who is at the other end of the socket: the peer, or its proxy.
+    pub fn socket(&self) -> Peer {
+        self.proxied.as_ref().map_or(self.peer, |proxied| proxied.peer)
+    }
+
+    /// The version of TLS that the client speaks, as in `TLSv1.3`.
+    pub fn tls_version(&self) -> Option<&str> {
+        self.said()?.tls.as_ref()?.version.as_deref()
+    }
+
+    /// The name that the client has asked for in its TLS handshake (SNI).
+    pub fn sni(&self) -> Option<&str> {
+        let said = self.said()?;
+        said.authority.as_deref().filter(|_| said.tls.is_some())
+    }
+
+    /// What a PROXY header to a backend says of the client's connection.
+    pub fn tlvs(&self) -> Tlvs {
+        self.said().cloned().unwrap_or_default()
+    }
+
+    /// What a proxy has said of it.
+    fn said(&self) -> Option<&Tlvs> {
+        self.proxied.as_ref().map(|proxied| &proxied.tlvs)
     }
 }
 
@@ -134,7 +174,7 @@ impl Client {
     }
 
     /// Where [`Client::close`] finds its task.
-    pub(super) fn wake_with(&self, waker: &Waker) {
+    pub fn wake_with(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if known.is_none() {
             *known = Some(waker.clone());

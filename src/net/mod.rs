@@ -1,4 +1,4 @@
-//! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, pipes.
+//! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, pipes, PROXY headers.
 
 mod accept;
 mod budget;
@@ -6,6 +6,7 @@ mod buf;
 mod connect;
 mod listen;
 mod pipe;
+pub mod proxy_protocol;
 mod stream;
 mod sys;
 mod timer;

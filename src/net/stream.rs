@@ -129,6 +129,29 @@ impl Stream {
         }
     }
 
+    /// Copies into `room` what a read would give, and leaves it there. 0 = the peer has finished sending. Plain sockets
+    /// alone: it is for what comes before a session.
+    pub fn poll_peek(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.waits.set(0);
+        let mut inner = self.inner.borrow_mut();
+        loop {
+            match inner.peek(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(inner.poll_readable(cx))?,
+                answer => return Poll::Ready(answer),
+            }
+        }
+    }
+
+    /// Where a client reaches this socket, if it is one of TCP.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match &*self.inner.borrow() {
+            Inner::Fresh(stream) => stream.local_addr().ok(),
+            Inner::Tcp(stream) => stream.local_addr().ok(),
+            Inner::Tls(stream) => stream.get_ref().0.local_addr().ok(),
+            Inner::Unix(_) | Inner::Closed => None,
+        }
+    }
+
     /// Ready when a read would give something: bytes, the end, or an error. Holds no buffer, and costs no system call
     /// until there is an event. For TLS: bytes on the wire, which may turn out to be no plaintext.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -336,6 +359,18 @@ impl Inner {
             Self::Tls(_) | Self::Closed => Err(io::ErrorKind::NotConnected.into()),
         };
         if got > 0 { Ok(got) } else { answer.map(|()| 0) }
+    }
+
+    /// Looks at what is there, if the reactor believes that there is something.
+    fn peek(&self, room: &mut [u8]) -> io::Result<usize> {
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let mut peek = |fd: BorrowedFd<'_>| Ok(rustix::net::recv(fd, &mut *room, flags)?.0);
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(stream.as_fd())),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, || peek(stream.as_fd())),
+            Self::Fresh(stream) => peek(stream.as_fd()),
+            Self::Tls(_) | Self::Closed => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Writes, if the reactor believes that there is room. A short write tells it that there is no more.

@@ -43,6 +43,8 @@ pub struct Plan {
     pub drain_timeout: Duration,
     /// What the access log has beside the usual fields.
     pub access: Access,
+    /// Some pool is told in a PROXY header who its clients are, and which address they called.
+    pub tells_clients: bool,
     trusted: config::Trusted,
 }
 
@@ -93,6 +95,8 @@ pub struct Listener {
     pub max_connections: Option<usize>,
     /// What clients may do.
     pub limits: Arc<Limits>,
+    /// Connections begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// Every request is sent to https.
     pub redirect_to_https: bool,
     /// What is counted of it.
@@ -165,6 +169,7 @@ impl Plan {
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,
+            tells_clients: config.pools.iter().any(|pool| pool.send_proxy_protocol.is_some()),
             trusted: config.server.trusted_proxies.clone(),
         }
     }
@@ -230,6 +235,7 @@ impl Listener {
             connections,
             max_connections: listener.max_connections,
             limits: Arc::new(limits),
+            proxy_protocol: listener.proxy_protocol,
             redirect_to_https: listener.redirect_to_https,
             metrics,
             requests: Vec::new(),

@@ -62,6 +62,8 @@ pub struct Settings {
     pub body_timeout: Option<Duration>,
     /// The longest silence of a tunnel.
     pub tunnel_timeout: Option<Duration>,
+    /// Connections begin with a PROXY header: each is one client's, and none is kept.
+    pub proxy_protocol: Option<config::ProxyVersion>,
     /// Send the client's `Host`.
     pub pass_host: bool,
     /// What is spoken with the backends.
@@ -92,8 +94,9 @@ impl Pool {
             config::Algorithm::PowerOfTwoChoices => (Algorithm::PowerOfTwoChoices, "power_of_two_choices"),
             config::Algorithm::LeastConnections => (Algorithm::LeastConnections, "least_connections"),
         };
+        let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
-            max_idle: pool.keepalive.max_idle.div_ceil(registry.workers().max(1)),
+            max_idle: max_idle.div_ceil(registry.workers().max(1)),
             idle_timeout: pool.keepalive.idle_timeout,
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
@@ -102,6 +105,7 @@ impl Pool {
             response_timeout: pool.response_timeout,
             body_timeout: pool.body_timeout,
             tunnel_timeout: pool.tunnel_timeout,
+            proxy_protocol: pool.send_proxy_protocol,
             pass_host: pool.pass_host,
             protocol: pool.protocol,
             tls: None,

@@ -27,7 +27,7 @@ pub(super) enum Answer<'a> {
 }
 
 /// What is known of the exchange, for templates.
-fn facts<'a>(plan: &'a Plan, client: &Client, request: &Head, record: &'a Record) -> Facts<'a> {
+fn facts<'a>(plan: &'a Plan, client: &'a Client, request: &Head, record: &'a Record) -> Facts<'a> {
     Facts {
         secure: client::came_over_tls(client, request),
         client: record.address,
@@ -35,8 +35,8 @@ fn facts<'a>(plan: &'a Plan, client: &Client, request: &Head, record: &'a Record
         route: record.route.map(|route| plan.routes[route].name.as_str()),
         pool: record.pool.map(|pool| plan.pools[pool].name.as_str()),
         backend: record.backend().map(|backend| backend.name.as_str()),
-        tls_version: None,
-        sni: None,
+        tls_version: client.tls_version(),
+        sni: client.sni(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     http::{Client, Head, Name},
-    net::Peer,
-    plan::Plan,
+    net::{Peer, proxy_protocol},
+    plan::{Plan, Settings},
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,6 +44,19 @@ fn parse(text: &[u8]) -> Option<IpAddr> {
 pub(super) fn came_over_tls(client: &Client, request: &Head) -> bool {
     let says = || request.get(Name::XForwardedProto).is_some_and(|value| value.eq_ignore_ascii_case(b"https"));
     client.secure() || client.trusted && says()
+}
+
+/// The PROXY header that tells a backend who its client is, if its pool sends one; else it is empty. The word of a header
+/// that we have believed is passed on; that of `X-Forwarded-For` is not: that is a request's, and this the connection's.
+pub(super) fn proxy_header(client: &Client, settings: &Settings) -> Vec<u8> {
+    let mut header = Vec::new();
+    let Some(version) = settings.proxy_protocol else { return header };
+    let addresses = match (client.peer, client.local) {
+        (Peer::Tcp(peer), Some(local)) => Some((peer, local)),
+        _ => None,
+    };
+    proxy_protocol::write(version, addresses, &client.tlvs(), &mut header);
+    header
 }
 
 #[cfg(test)]

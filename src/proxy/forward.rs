@@ -3,6 +3,7 @@
 use super::{
     Record, Way,
     attempt::{Attempt, Outcome},
+    client,
     replay::Replay,
 };
 use crate::{
@@ -286,7 +287,8 @@ fn connect<'p>(
 ) -> Pin<Box<dyn Future<Output = Result<Connection, Error>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
-        let dial = dial::connect(&way.local.dialer, backend, &pool.settings, room, &way.local.spares);
+        let header = client::proxy_header(way.client, &pool.settings);
+        let dial = dial::connect(&way.local.dialer, backend, &pool.settings, room, &way.local.spares, &header);
         let connected = match deadline {
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, dial).await.unwrap_or_else(|_| Err(Kind::Deadline.into()))

@@ -62,7 +62,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
     let Some(log) = &*log else { return true };
     let (request, client) = (&exchange.request, exchange.client);
     let duration = record.ended.unwrap_or_else(Instant::now).saturating_duration_since(exchange.started);
-    let peer_ip = match client.peer {
+    let peer_ip = match client.socket() {
         Peer::Tcp(peer) => Some(peer.ip().to_canonical()),
         Peer::Unix => None,
     };
@@ -107,6 +107,8 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         connect: record.connect,
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),
+        tls_version: client.tls_version().map(str::as_bytes),
+        sni: client.sni().map(str::as_bytes),
         user_agent: request.get(Name::UserAgent),
         referer: request.get(Name::Referer),
         generation: plan.generation,

@@ -79,6 +79,7 @@ struct Way<'a> {
     pinned: &'a Pinned,
     route: &'a Route,
     forward: &'a Forward,
+    client: &'a Client,
 }
 
 impl Way<'_> {
@@ -115,7 +116,7 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
     let outcome = match step {
         Step::Answer(answer) => Err(answer),
         Step::Forward(route, forward, pool) => {
-            let way = Way { local, pinned: &pinned, route, forward };
+            let way = Way { local, pinned: &pinned, route, forward, client };
             forward_or_fall_back(&way, pool, exchange, &mut record).await
         }
     };

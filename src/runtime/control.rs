@@ -215,12 +215,13 @@ impl Control {
     /// Checks follow the plan.
     pub(super) fn watch(&self) {
         let of_pool = |pool: &crate::plan::Pool| {
-            let source = pool.settings.sources.first().copied();
+            let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
             let checks = Arc::clone(&pool.checks);
             let watched = move |member: &crate::plan::Member| Watched {
                 backend: Arc::clone(&member.backend),
                 checks: Arc::clone(&checks),
                 source,
+                proxy,
             };
             pool.members.iter().map(watched).collect::<Vec<_>>()
         };

@@ -2,6 +2,7 @@
 
 mod accept;
 mod control;
+mod introduce;
 mod reload;
 mod sockets;
 mod start;

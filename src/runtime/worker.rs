@@ -3,6 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
+    introduce::introduced,
 };
 use crate::{
     http::{
@@ -13,7 +14,10 @@ use crate::{
     net::{Peer, Permit, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{
+        access_log::Writer,
+        metrics::{Closed, ListenerMetrics},
+    },
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -39,7 +43,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 pub(super) struct Worker {
     number: usize,
     pub(super) shared: Arc<Shared>,
-    local: Rc<Local>,
+    pub(super) local: Rc<Local>,
     /// Answers what comes.
     server: Rc<http::Server>,
     /// Its client connections, and the streams of those that have several, so that they can be told to end.
@@ -204,15 +208,24 @@ impl Worker {
         let Some(known) = pinned.plan.listener(listener) else { return };
         let limits = Arc::clone(&known.limits);
         let trusted = pinned.plan.trusts(peer);
-        let origin = Origin { peer, local, listener, secure: false, trusted, limits, lines: OnceCell::new() };
+        // A PROXY header to a backend says which of this host's addresses was called.
+        let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
+        let local = any.and_then(|_| stream.local()).or(local);
+        let (secure, proxied, lines) = (false, None, OnceCell::new());
+        let origin = Origin { peer, local, listener, secure, trusted, proxied, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let wire = Wire::new(stream, Rc::clone(&self.local.spares));
         let place = open.listed.place;
-        let task = tokio::task::spawn_local(connected(open, Rc::new(ClientSide::new(wire, client))));
+        let task = match known.proxy_protocol {
+            true => tokio::task::spawn_local(introduced(open, stream)),
+            false => {
+                let connection = open.connection(stream, Instant::now());
+                tokio::task::spawn_local(connected(open, connection))
+            }
+        };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
         }
@@ -354,8 +367,8 @@ impl Worker {
     }
 }
 
-/// The whole life of one connection. Its socket closes before its place is free.
-async fn connected(open: Open, connection: Rc<ClientSide>) {
+/// The life of one connection from its client's first byte on. Its socket closes before its place is free.
+pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
     let worker = &open.worker;
     if h1::serve(&connection, &worker.server).await == Served::Http2 {
         Box::pin(multiplexed(worker, open.client(), connection)).await;
@@ -401,8 +414,8 @@ impl Drop for Listed {
 }
 
 /// Counts a connection as open while it lives.
-struct Open {
-    worker: Rc<Worker>,
+pub(super) struct Open {
+    pub(super) worker: Rc<Worker>,
     listed: Listed,
     _permits: (Permit, Permit),
 }
@@ -416,8 +429,34 @@ impl Open {
         Self { worker: Rc::clone(worker), listed, _permits: permits }
     }
 
-    fn client(&self) -> Rc<Client> {
+    pub(super) fn client(&self) -> Rc<Client> {
         Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
+    }
+
+    /// What is served, of a socket that was accepted at `since`.
+    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
+        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        Rc::new(ClientSide::new(wire, self.client(), since))
+    }
+
+    /// Its client has turned out to be another one; what it was told holds.
+    pub(super) fn becomes(&self, origin: Origin) {
+        let client = Rc::new(Client::new(Rc::new(origin)));
+        let before =
+            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
+        if before.is_closing() {
+            client.close();
+        }
+        if before.is_cut() {
+            client.cut();
+        }
+    }
+
+    /// We close it, for `reason`.
+    pub(super) fn closed_by(&self, reason: Closed) {
+        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
+            metrics.closed_by(self.worker.number, reason);
+        }
     }
 }
 

@@ -82,12 +82,15 @@ where
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).with_ansi(false).boxed()
         }
     };
-    (filter.and_then(lines), Handle { filter: reload, fixed })
+    // The filter outermost: of a layer that wraps others, only its hint is heard.
+    (lines.and_then(filter), Handle { filter: reload, fixed })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use tracing::level_filters::LevelFilter;
 
     use super::*;
 
@@ -98,6 +101,14 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || log(&handle));
         let lines = lines.lock().unwrap().clone();
         String::from_utf8(lines).unwrap()
+    }
+
+    /// Else every disabled line of every library asks the filter.
+    #[test]
+    fn the_level_is_known_before_a_line_is_looked_at() {
+        let (layer, _handle) = layer(None, "info", Format::Text, false, io::sink);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        assert_eq!(tracing::Subscriber::max_level_hint(&subscriber), Some(LevelFilter::INFO));
     }
 
     #[derive(Clone)]

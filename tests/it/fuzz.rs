@@ -1,6 +1,6 @@
 //! The parsers under mutated input, for a bounded time: no bytes may make them panic.
 //!
-//! The stable sibling of `tests/fuzz` (cargo-fuzz): the same four functions, the same dictionary. It has no feedback
+//! The stable sibling of `tests/fuzz` (cargo-fuzz): the same five functions, the same dictionary. It has no feedback
 //! from coverage, so it starts from messages that are nearly right. `EVENKEEL_FUZZ_SECONDS` bounds it (default 1);
 //! `EVENKEEL_FUZZ_SEED` repeats a run, whose seed is printed.
 
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fmt::Write as _, iter};
 
 use evenkeel::http::fuzz;
+use evenkeel::net::proxy_protocol::fuzz as proxy_protocol;
 
 const MAX_LEN: usize = 64 << 10;
 const DICTIONARY: &str = include_str!("../fuzz/http.dict");
@@ -19,7 +20,7 @@ struct Target {
     seeds: &'static [&'static [u8]],
 }
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     Target {
         name: "request_head",
         parse: fuzz::request_head,
@@ -72,6 +73,20 @@ const TARGETS: [Target; 4] = [
             b"https://[2001:db8::1]:443/",
             b"example.com:443",
             b"/\xc3\xa9/%C3%A9",
+        ],
+    },
+    Target {
+        name: "proxy_header",
+        parse: proxy_protocol::header,
+        seeds: &[
+            b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / HTTP/1.1\r\n",
+            b"PROXY TCP6 2001:db8::1 ::ffff:192.0.2.1 0 65535\r\n",
+            b"PROXY UNKNOWN ffff::ffff ffff::ffff 65535 65535\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x36\xc0\xa8\x00\x01\xc0\xa8\x00\x0b\xdc\x04\x01\xbb\
+                \x01\x00\x02h2\x02\x00\x09a.example\x20\x00\x0f\x03\0\0\0\0\x21\x00\x07TLSv1.3\x04\x00\x04\0\0\0\0GET /",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\
+                \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x04",
         ],
     },
 ];

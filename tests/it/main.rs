@@ -11,12 +11,16 @@ mod harness;
 // What is refused, byte for byte, in both directions, and what is odd but legal.
 mod corpus;
 
+// HTTP/2 frame by frame: the cases of h2spec.
+mod h2spec;
+
 // What goes through, and what is changed on the way.
 mod addresses;
 mod bodies;
 mod forwarding;
 mod hop_by_hop;
 mod paths;
+mod proxy_protocol;
 mod splits;
 mod upgrade;
 

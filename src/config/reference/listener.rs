@@ -60,7 +60,8 @@ pub(super) struct Listener {
     /// Bytes of a request body; more get 413.
     #[schemars(extend("default" = "off", "examples" = ["100MiB"]))]
     max_body_size: String,
-    /// true: a PROXY header, v1 or v2, is required and believed; only from server.trusted_proxies, other peers are closed.
+    /// true: a PROXY header, v1 or v2, is required within header_timeout and believed; only from server.trusted_proxies,
+    /// other peers are closed. Who it names is the client everywhere; peer_ip in the access log stays the proxy.
     #[schemars(extend("default" = false))]
     proxy_protocol: bool,
     /// Then a connection ends at its next safe point (Connection: close, GOAWAY), give or take 10 %.

@@ -35,7 +35,9 @@ pub(super) struct Pool {
     /// Connections to each backend, of the process.
     #[schemars(extend("default" = "off", "examples" = [500]))]
     max_connections: String,
-    /// "off" | "v1" | "v2": a PROXY header in front of each connection says who the client is; v2 with ALPN and SNI.
+    /// "off" | "v1" | "v2": a PROXY header in front of each connection says who the client is; v2 with ALPN, SNI and TLS
+    /// version. Such a connection is one client's, so none is kept or shared. Health checks at the backend's own port begin
+    /// with LOCAL (v2) or UNKNOWN (v1).
     #[schemars(extend("default" = "off"))]
     send_proxy_protocol: String,
     /// Send the client's Host; false: the backend's address as written.

@@ -3,7 +3,6 @@
 use crate::{
     config::Address,
     health::probe::{Outcome, Remote},
-    net,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -54,12 +53,16 @@ impl Conversation {
     pub(super) async fn open(remote: &Remote) -> io::Result<Self> {
         match &remote.address {
             Address::Tcp(_) => {
-                let stream = net::connect(&remote.address, remote.source).await?.into_tcp()?;
+                let stream = remote.connect().await?.into_tcp()?;
                 // A head and a body may go out in two writes.
                 stream.set_nodelay(true)?;
                 Self::over(stream).await
             }
-            Address::Unix(path) => Self::over(UnixStream::connect(path).await?).await,
+            Address::Unix(path) => {
+                let mut stream = UnixStream::connect(path).await?;
+                remote.greet(&mut stream).await?;
+                Self::over(stream).await
+            }
         }
     }
 

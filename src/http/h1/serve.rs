@@ -36,9 +36,12 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
-    /// A connection that nothing has been read from.
-    pub fn new(wire: Wire, client: Rc<Client>) -> Self {
-        Self { wire, client, timer: Timer::default() }
+    /// A connection that no request has been read from; it was accepted at `since`.
+    pub fn new(wire: Wire, client: Rc<Client>, since: Instant) -> Self {
+        let timer = Timer::default();
+        // The first head's time runs from accept.
+        timer.set_after(since, client.limits.header_timeout);
+        Self { wire, client, timer }
     }
 
     /// The socket, and what was read ahead of it.
@@ -61,8 +64,6 @@ pub enum Served {
 /// `server` answers each exchange.
 pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
     let ClientSide { wire, client, timer } = &**connection;
-    // The first head's time runs from here: from accept.
-    timer.set_after(Instant::now(), client.limits.header_timeout);
     let mut first = true;
     while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
         if first && wire.starts_like(h2::PREFACE) {
@@ -258,13 +259,13 @@ mod tests {
             underscores: Underscores::Drop,
         };
         let (limits, lines) = (Arc::new(limits), Default::default());
-        let origin =
-            Origin { peer: Peer::Unix, local: None, listener: 0, secure: false, trusted: false, limits, lines };
+        let (secure, trusted, proxied) = Default::default();
+        let origin = Origin { peer: Peer::Unix, local: None, listener: 0, secure, trusted, proxied, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
         let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort());
-        let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client)), &server));
+        let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client, Instant::now())), &server));
         assert!(idle <= 256 && held <= 512, "the future has {idle} bytes, what it borrows {held}");
     }
 }

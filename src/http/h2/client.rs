@@ -4,7 +4,7 @@ use super::{Receiver, Sender, response, tap::Tap};
 use crate::{
     error::Kind,
     http::{
-        Head,
+        Head, Spares,
         body::Source,
         guard::{Asked, Guarded, Reject},
         h1::{NoHead, write::Hop},
@@ -21,6 +21,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -36,6 +37,7 @@ const MAX_HEAD: u32 = 64 * 1024;
 pub struct Session {
     send: SendRequest<Bytes>,
     secure: bool,
+    spares: Rc<Spares>,
 }
 
 /// Moves what belongs to a [`Session`]; runs until the connection is over.
@@ -45,7 +47,7 @@ pub type Driver = Connection<Tap, Bytes>;
 ///
 /// # Errors
 /// The connection broke.
-pub async fn connect(io: Stream, secure: bool) -> io::Result<(Session, Driver)> {
+pub async fn connect(io: Stream, secure: bool, spares: &Rc<Spares>) -> io::Result<(Session, Driver)> {
     let mut builder = h2::client::Builder::new();
     builder
         .initial_window_size(WINDOW)
@@ -53,10 +55,10 @@ pub async fn connect(io: Stream, secure: bool) -> io::Result<(Session, Driver)> 
         .initial_connection_window_size(WINDOW * STREAMS as u32)
         .max_header_list_size(MAX_HEAD)
         .enable_push(false);
-    let handshake = builder.handshake::<_, Bytes>(Tap::new(io, Buf::default()));
+    let handshake = builder.handshake::<_, Bytes>(Tap::new(io, Buf::default(), spares));
     let (send, driver) =
         handshake.await.map_err(|error| error.into_io().unwrap_or_else(|| io::ErrorKind::InvalidData.into()))?;
-    Ok((Session { send, secure }, driver))
+    Ok((Session { send, secure, spares: Rc::clone(spares) }, driver))
 }
 
 impl Session {
@@ -78,7 +80,7 @@ impl Session {
     pub fn request(&self, head: &Head, hop: &Hop<'_>, bodiless: bool) -> Result<(Sender, Reply), Unsent> {
         let request = self.head(head, hop).ok_or(Unsent::Malformed)?;
         let (response, stream) = self.send.clone().send_request(request, bodiless).map_err(|_| Unsent::Ended)?;
-        let sender = Sender::request(stream, bodiless, hop.length.filter(|_| !bodiless));
+        let sender = Sender::request(stream, bodiless, hop.length.filter(|_| !bodiless), &self.spares);
         Ok((sender, Reply { response, stream: None }))
     }
 

@@ -38,17 +38,28 @@ pub(super) fn guarded(
         None => None,
     };
     head.remove(Name::ContentLength);
-    let expect = head.get(Name::Expect).is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"));
-    head.remove(Name::Expect);
+    let expect = expects(head)?;
     head.received = head.target;
     let framing = match length {
         _ if bodiless && length.unwrap_or(0) > 0 => return Err(bad("Content-Length without a body")),
         _ if bodiless => Framing::None,
-        Some(0) => Framing::None,
+        // Of 0 too: a request that is whole with its head would go out before the stream shows that the length lies.
+        Some(0) | None => Framing::Streamed,
         Some(length) => Framing::Length(length),
-        None => Framing::Streamed,
     };
+    // As in HTTP/1.1: without a body there is nothing to wait for.
+    let expect = expect && framing != Framing::None;
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
+}
+
+/// Takes out `Expect`; whether it was there.
+fn expects(head: &mut Head) -> Result<bool, Reject> {
+    let Some(expect) = head.get(Name::Expect) else { return Ok(false) };
+    if !expect.eq_ignore_ascii_case(b"100-continue") {
+        return Err(bad("the expectation is unknown"));
+    }
+    head.remove(Name::Expect);
+    Ok(true)
 }
 
 fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> {
@@ -68,7 +79,12 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     let authority = authority.or(host).ok_or(bad("there is no authority"))?;
     target::authority(authority)?;
     head.target.authority = head.note(authority);
-    head.target.scheme = head.note(uri.scheme_str().unwrap_or_default().as_bytes());
+    let scheme = uri.scheme_str();
+    // The h2 crate takes any, and the empty one; HTTP/1.1's absolute targets are as strict as this.
+    if scheme.is_some_and(|scheme| !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))) {
+        return Err(bad("the scheme is neither http nor https"));
+    }
+    head.target.scheme = head.note(scheme.unwrap_or_default().as_bytes());
     let path = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     let raw = head.note(path.as_bytes());
     match path.as_bytes() {
@@ -84,16 +100,26 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     Ok(())
 }
 
+/// Whether a field is well formed, in a head and in trailers. The http crate lets no CR, LF or NUL through.
+pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), Reject> {
+    // It takes a quotation mark for part of a token.
+    if !name.iter().all(|&byte| guard::is_token(byte)) {
+        return Err(bad("a field name is invalid"));
+    }
+    // RFC 9113 section 8.2.1.
+    if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
+        return Err(bad("a field value begins or ends with a blank"));
+    }
+    Ok(())
+}
+
 /// Copies the fields; true = `TE: trailers` was among them.
 fn fields(parts: &Parts, head: &mut Head) -> Result<bool, Reject> {
     let mut trailers = false;
     let mut crumbs: Vec<&[u8]> = Vec::new();
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        // The http crate lets no CR, LF or NUL through; what is left of RFC 9113 section 8.2.1 is the blanks.
-        if value.first().is_some_and(u8::is_ascii_whitespace) || value.last().is_some_and(u8::is_ascii_whitespace) {
-            return Err(bad("a field value begins or ends with a blank"));
-        }
+        check_field(name, value)?;
         match Name::of(name) {
             Name::Host => {}
             Name::Te => trailers = value == b"trailers",

@@ -43,7 +43,7 @@ pub async fn serve<G: 'static>(
     let max_list = u32::try_from(client.limits.head.max_size).unwrap_or(u32::MAX);
     let mut builder = h2::server::Builder::new();
     builder.max_header_list_size(max_list);
-    let mut connection = builder.handshake::<_, Bytes>(Tap::new(io, carry)).await?;
+    let mut connection = builder.handshake::<_, Bytes>(Tap::new(io, carry, spares)).await?;
     let mut leaving = false;
     while let Some(stream) = poll_fn(|cx| poll_stream(&mut connection, client, &mut leaving, cx)).await {
         let (request, respond) = stream?;
@@ -94,7 +94,7 @@ where
         Framing::None => Source::Empty,
         _ => Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))),
     };
-    let sink = Sink::h2(Sender::new(respond));
+    let sink = Sink::h2(Sender::new(respond, &spares));
     let started = Instant::now();
     let (timer, client) = (&timer, &*client);
     let mut exchange =

@@ -1,6 +1,8 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
+use super::request::check_field;
 use crate::http::{
+    Spares,
     body::{Broken, Chunk, Pulled},
     guard::Reject,
     head::Head,
@@ -10,6 +12,7 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use std::{
     io,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
@@ -48,7 +51,7 @@ impl Receiver {
         let Some(data) = ready!(self.stream.poll_data(cx)) else {
             let trailers = ready!(self.stream.poll_trailers(cx)).map_err(broken)?;
             self.ended = true;
-            self.trailers = trailers.map(|map| head_of(&map));
+            self.trailers = trailers.map(|map| head_of(&map)).transpose().map_err(Broken::Malformed)?;
             return Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Empty, last: true })));
         };
         let data = data.map_err(broken)?;
@@ -82,13 +85,14 @@ fn broken(error: h2::Error) -> Broken {
     }
 }
 
-fn head_of(map: &HeaderMap) -> Box<Head> {
+fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
     let mut head = Box::<Head>::default();
     for (name, value) in map {
-        let name = name.as_str().as_bytes();
-        head.add_pieces(name, crate::http::name::Name::of(name), &[value.as_bytes()]);
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        check_field(name, value)?;
+        head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
     }
-    head
+    Ok(head)
 }
 
 fn map_of(head: &Head) -> HeaderMap {
@@ -120,17 +124,20 @@ pub struct Sender {
     /// Bytes that the head announced and that are still to come.
     left: Option<u64>,
     sent: u64,
+    spares: Rc<Spares>,
 }
 
 impl Sender {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(respond: SendResponse<Bytes>, spares: &Rc<Spares>) -> Self {
         let (stream, pending) = (None, Bytes::new());
-        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0 }
+        let spares = Rc::clone(spares);
+        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0, spares }
     }
 
     /// The body of a request whose head has been sent; `ended` = it has none. `left` = its length, if it was said.
-    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>) -> Self {
-        Self { respond: None, stream: Some(stream), pending: Bytes::new(), last: ended, ended, left, sent: 0 }
+    pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>, spares: &Rc<Spares>) -> Self {
+        let (pending, spares) = (Bytes::new(), Rc::clone(spares));
+        Self { respond: None, stream: Some(stream), pending, last: ended, ended, left, sent: 0, spares }
     }
 
     fn answering(&mut self) -> io::Result<&mut SendResponse<Bytes>> {
@@ -161,7 +168,11 @@ impl Sender {
     pub(in crate::http) fn push(&mut self, chunk: Chunk, last: bool) -> io::Result<()> {
         let bytes = match chunk {
             Chunk::Empty => Bytes::new(),
-            Chunk::Buf(buf) => Bytes::copy_from_slice(buf.bytes()),
+            Chunk::Buf(buf) => {
+                let copy = Bytes::copy_from_slice(buf.bytes());
+                self.spares.buffers.give(buf);
+                copy
+            }
             Chunk::Bytes(bytes) => bytes,
         };
         self.sent += bytes.len() as u64;

@@ -20,8 +20,8 @@ const WHOLE: &[Row] = &[
     ("bad Host beside a good absolute target", AUTHORITY, b"GET http://test/MARK HTTP/1.1\r\nHost: a b\r\n\r\n"),
 ];
 
-/// Values of Host.
-const HOSTS: &[(&str, &[u8])] = &[
+/// Values of Host, and of :authority.
+pub(super) const HOSTS: &[(&str, &[u8])] = &[
     ("empty", b""),
     ("a list", b"a, b"),
     ("a list without space", b"a,b"),

@@ -2,11 +2,12 @@
 //! topic; `requests` and `responses` send them; `legal` is what is odd and must go through all the same.
 //!
 //! To add a request, add a row to the table of its topic. `MARK` in its bytes becomes a text of its own, by which the
-//! runner finds out whether anything of it reached the backend.
+//! runner finds out whether anything of it reached the backend. `h2` has the same for requests that come by HTTP/2.
 
 mod chunks;
 mod fields;
 mod framing;
+mod h2;
 mod hosts;
 mod legal;
 mod oversize;

@@ -6,6 +6,7 @@ mod client;
 mod evenkeel;
 pub(crate) mod h2;
 mod h2_backend;
+pub(crate) mod h2raw;
 mod load;
 mod metrics;
 mod operator;

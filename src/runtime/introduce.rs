@@ -1,0 +1,119 @@
+//! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `worker`.
+
+use super::worker::{Open, connected};
+use crate::{
+    http::{ByProxy, Client, Origin, h1::ClientSide},
+    net::{
+        Peer, Stream,
+        proxy_protocol::{self, NoHeader, Proxied},
+    },
+    plan::Plan,
+    telemetry::metrics::Closed,
+};
+use std::{
+    cell::OnceCell,
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
+use tokio::time::{Instant, timeout_at};
+
+/// Why a connection is closed before its client's first byte.
+#[derive(Debug)]
+enum Refused {
+    /// Its peer is not one whose word is believed.
+    Untrusted,
+    /// The header did not come in time.
+    Late,
+    /// What came is none.
+    NoHeader(NoHeader),
+    /// The listener goes, or the process.
+    Closing,
+}
+
+impl Refused {
+    /// We close it for its header; not for other reasons, and not after the peer has left without a byte.
+    fn is_counted(&self) -> bool {
+        !matches!(self, Self::Closing | Self::NoHeader(NoHeader::Closed))
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untrusted => f.write_str("the peer is not in trusted_proxies"),
+            Self::Late => f.write_str("no PROXY header within header_timeout"),
+            Self::NoHeader(why) => why.fmt(f),
+            Self::Closing => f.write_str("the listener is closing"),
+        }
+    }
+}
+
+/// The life of a connection whose proxy must first say who its client is; without that it is closed.
+pub(super) async fn introduced(open: Open, stream: Stream) {
+    // What the header needs is in a box of its own: it is gone when the connection waits for requests.
+    if let Some((open, connection)) = Box::pin(begin(open, stream)).await {
+        connected(open, connection).await;
+    }
+}
+
+async fn begin(open: Open, stream: Stream) -> Option<(Open, Rc<ClientSide>)> {
+    let (since, client) = (Instant::now(), open.client());
+    let pinned = open.worker.local.plan_for(client.listener);
+    match introduce(&pinned.plan, &client, &stream, since).await {
+        Ok(origin) => {
+            open.becomes(origin);
+            let connection = open.connection(stream, since);
+            Some((open, connection))
+        }
+        Err(refused) => {
+            tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
+            if refused.is_counted() {
+                open.closed_by(Closed::ProxyProtocol);
+            }
+            None
+        }
+    }
+}
+
+/// Reads the header of the connection `stream`, accepted at `since` as that of `client`, and gives whom it is from.
+async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant) -> Result<Origin, Refused> {
+    if !client.trusted {
+        return Err(Refused::Untrusted);
+    }
+    let mut read = pin!(proxy_protocol::read(stream));
+    let read = poll_fn(|cx| {
+        client.wake_with(cx.waker());
+        if client.is_closing() {
+            return Poll::Ready(Err(Refused::Closing));
+        }
+        read.as_mut().poll(cx).map_err(Refused::NoHeader)
+    });
+    let proxied = match client.limits.header_timeout {
+        Some(time) => timeout_at(since + time, read).await.unwrap_or(Err(Refused::Late))?,
+        None => read.await?,
+    };
+    Ok(origin(plan, client, proxied))
+}
+
+/// Without addresses the proxy speaks for itself: the connection's own ones hold.
+fn origin(plan: &Plan, client: &Client, proxied: Proxied) -> Origin {
+    let Proxied { addresses, tlvs } = proxied;
+    let (peer, local) = match addresses {
+        Some((source, destination)) => (Peer::Tcp(source), Some(destination)),
+        None => (client.peer, client.local),
+    };
+    Origin {
+        peer,
+        local,
+        listener: client.listener,
+        secure: false,
+        trusted: plan.trusts(peer),
+        proxied: Some(Box::new(ByProxy { peer: client.peer, tlvs })),
+        limits: Arc::clone(&client.limits),
+        lines: OnceCell::new(),
+    }
+}
