@@ -1,14 +1,12 @@
-//! One try at a backend, and what came of it. Implemented by `tcp` and `http`, called by `task`.
+//! One try at a backend, and what came of it. Implemented by `tcp`, `http` and `grpc`, called by `task`.
 
 use crate::{
     config::{Address, ProxyVersion},
     net::{self, Stream, proxy_protocol},
+    pool::Backend,
 };
 use std::{borrow::Cow, io, net::IpAddr, time::Duration};
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 /// Why a check has failed: a few words without an address.
 pub(super) type Reason = Cow<'static, str>;
@@ -59,14 +57,26 @@ impl Remote {
     }
 
     /// A connection that is ready for the check's first byte.
-    pub(super) async fn connect(&self) -> io::Result<Stream> {
-        let mut stream = net::connect(&self.address, self.source).await?;
-        self.greet(&mut stream).await?;
+    ///
+    /// # Errors
+    /// What came of the check, as there is none.
+    pub(super) async fn connect(&self) -> Result<Stream, Outcome> {
+        let mut stream = net::connect(&self.address, self.source).await.map_err(Outcome::broken)?;
+        self.greet(&mut stream).await.map_err(Outcome::broken)?;
         Ok(stream)
     }
 
+    /// The name that is asked for: `host`, else the address that is asked.
+    pub(super) fn host(&self, host: Option<&str>, backend: &Backend) -> String {
+        match (host, &self.address) {
+            (Some(host), _) => host.to_owned(),
+            (None, Address::Tcp(address)) if self.address != backend.address => address.to_string(),
+            (None, _) => backend.host.clone(),
+        }
+    }
+
     /// Sends the PROXY header, if there is one, on a fresh connection.
-    pub(super) async fn greet(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn greet(&self, stream: &mut Stream) -> io::Result<()> {
         let Some(version) = self.proxy else { return Ok(()) };
         let mut header = Vec::new();
         proxy_protocol::write(version, None, &proxy_protocol::Tlvs::default(), &mut header);

@@ -3,6 +3,7 @@
 mod cancel;
 mod deadlines;
 mod failures;
+mod health;
 mod metadata;
 mod reload;
 mod retries;
