@@ -37,6 +37,8 @@ pub enum Kind {
     ConnectDenied,
     /// No route is for it.
     NoRoute,
+    /// The name of the TLS handshake has another certificate than the request's host (RFC 9110 section 15.5.20).
+    Misdirected,
     /// The head or the body came too slowly.
     RequestTimeout,
     /// The body is larger than `max_body_size`.
@@ -59,6 +61,8 @@ pub enum Kind {
     ResponseHeadTooLarge,
     /// TLS to the backend failed.
     BackendTls,
+    /// The backend's certificate is not one that we take. The same word as [`Kind::BackendTls`], another type.
+    BackendCertificate,
     /// An upgrade was answered by something that is not one.
     UpgradeFailed,
     /// The request has passed through us ten times.
@@ -92,6 +96,14 @@ const TABLE: &[Row] = &[
     row(Kind::BadRequest, 400, "bad_request", "http_request_error", Side::Client, "The request is malformed"),
     row(Kind::ConnectDenied, 405, "connect_denied", "http_request_denied", Side::Client, "CONNECT is not allowed here"),
     row(Kind::NoRoute, 404, "no_route", "destination_not_found", Side::Client, "There is nothing at this address"),
+    row(
+        Kind::Misdirected,
+        421,
+        "misdirected",
+        "http_request_error",
+        Side::Client,
+        "The request is for another name than its connection",
+    ),
     row(
         Kind::RequestTimeout,
         408,
@@ -145,6 +157,14 @@ const TABLE: &[Row] = &[
         "The backend's response head is too large",
     ),
     row(Kind::BackendTls, 502, "backend_tls", "tls_protocol_error", Side::Backend, "TLS to the backend failed"),
+    row(
+        Kind::BackendCertificate,
+        502,
+        "backend_tls",
+        "tls_certificate_error",
+        Side::Backend,
+        "TLS to the backend failed",
+    ),
     row(
         Kind::UpgradeFailed,
         502,
@@ -224,6 +244,14 @@ impl Kind {
     /// Every kind, in the order of its number.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.kind)
+    }
+
+    /// The number that failures are counted by: one for each word.
+    pub fn counted(self) -> usize {
+        match self {
+            Self::BackendCertificate => Self::BackendTls as usize,
+            kind => kind as usize,
+        }
     }
 
     fn row(self) -> &'static Row {
@@ -316,7 +344,9 @@ mod tests {
     fn the_table_is_in_the_order_of_the_kinds_and_no_word_stands_twice() {
         for (number, row) in TABLE.iter().enumerate() {
             assert_eq!(row.kind as usize, number);
-            assert_eq!(TABLE.iter().filter(|other| other.word == row.word).count(), 1, "{}", row.word);
+            let first = TABLE.iter().position(|other| other.word == row.word);
+            assert_eq!(first, Some(row.kind.counted()), "{}", row.word);
+            assert!(row.kind == Kind::BackendCertificate || row.kind.counted() == number, "{}", row.word);
         }
     }
 }

@@ -35,3 +35,4 @@ pub mod proxy;
 pub mod route;
 pub mod runtime;
 pub mod telemetry;
+pub mod tls;

@@ -6,8 +6,9 @@ use crate::{
     error::{Error, Kind},
     http::{Spares, h1::Wire, h2},
     net::{self, Stream},
-    plan::{Settings, Tls},
+    plan::Settings,
     pool::Backend,
+    tls,
 };
 use std::{
     future::poll_fn,
@@ -15,7 +16,6 @@ use std::{
     rc::Rc,
     sync::Arc,
 };
-use tokio_rustls::TlsConnector;
 
 /// Connects to `backend` within the pool's `connect_timeout`, handshake included. `header` goes out before all else: a
 /// PROXY header, if it is not empty.
@@ -34,7 +34,7 @@ pub async fn connect(
         let stream = plain(dialer, backend, settings).await?;
         send(&stream, header).await.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
         let stream = match &settings.tls {
-            Some(tls) => secure(stream, tls).await?,
+            Some(tls) => tls::connect(tls, &backend.address, stream).await.map_err(insecure)?,
             None => stream,
         };
         speak(dialer, backend, settings, &room, stream, spares).await
@@ -56,7 +56,7 @@ async fn speak(
     spares: &Rc<Spares>,
 ) -> Result<Connection, Error> {
     let gone = || Error::from(Kind::ConnectFailed);
-    let tls = settings.tls.as_ref().map(|tls| Arc::clone(&tls.config));
+    let tls = settings.tls.as_ref().map(|tls| Arc::clone(tls.config()));
     let agreed = stream.agreed_on_h2();
     if settings.protocol == Protocol::H2 && tls.is_some() && !agreed {
         return Err(Error::new(Kind::BackendTls, io::Error::other("the backend does not agree on h2 (ALPN)")));
@@ -126,10 +126,7 @@ fn refused(error: io::Error) -> Error {
     Error::new(kind, error)
 }
 
-async fn secure(stream: Stream, tls: &Tls) -> Result<Stream, Error> {
-    let stream = stream.into_tcp().map_err(|error| Error::new(Kind::ConnectFailed, error))?;
-    let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let session = connector.connect(tls.server_name.clone(), stream).await;
-    let session = session.map_err(|error| Error::new(Kind::BackendTls, error))?;
-    Ok(Stream::tls(session.into()))
+fn insecure(refused: tls::Refused) -> Error {
+    let kind = if refused.certificate { Kind::BackendCertificate } else { Kind::BackendTls };
+    Error::new(kind, refused)
 }

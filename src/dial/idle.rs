@@ -51,7 +51,7 @@ impl Own {
 fn suits(tls: Option<&Arc<rustls::ClientConfig>>, settings: &Settings) -> bool {
     match (tls, &settings.tls) {
         (None, None) => true,
-        (Some(tls), Some(wanted)) => Arc::ptr_eq(tls, &wanted.config),
+        (Some(tls), Some(wanted)) => Arc::ptr_eq(tls, wanted.config()),
         _ => false,
     }
 }

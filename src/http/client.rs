@@ -8,8 +8,12 @@ use super::{
     head::{Lines, Version},
 };
 use crate::{
-    net::{Peer, proxy_protocol::Tlvs},
+    net::{
+        Peer,
+        proxy_protocol::{self, Tlvs},
+    },
     telemetry::metrics::RouteMetrics,
+    tls::Handshake,
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -19,6 +23,7 @@ use std::{
     sync::Arc,
     task::Waker,
 };
+use tokio::time::Instant;
 
 /// The connection that exchanges come from.
 #[derive(Debug)]
@@ -29,12 +34,16 @@ pub struct Origin {
     pub local: Option<SocketAddr>,
     /// The listener's number in the plan.
     pub listener: usize,
-    /// It came over TLS.
-    pub secure: bool,
+    /// How it came over TLS, if it did.
+    pub tls: Option<Box<Handshake>>,
     /// The peer may tell us who its client is.
     pub trusted: bool,
     /// A proxy has said in a PROXY header who the peer is.
     pub proxied: Option<Box<ByProxy>>,
+    /// When it was accepted.
+    pub accepted: Instant,
+    /// When it is old enough to end, at the next safe point.
+    pub until: Option<Instant>,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -42,7 +51,7 @@ pub struct Origin {
 }
 
 /// A connection that a proxy has made for its client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ByProxy {
     /// Who is at the other end of the socket.
     pub peer: Peer,
@@ -53,7 +62,7 @@ pub struct ByProxy {
 impl Origin {
     /// It came over TLS: to us, or to the proxy that made the connection.
     pub fn secure(&self) -> bool {
-        self.secure || self.said().is_some_and(|said| said.tls.is_some())
+        self.tls.is_some() || self.said().is_some_and(|said| said.tls.is_some())
     }
 
     /// Who is at the other end of the socket: the peer, or its proxy.
@@ -63,23 +72,41 @@ impl Origin {
 
     /// The version of TLS that the client speaks, as in `TLSv1.3`.
     pub fn tls_version(&self) -> Option<&str> {
-        self.said()?.tls.as_ref()?.version.as_deref()
+        match &self.tls {
+            Some(tls) => Some(tls.version),
+            None => self.said()?.tls.as_ref()?.version.as_deref(),
+        }
     }
 
     /// The name that the client has asked for in its TLS handshake (SNI).
     pub fn sni(&self) -> Option<&str> {
+        if let Some(tls) = &self.tls {
+            return tls.sni.as_deref();
+        }
         let said = self.said()?;
         said.authority.as_deref().filter(|_| said.tls.is_some())
     }
 
     /// What a PROXY header to a backend says of the client's connection.
     pub fn tlvs(&self) -> Tlvs {
-        self.said().cloned().unwrap_or_default()
+        let Some(tls) = &self.tls else { return self.said().cloned().unwrap_or_default() };
+        let said = proxy_protocol::Tls { version: Some(tls.version.into()), verified: tls.identity.is_some() };
+        Tlvs { alpn: tls.alpn.map(|alpn| alpn.bytes().into()), authority: tls.sni.clone(), tls: Some(said) }
     }
 
     /// What a proxy has said of it.
     fn said(&self) -> Option<&Tlvs> {
         self.proxied.as_ref().map(|proxied| &proxied.tlvs)
+    }
+
+    /// A request for `host` does not belong on this connection: see [`Handshake::misdirects`].
+    pub fn misdirects(&self, host: &[u8]) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.misdirects(host))
+    }
+
+    /// It is old enough to end.
+    pub fn is_old(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 

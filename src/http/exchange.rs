@@ -12,7 +12,7 @@ use super::{
     head::{Head, Version},
 };
 use crate::{
-    config::Underscores,
+    config::{Http2, Underscores},
     net::{SMALL, Timer},
 };
 use std::{
@@ -43,6 +43,10 @@ pub struct Limits {
     pub half_close: bool,
     /// What to do with names that have `_` in them.
     pub underscores: Underscores,
+    /// How long a connection lasts; each has up to a tenth more or less.
+    pub max_age: Option<Duration>,
+    /// Streams, windows and floods.
+    pub h2: Http2,
 }
 
 /// One request and the way to answer it.

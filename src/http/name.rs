@@ -30,6 +30,9 @@ pub enum Name {
     Upgrade,
     UserAgent,
     Via,
+    XClientCertFingerprint,
+    XClientCertSubject,
+    XClientCertVerified,
     XForwardedFor,
     XForwardedHost,
     XForwardedPort,
@@ -65,6 +68,9 @@ const SPELLING: [&str; Name::COUNT] = [
     "Upgrade",
     "User-Agent",
     "Via",
+    "X-Client-Cert-Fingerprint",
+    "X-Client-Cert-Subject",
+    "X-Client-Cert-Verified",
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Forwarded-Port",
@@ -116,6 +122,9 @@ impl Name {
             (16, Some(b'p')) => Self::ProxyConnection,
             (17, Some(b't')) => Self::TransferEncoding,
             (17, Some(b'x')) => Self::XForwardedProto,
+            (21, Some(b'x')) => Self::XClientCertSubject,
+            (22, Some(b'x')) => Self::XClientCertVerified,
+            (25, Some(b'x')) => Self::XClientCertFingerprint,
             _ => return Self::Other,
         };
         if same(known.spelling().as_bytes(), name) { known } else { Self::Other }
@@ -133,6 +142,9 @@ impl Name {
                 | Self::Expect
                 | Self::Trailer
                 | Self::Via
+                | Self::XClientCertFingerprint
+                | Self::XClientCertSubject
+                | Self::XClientCertVerified
         )
     }
 }

@@ -3,7 +3,7 @@
 mod pool;
 mod route;
 
-pub use pool::{Member, Pool, Settings, Tls};
+pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Route};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
+    tls,
 };
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -97,6 +98,8 @@ pub struct Listener {
     pub limits: Arc<Limits>,
     /// Connections begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// It speaks TLS alone.
+    pub tls: Option<Arc<tls::Server>>,
     /// Every request is sent to https.
     pub redirect_to_https: bool,
     /// What is counted of it.
@@ -132,14 +135,20 @@ pub struct Ground<'a> {
     pub numbers: &'a mut Numbers,
     /// Replaces the pools' own algorithms.
     pub algorithm: Option<Algorithm>,
+    /// The plan that this one takes the place of: TLS sessions with it may be resumed.
+    pub before: Option<&'a Plan>,
 }
 
 impl Plan {
     /// What `config` means. Backends, slots and series that there are already stay the same.
-    pub fn build(config: &Config, generation: u64, ground: &mut Ground<'_>) -> Self {
-        let Ground { registry, numbers, algorithm } = ground;
+    ///
+    /// # Errors
+    /// A sentence for people: what a listener or pool needs for TLS is not on this machine.
+    pub fn build(config: &Config, generation: u64, ground: &mut Ground<'_>) -> Result<Self, String> {
+        let Ground { registry, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
-        let pools: Vec<_> = config.pools.iter().map(|pool| Pool::build(pool, registry, *algorithm)).collect();
+        let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
+        let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
         let places =
             pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
         let routes: Vec<_> = config.routes.iter().map(|route| Route::build(route, &places, telemetry)).collect();
@@ -152,12 +161,17 @@ impl Plan {
             if listeners.len() <= number {
                 listeners.resize_with(number + 1, || None);
             }
+            let before = before.and_then(|before| before.listener(number)?.tls.as_deref());
+            let tls = listener.tls.as_ref().map(|tls| tls::Server::build(tls, before)).transpose();
+            let tls = tls.map_err(|why| format!("listener {}: tls: {why}", listener.name))?;
             let mut built = Listener::build(listener, (place, number), connections, &config.server, telemetry);
+            built.metrics.set_tls(tls.is_some());
+            built.tls = tls;
             let all = routes.iter().map(|route| &route.metrics).chain([&unrouted]);
             built.requests = all.map(|route| telemetry.requests(&built.metrics, route)).collect();
             listeners[number] = Some(built);
         }
-        Self {
+        Ok(Self {
             generation,
             via: config.server.via.clone(),
             forwarded: config.server.forwarded,
@@ -171,7 +185,7 @@ impl Plan {
             drain_timeout: config.server.drain_timeout,
             tells_clients: config.pools.iter().any(|pool| pool.send_proxy_protocol.is_some()),
             trusted: config.server.trusted_proxies.clone(),
-        }
+        })
     }
 
     /// The listener of that number, if this plan has it.
@@ -226,6 +240,8 @@ impl Listener {
             max_body: listener.max_body_size,
             half_close: listener.half_close,
             underscores: server.underscore_headers,
+            max_age: listener.max_connection_age,
+            h2: listener.h2.clone(),
         };
         let metrics = telemetry.listener(&listener.name);
         Self {
@@ -236,6 +252,7 @@ impl Listener {
             max_connections: listener.max_connections,
             limits: Arc::new(limits),
             proxy_protocol: listener.proxy_protocol,
+            tls: None,
             redirect_to_https: listener.redirect_to_https,
             metrics,
             requests: Vec::new(),

@@ -1,10 +1,12 @@
 //! A pool of the plan: its members, how they are called, and which of them make today's table.
 
+use super::Plan;
 use crate::{
     balance::Algorithm,
     config,
     pool::{Backend, Ordered, Registry, Slot, Table},
     telemetry::metrics::State,
+    tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -69,20 +71,16 @@ pub struct Settings {
     /// What is spoken with the backends.
     pub protocol: config::Protocol,
     /// TLS to the backends.
-    pub tls: Option<Tls>,
-}
-
-/// TLS to the backends of a pool.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Trust, client certificate and resumption.
-    pub config: Arc<rustls::ClientConfig>,
-    /// The name that the certificate must bear.
-    pub server_name: rustls::pki_types::ServerName<'static>,
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Pool {
-    pub(super) fn build(pool: &config::Pool, registry: &Registry, algorithm: Option<Algorithm>) -> Self {
+    pub(super) fn build(
+        pool: &config::Pool,
+        registry: &Registry,
+        algorithm: Option<Algorithm>,
+        before: Option<&Plan>,
+    ) -> Result<Self, String> {
         let member = |backend: &config::Backend| Member {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
@@ -108,9 +106,9 @@ impl Pool {
             proxy_protocol: pool.send_proxy_protocol,
             pass_host: pool.pass_host,
             protocol: pool.protocol,
-            tls: None,
+            tls: secured(pool, registry, before)?,
         };
-        Self {
+        Ok(Self {
             name: pool.name.clone(),
             members: pool.backends.iter().map(member).collect(),
             slot: registry.slot(&pool.name),
@@ -121,7 +119,7 @@ impl Pool {
             algorithm: algorithm.unwrap_or(own),
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,
             initially_up: pool.health_checks.iter().all(|check| check.initially_up),
-        }
+        })
     }
 
     /// The state of `member` now.
@@ -169,6 +167,20 @@ impl Pool {
 }
 
 /// An operator's, or the file's.
+/// TLS to the backends of `pool`; sessions with the same pool of `before` may be resumed.
+fn secured(
+    pool: &config::Pool,
+    registry: &Registry,
+    before: Option<&Plan>,
+) -> Result<Option<Arc<tls::Client>>, String> {
+    let Some(tls) = &pool.tls else { return Ok(None) };
+    let same = before.and_then(|plan| plan.pools.iter().find(|other| other.name == pool.name));
+    let before = same.and_then(|pool| pool.settings.tls.as_deref());
+    let addresses = pool.backends.iter().map(|backend| &backend.address);
+    let built = tls::Client::build(tls, pool.protocol, addresses, before, registry.system_roots());
+    built.map(Some).map_err(|why| format!("pool {}: tls: {why}", pool.name))
+}
+
 fn weight(member: &Member) -> u32 {
     member.backend.ordered_weight().unwrap_or(member.weight)
 }

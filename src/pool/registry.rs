@@ -7,6 +7,7 @@ use crate::{
     config::Address,
     net::Budget,
     telemetry::metrics::{BackendGauges, Telemetry},
+    tls::SystemRoots,
 };
 use std::{
     collections::HashMap,
@@ -22,6 +23,7 @@ pub struct Registry {
     /// Connections of the process, backends' side.
     process: Arc<Budget>,
     telemetry: Arc<Telemetry>,
+    roots: SystemRoots,
     workers: usize,
 }
 
@@ -29,12 +31,17 @@ impl Registry {
     /// An empty one, for so many workers.
     pub fn new(process: Arc<Budget>, telemetry: Arc<Telemetry>, workers: usize) -> Self {
         let (backends, slots, ids) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { backends, slots, ids, process, telemetry, workers }
+        Self { backends, slots, ids, process, telemetry, roots: SystemRoots::default(), workers }
     }
 
     /// Where metrics are made.
     pub fn telemetry(&self) -> &Arc<Telemetry> {
         &self.telemetry
+    }
+
+    /// The roots that this machine trusts.
+    pub fn system_roots(&self) -> &SystemRoots {
+        &self.roots
     }
 
     /// How many workers there are.

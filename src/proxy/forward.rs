@@ -83,9 +83,11 @@ impl State {
     ) -> Option<Retry> {
         let retry = &pool.retry;
         let (on, reason) = match kind {
-            Kind::ConnectRefused | Kind::ConnectFailed | Kind::ConnectTimeout | Kind::BackendTls => {
-                (retry.on_connect, Retry::Connect)
-            }
+            Kind::ConnectRefused
+            | Kind::ConnectFailed
+            | Kind::ConnectTimeout
+            | Kind::BackendTls
+            | Kind::BackendCertificate => (retry.on_connect, Retry::Connect),
             Kind::Reset => (retry.on_reset, Retry::Reset),
             Kind::ResponseTimeout => (retry.on_timeout, Retry::Timeout),
             _ => return None,

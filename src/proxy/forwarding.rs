@@ -1,6 +1,7 @@
 //! Tells the backend who its client is, and believes nobody who is not trusted. Hot path.
 //!
-//! `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `Via`, `X-Request-Id`, and RFC 7239 `Forwarded` where asked for.
+//! `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `Via`, `X-Request-Id`, RFC 7239 `Forwarded` where asked for, and
+//! `X-Client-Cert-Verified`, `-Subject`, `-Fingerprint` where clients are asked for certificates.
 
 use super::Local;
 use crate::{
@@ -33,7 +34,28 @@ pub(super) fn apply(plan: &Plan, client: &Client, request: &mut Head) -> Result<
         forwarded(plan, client, request);
     }
     addresses(plan, client, request);
+    certificate(client, request);
     Ok(())
+}
+
+/// What the client has proved to be. Where nobody is asked for a certificate, a trusted peer may have asked.
+fn certificate(client: &Client, request: &mut Head) {
+    let asked = client.tls.as_ref().filter(|tls| tls.asked);
+    if asked.is_none() && client.trusted {
+        return;
+    }
+    for name in [Name::XClientCertVerified, Name::XClientCertSubject, Name::XClientCertFingerprint] {
+        request.remove(name);
+    }
+    match asked.map(|tls| &tls.identity) {
+        None => {}
+        Some(None) => drop(request.add(Name::XClientCertVerified, b"NONE")),
+        Some(Some(identity)) => {
+            request.add(Name::XClientCertVerified, b"SUCCESS");
+            request.add(Name::XClientCertSubject, identity.subject.as_bytes());
+            request.add(Name::XClientCertFingerprint, identity.fingerprint.as_bytes());
+        }
+    }
 }
 
 /// Our own element of `Via`.

@@ -166,6 +166,9 @@ fn step<'a>(
     if let Some(reject) = exchange.refused {
         return failed(reject.kind);
     }
+    if client.misdirects(exchange.request.text(exchange.request.received.authority)) {
+        return failed(Kind::Misdirected);
+    }
     if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
         return Step::Answer(Answer::Https);
     }
@@ -272,7 +275,7 @@ impl<'l> InFlight<'l> {
             None => (self.plan.routes.len(), &self.plan.unrouted),
         };
         if let Some(kind) = record.failure {
-            metrics.failure(worker, kind as usize);
+            metrics.failure(worker, kind.counted());
         }
         self.listener.metrics.finished(worker);
         self.listener.requests[place].count(worker, record.status);

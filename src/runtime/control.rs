@@ -3,6 +3,7 @@
 use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
+    certificates::{self, Certificates},
     reload::{Fixed, Past},
     sockets::{self, Sockets},
     start::Admin,
@@ -52,6 +53,8 @@ pub(super) struct Control {
     /// Plans and tables that workers may still use.
     pub(super) past: Past,
     pub(super) monitor: Option<Monitor>,
+    /// Takes the certificates of each plan to the task that looks after them.
+    certificates: Option<mpsc::UnboundedSender<Certificates>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -112,6 +115,7 @@ impl Control {
             last: (now, None),
             past: Past::default(),
             monitor: None,
+            certificates: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -125,6 +129,9 @@ impl Control {
         self.count_dropped();
         let (changed, mut changes) = mpsc::unbounded_channel::<String>();
         self.monitor = Some(Monitor::new(move |backend: &Arc<Backend>| drop(changed.send(backend.pool.clone()))));
+        let (certificates, sent) = mpsc::unbounded_channel();
+        self.certificates = Some(certificates);
+        tokio::spawn(certificates::watch_over(sent));
         self.watch();
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
@@ -212,8 +219,11 @@ impl Control {
         }
     }
 
-    /// Checks follow the plan.
+    /// Checks follow the plan, and the certificates that are looked after.
     pub(super) fn watch(&self) {
+        if let Some(certificates) = &self.certificates {
+            let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
+        }
         let of_pool = |pool: &crate::plan::Pool| {
             let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
             let checks = Arc::clone(&pool.checks);

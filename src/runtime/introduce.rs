@@ -1,8 +1,8 @@
-//! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `worker`.
+//! A listener with `proxy_protocol`: who the client of a fresh connection is, as its proxy says. Called by `connection`.
 
-use super::worker::{Open, connected};
+use super::connection::Open;
 use crate::{
-    http::{ByProxy, Client, Origin, h1::ClientSide},
+    http::{ByProxy, Client, Origin},
     net::{
         Peer, Stream,
         proxy_protocol::{self, NoHeader, Proxied},
@@ -15,11 +15,10 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::pin,
-    rc::Rc,
     sync::Arc,
     task::Poll,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 /// Why a connection is closed before its client's first byte.
 #[derive(Debug)]
@@ -52,35 +51,26 @@ impl fmt::Display for Refused {
     }
 }
 
-/// The life of a connection whose proxy must first say who its client is; without that it is closed.
-pub(super) async fn introduced(open: Open, stream: Stream) {
-    // What the header needs is in a box of its own: it is gone when the connection waits for requests.
-    if let Some((open, connection)) = Box::pin(begin(open, stream)).await {
-        connected(open, connection).await;
-    }
-}
-
-async fn begin(open: Open, stream: Stream) -> Option<(Open, Rc<ClientSide>)> {
-    let (since, client) = (Instant::now(), open.client());
-    let pinned = open.worker.local.plan_for(client.listener);
-    match introduce(&pinned.plan, &client, &stream, since).await {
+/// Reads who the client of a fresh connection is. False: it must be closed.
+pub(super) async fn introduced(open: &Open, stream: &Stream) -> bool {
+    let (client, pinned) = (open.client(), open.plan());
+    match introduce(&pinned.plan, &client, stream).await {
         Ok(origin) => {
             open.becomes(origin);
-            let connection = open.connection(stream, since);
-            Some((open, connection))
+            true
         }
         Err(refused) => {
             tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
             if refused.is_counted() {
                 open.closed_by(Closed::ProxyProtocol);
             }
-            None
+            false
         }
     }
 }
 
-/// Reads the header of the connection `stream`, accepted at `since` as that of `client`, and gives whom it is from.
-async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant) -> Result<Origin, Refused> {
+/// Reads the header of the connection `stream`, accepted as that of `client`, and gives whom it is from.
+async fn introduce(plan: &Plan, client: &Client, stream: &Stream) -> Result<Origin, Refused> {
     if !client.trusted {
         return Err(Refused::Untrusted);
     }
@@ -93,7 +83,7 @@ async fn introduce(plan: &Plan, client: &Client, stream: &Stream, since: Instant
         read.as_mut().poll(cx).map_err(Refused::NoHeader)
     });
     let proxied = match client.limits.header_timeout {
-        Some(time) => timeout_at(since + time, read).await.unwrap_or(Err(Refused::Late))?,
+        Some(time) => timeout_at(client.accepted + time, read).await.unwrap_or(Err(Refused::Late))?,
         None => read.await?,
     };
     Ok(origin(plan, client, proxied))
@@ -110,9 +100,11 @@ fn origin(plan: &Plan, client: &Client, proxied: Proxied) -> Origin {
         peer,
         local,
         listener: client.listener,
-        secure: false,
+        tls: None,
         trusted: plan.trusts(peer),
         proxied: Some(Box::new(ByProxy { peer: client.peer, tlvs })),
+        accepted: client.accepted,
+        until: client.until,
         limits: Arc::clone(&client.limits),
         lines: OnceCell::new(),
     }

@@ -1,6 +1,8 @@
 //! Threads: N workers that serve, and control, which does all the rest. Only this module starts threads.
 
 mod accept;
+mod certificates;
+mod connection;
 mod control;
 mod introduce;
 mod reload;

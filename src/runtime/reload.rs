@@ -180,15 +180,17 @@ impl Control {
     /// The plan, built on the blocking pool.
     async fn build(&mut self, config: &Config, generation: u64) -> Result<Arc<Plan>, String> {
         let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
-        let (config, mut numbers) = (config.clone(), std::mem::take(&mut self.numbers));
+        let (config, before) = (config.clone(), Arc::clone(&self.plan));
+        let mut numbers = std::mem::take(&mut self.numbers);
         let build = move || {
-            let mut ground = Ground { registry: &shared.registry, numbers: &mut numbers, algorithm };
-            let plan = Arc::new(Plan::build(&config, generation, &mut ground));
+            let (registry, before) = (&shared.registry, Some(&*before));
+            let mut ground = Ground { registry, numbers: &mut numbers, algorithm, before };
+            let plan = Plan::build(&config, generation, &mut ground).map(Arc::new);
             (plan, numbers)
         };
         let (plan, numbers) = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
         self.numbers = numbers;
-        Ok(plan)
+        plan
     }
 
     /// Waits until every worker has the plan.

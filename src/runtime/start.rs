@@ -66,8 +66,10 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let process = connections(config.server.max_connections, most);
     let (shared, receivers) = share(&config, count, process, most);
     let mut numbers = Numbers::default();
-    let mut ground = Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm };
-    let plan = Arc::new(Plan::build(&config, 1, &mut ground));
+    let mut ground =
+        Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm, before: None };
+    let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
+    let plan = Arc::new(plan);
     reload::settle(&plan);
     let (dealt, _) = sockets.adopt(bound, &config, &plan, count);
     shared.telemetry.config_accepted(1, SystemTime::now());

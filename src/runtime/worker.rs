@@ -3,28 +3,21 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    introduce::introduced,
+    connection::{Open, connected, prepared},
 };
 use crate::{
-    http::{
-        self, Client, Exchange, Origin,
-        h1::{self, ClientSide, Served, Wire},
-        h2,
-    },
-    net::{Peer, Permit, Stream},
+    http::{self, Client, Exchange, Origin},
+    net::{Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{
-        access_log::Writer,
-        metrics::{Closed, ListenerMetrics},
-    },
+    telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -38,29 +31,33 @@ use tokio::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long lines of the access log may lie here.
 const FLUSH: Duration = Duration::from_millis(100);
+/// How often it is said that a connection has sent too much of something.
+const FLOODS: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
-    number: usize,
+    pub(super) number: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) local: Rc<Local>,
     /// Answers what comes.
-    server: Rc<http::Server>,
+    pub(super) server: Rc<http::Server>,
     /// Its client connections, and the streams of those that have several, so that they can be told to end.
-    clients: RefCell<slab::Slab<Entry>>,
+    pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
+    /// When it was last said that a connection has sent too much of something.
+    flooded: Cell<Option<Instant>>,
 }
 
 /// One client connection, or one stream of it.
-struct Entry {
-    client: Rc<Client>,
+pub(super) struct Entry {
+    pub(super) client: Rc<Client>,
     /// Ends it at once. Streams end by themselves, or with their connection.
-    task: Option<AbortHandle>,
+    pub(super) task: Option<AbortHandle>,
     /// Counts a connection, under its listener's name of today.
-    metrics: Option<Arc<ListenerMetrics>>,
+    pub(super) metrics: Option<Arc<ListenerMetrics>>,
     /// Tells it from others that have its place later.
-    serial: u64,
+    pub(super) serial: u64,
 }
 
 /// A connection that must end.
@@ -169,8 +166,8 @@ impl Worker {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
-        let (clients, doomed) = (RefCell::default(), RefCell::default());
-        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed }
+        let (clients, doomed, flooded) = Default::default();
+        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, flooded }
     }
 
     /// Accepts on `sockets` as well.
@@ -211,20 +208,22 @@ impl Worker {
         // A PROXY header to a backend says which of this host's addresses was called.
         let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
         let local = any.and_then(|_| stream.local()).or(local);
-        let (secure, proxied, lines) = (false, None, OnceCell::new());
-        let origin = Origin { peer, local, listener, secure, trusted, proxied, limits, lines };
+        let accepted = Instant::now();
+        let until = limits.max_age.map(|age| accepted + self.about(age));
+        let (tls, proxied, lines) = (None, None, OnceCell::new());
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
         let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
-        let place = open.listed.place;
-        let task = match known.proxy_protocol {
-            true => tokio::task::spawn_local(introduced(open, stream)),
-            false => {
-                let connection = open.connection(stream, Instant::now());
+        let place = open.place();
+        let task = match (known.proxy_protocol, &known.tls) {
+            (false, None) => {
+                let connection = open.connection(stream);
                 tokio::task::spawn_local(connected(open, connection))
             }
+            (proxied, tls) => tokio::task::spawn_local(prepared(open, stream, proxied, tls.clone())),
         };
         if let Some(entry) = self.clients.borrow_mut().get_mut(place) {
             entry.task = Some(task.abort_handle());
@@ -320,6 +319,11 @@ impl Worker {
         self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
     }
 
+    /// `time`, or up to a tenth more or less.
+    fn about(&self, time: Duration) -> Duration {
+        time.mul_f64(0.9) + self.some_of(time.mul_f64(0.2))
+    }
+
     /// A random share of `time`.
     fn some_of(&self, time: Duration) -> Duration {
         time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
@@ -344,6 +348,16 @@ impl Worker {
         }
     }
 
+    /// Nothing has been said of a flood for a second.
+    pub(super) fn may_tell_of_a_flood(&self) -> bool {
+        let now = Instant::now();
+        let may = self.flooded.get().is_none_or(|at| now - at >= FLOODS);
+        if may {
+            self.flooded.set(Some(now));
+        }
+        may
+    }
+
     /// Cuts what is left when the process ends, and gives it a moment to say so in the log.
     async fn cut(&self) {
         for _ in 0..20 {
@@ -364,107 +378,6 @@ impl Worker {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    }
-}
-
-/// The life of one connection from its client's first byte on. Its socket closes before its place is free.
-pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
-    let worker = &open.worker;
-    if h1::serve(&connection, &worker.server).await == Served::Http2 {
-        Box::pin(multiplexed(worker, open.client(), connection)).await;
-    }
-}
-
-/// The rest of a connection whose client speaks HTTP/2.
-async fn multiplexed(worker: &Rc<Worker>, client: Rc<Client>, connection: Rc<ClientSide>) {
-    // Nobody else has it: nothing has been handed to a runner.
-    let Some(connection) = Rc::into_inner(connection) else { return };
-    let open = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-    let served = h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, open).await;
-    if let Err(error) = served {
-        tracing::debug!(peer = ?client.peer, %error, "HTTP/2 connection ended");
-    }
-}
-
-/// A connection or a stream can be told to end while it lives.
-struct Listed {
-    worker: Rc<Worker>,
-    place: usize,
-}
-
-impl Listed {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
-        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
-        let place = worker.clients.borrow_mut().insert(entry);
-        Self { worker: Rc::clone(worker), place }
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let worker = &self.worker;
-        if std::thread::panicking() {
-            worker.shared.telemetry.panicked();
-        }
-        let entry = worker.clients.borrow_mut().remove(self.place);
-        if let Some(metrics) = entry.metrics {
-            metrics.closed(worker.number);
-        }
-    }
-}
-
-/// Counts a connection as open while it lives.
-pub(super) struct Open {
-    pub(super) worker: Rc<Worker>,
-    listed: Listed,
-    _permits: (Permit, Permit),
-}
-
-impl Open {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Arc<ListenerMetrics>, permits: (Permit, Permit)) -> Self {
-        worker.shared.open[worker.number].fetch_add(1, Relaxed);
-        worker.shared.counts[worker.number].opened();
-        metrics.opened(worker.number);
-        let listed = Listed::new(worker, client, Some(metrics));
-        Self { worker: Rc::clone(worker), listed, _permits: permits }
-    }
-
-    pub(super) fn client(&self) -> Rc<Client> {
-        Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
-    }
-
-    /// What is served, of a socket that was accepted at `since`.
-    pub(super) fn connection(&self, stream: Stream, since: Instant) -> Rc<ClientSide> {
-        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
-        Rc::new(ClientSide::new(wire, self.client(), since))
-    }
-
-    /// Its client has turned out to be another one; what it was told holds.
-    pub(super) fn becomes(&self, origin: Origin) {
-        let client = Rc::new(Client::new(Rc::new(origin)));
-        let before =
-            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
-        if before.is_closing() {
-            client.close();
-        }
-        if before.is_cut() {
-            client.cut();
-        }
-    }
-
-    /// We close it, for `reason`.
-    pub(super) fn closed_by(&self, reason: Closed) {
-        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
-            metrics.closed_by(self.worker.number, reason);
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        let worker = &self.worker;
-        worker.shared.open[worker.number].fetch_sub(1, Relaxed);
-        worker.shared.counts[worker.number].closed();
     }
 }
 

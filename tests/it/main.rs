@@ -57,11 +57,15 @@ mod systemd;
 mod threads;
 
 // HTTP/2 from clients.
+mod h2;
 mod http2;
 mod http2_backends;
 
 // gRPC, over HTTP/2 on both sides.
 mod grpc;
+
+// TLS, both sides.
+mod tls;
 
 // Whatever bytes come: the parsers, for a bounded time.
 mod fuzz;

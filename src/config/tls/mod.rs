@@ -56,6 +56,16 @@ pub enum Alpn {
     Http11,
 }
 
+impl Alpn {
+    /// As it is written in handshakes (RFC 7301 section 6).
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::H2 => b"h2",
+            Self::Http11 => b"http/1.1",
+        }
+    }
+}
+
 /// A certificate with its key, as they were when the configuration was read.
 #[derive(Clone)]
 pub struct Certificate {

@@ -36,12 +36,9 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
-    /// A connection that no request has been read from; it was accepted at `since`.
-    pub fn new(wire: Wire, client: Rc<Client>, since: Instant) -> Self {
-        let timer = Timer::default();
-        // The first head's time runs from accept.
-        timer.set_after(since, client.limits.header_timeout);
-        Self { wire, client, timer }
+    /// A connection that no request has been read from.
+    pub fn new(wire: Wire, client: Rc<Client>) -> Self {
+        Self { wire, client, timer: Timer::default() }
     }
 
     /// The socket, and what was read ahead of it.
@@ -64,6 +61,8 @@ pub enum Served {
 /// `server` answers each exchange.
 pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
     let ClientSide { wire, client, timer } = &**connection;
+    // The first head's time runs from accept.
+    wait(timer, client, client.accepted, client.limits.header_timeout);
     let mut first = true;
     while poll_fn(|cx| poll_idle(wire, client, timer, cx)).await {
         if first && wire.starts_like(h2::PREFACE) {
@@ -76,7 +75,7 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
         let after = poll_fn(|cx| runner.poll(cx)).await;
         server.give(runner);
         match after {
-            After::Idle(now) => timer.set_after(now, client.limits.idle_timeout),
+            After::Idle(now) => wait(timer, client, now, client.limits.idle_timeout),
             After::Close => return Served::Closed,
             After::Linger => {
                 linger(wire).await;
@@ -86,6 +85,12 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
         first = false;
     }
     Served::Closed
+}
+
+/// The connection waits for a request: not for longer than `most`, nor when it is old.
+fn wait(timer: &Timer, client: &Client, now: Instant, most: Option<Duration>) {
+    let most = most.map(|most| now + most);
+    timer.set(most.map_or(client.until, |most| Some(client.until.map_or(most, |until| until.min(most)))));
 }
 
 /// What becomes of the connection.
@@ -135,6 +140,10 @@ where
         timer.set(None);
         first = false;
         let read = if waited { Instant::now() } else { started };
+        if client.is_old(read) {
+            // This answer is the last.
+            client.close();
+        }
         let mut exchange = exchange(wire, client, timer, head, guarded, refused, (started, read));
         let done = handle(&mut exchange).await;
         let refused = exchange.refused.is_some();
@@ -257,15 +266,18 @@ mod tests {
             max_body: None,
             half_close: false,
             underscores: Underscores::Drop,
+            max_age: None,
+            h2: Default::default(),
         };
         let (limits, lines) = (Arc::new(limits), Default::default());
-        let (secure, trusted, proxied) = Default::default();
-        let origin = Origin { peer: Peer::Unix, local: None, listener: 0, secure, trusted, proxied, limits, lines };
+        let (tls, trusted, proxied) = Default::default();
+        let (peer, local, listener, accepted, until) = (Peer::Unix, None, 0, Instant::now(), None);
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
         let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort());
-        let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client, Instant::now())), &server));
-        assert!(idle <= 256 && held <= 512, "the future has {idle} bytes, what it borrows {held}");
+        let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client)), &server));
+        assert!(idle <= 256 && held <= 544, "the future has {idle} bytes, what it borrows {held}");
     }
 }

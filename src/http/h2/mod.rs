@@ -1,15 +1,20 @@
 //! HTTP/2 (RFC 9113) by the `h2` crate, used directly: one task a stream.
 
 mod client;
+mod counted;
+mod flood;
+mod frames;
 mod request;
 mod response;
 mod serve;
 mod stream;
 mod tap;
+mod watch;
 
 pub use client::{Driver, Reply, Session, Unsent, connect};
+pub use flood::Flood;
 pub(super) use serve::answer;
-pub use serve::{Opened, serve};
+pub use serve::{Ended, Opened, serve};
 pub use stream::{Receiver, Sender};
 pub use tap::Tap;
 

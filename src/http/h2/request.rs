@@ -1,45 +1,49 @@
 //! An HTTP/2 request as a [`Head`]: the one copy a field, and the checks that keep a downgrade safe.
 
 use crate::{
-    config::Underscores,
     error::Kind,
     http::{
+        Limits,
         guard::{self, Framing, Guarded, Reject},
+        h1::HeadLimits,
         head::{Head, Method, Start, Version},
         name::Name,
         target,
     },
 };
-use http::request::Parts;
+use http::{request::Parts, uri::PathAndQuery};
 
 const fn bad(why: &'static str) -> Reject {
     Reject { kind: Kind::BadRequest, why }
 }
 
-/// Fills `head` from `parts`; `bodiless` = the stream ended with its head.
+const TOO_LARGE: Reject = Reject { kind: Kind::HeadTooLarge, why: "the request head is too large" };
+
+/// What a field costs besides its name and value (RFC 9113 section 6.5.2).
+const FIELD: usize = 32;
+/// `:method`, `:scheme`, `:authority` and `:path`.
+const PSEUDO: usize = 7 + 7 + 10 + 5 + 4 * FIELD;
+
+/// Fills `head` from `parts`; `bodiless` = the stream ended with its head. What is refused here is what HTTP/1's guard
+/// refuses, and what RFC 9113 sections 8.2, 8.3 and 10.3 do. The `h2` and `http` crates have refused much before: names
+/// that are no lower-case tokens, values with CR, LF or NUL, a field of HTTP/1's connections, pseudo-fields that are
+/// missing, repeated, unknown or late, and a `Content-Length` that differs from another, or from the body.
 ///
 /// # Errors
-/// The request would be ambiguous or malformed in HTTP/1.1 (RFC 9113 sections 8.2 and 8.3).
-pub(super) fn guarded(
-    parts: &Parts,
-    bodiless: bool,
-    head: &mut Head,
-    underscores: Underscores,
-) -> Result<Guarded, Reject> {
+/// The request would be ambiguous or malformed in HTTP/1.1, or is larger than `limits` allow.
+pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &Limits) -> Result<Guarded, Reject> {
     head.clear();
     let method = parts.method.as_str();
     let method = Method::known(method).unwrap_or_else(|| Method::Other(head.note(method.as_bytes())));
     head.set_start(Start::Request(method), Version::Http2);
-    target(parts, head, method)?;
-    let trailers = fields(parts, head)?;
-    guard::check_underscores(head, underscores)?;
+    let size = target(parts, head, method, &limits.head)?;
+    let trailers = fields(parts, head, size + parts.method.as_str().len() + PSEUDO, &limits.head)?;
+    guard::check_underscores(head, limits.underscores)?;
     let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
         Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
         None => None,
     };
     head.remove(Name::ContentLength);
-    let expect = expects(head)?;
-    head.received = head.target;
     let framing = match length {
         _ if bodiless && length.unwrap_or(0) > 0 => return Err(bad("Content-Length without a body")),
         _ if bodiless => Framing::None,
@@ -47,8 +51,12 @@ pub(super) fn guarded(
         Some(0) | None => Framing::Streamed,
         Some(length) => Framing::Length(length),
     };
+    if length.zip(limits.max_body).is_some_and(|(length, max)| length > max) {
+        return Err(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" });
+    }
     // As in HTTP/1.1: without a body there is nothing to wait for.
-    let expect = expect && framing != Framing::None;
+    let expect = expects(head)? && framing != Framing::None;
+    head.received = head.target;
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
 }
 
@@ -62,7 +70,8 @@ fn expects(head: &mut Head) -> Result<bool, Reject> {
     Ok(true)
 }
 
-fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> {
+/// Sets the target. Returns its size.
+fn target(parts: &Parts, head: &mut Head, method: Method, limits: &HeadLimits) -> Result<usize, Reject> {
     let uri = &parts.uri;
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
     let mut hosts = parts.headers.get_all(http::header::HOST).iter();
@@ -76,28 +85,33 @@ fn target(parts: &Parts, head: &mut Head, method: Method) -> Result<(), Reject> 
     {
         return Err(bad(":authority and Host differ"));
     }
+    let scheme = match uri.scheme_str() {
+        Some(scheme @ ("http" | "https")) => scheme.as_bytes(),
+        // CONNECT has none; and the crate keeps it only where there is an authority.
+        None if method == Method::Connect || authority.is_none() => b"",
+        _ => return Err(bad("the scheme is neither http nor https")),
+    };
+    // It gives "/" for a path that is missing, but here.
+    let path = if uri.path().is_empty() { "" } else { uri.path_and_query().map_or("", PathAndQuery::as_str) };
+    if path.len() > limits.max_target {
+        return Err(Reject { kind: Kind::TargetTooLong, why: "the request target is too long" });
+    }
     let authority = authority.or(host).ok_or(bad("there is no authority"))?;
     target::authority(authority)?;
     head.target.authority = head.note(authority);
-    let scheme = uri.scheme_str();
-    // The h2 crate takes any, and the empty one; HTTP/1.1's absolute targets are as strict as this.
-    if scheme.is_some_and(|scheme| !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))) {
-        return Err(bad("the scheme is neither http nor https"));
-    }
-    head.target.scheme = head.note(scheme.unwrap_or_default().as_bytes());
-    let path = uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
+    head.target.scheme = head.note(scheme);
     let raw = head.note(path.as_bytes());
     match path.as_bytes() {
         b"*" if method == Method::Options => head.target.path = raw,
         // RFC 9113 section 8.5: it has neither scheme nor path.
         [] if method == Method::Connect => {}
-        [b'/', ..] => {
+        [b'/', ..] if method != Method::Connect => {
             let (path, query) = target::path_and_query(head, raw.start(), raw.end())?;
             (head.target.path, head.target.query) = (path, query);
         }
         _ => return Err(bad("the path is invalid")),
     }
-    Ok(())
+    Ok(authority.len() + scheme.len() + path.len())
 }
 
 /// Whether a field is well formed, in a head and in trailers. The http crate lets no CR, LF or NUL through.
@@ -113,12 +127,16 @@ pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), Reject> {
     Ok(())
 }
 
-/// Copies the fields; true = `TE: trailers` was among them.
-fn fields(parts: &Parts, head: &mut Head) -> Result<bool, Reject> {
+/// Copies the fields; true = `TE: trailers` was among them. `size` = of what came before them.
+fn fields(parts: &Parts, head: &mut Head, mut size: usize, limits: &HeadLimits) -> Result<bool, Reject> {
     let mut trailers = false;
     let mut crumbs: Vec<&[u8]> = Vec::new();
     for (name, value) in &parts.headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        size += name.len() + value.len() + FIELD;
+        if size > limits.max_size {
+            return Err(TOO_LARGE);
+        }
         check_field(name, value)?;
         match Name::of(name) {
             Name::Host => {}
@@ -134,9 +152,12 @@ fn fields(parts: &Parts, head: &mut Head) -> Result<bool, Reject> {
                 head.add_pieces(name, id, &[value]);
             }
         }
+        if head.len() > limits.max_fields {
+            return Err(Reject { kind: Kind::HeadTooLarge, why: "there are too many fields" });
+        }
     }
     if !crumbs.is_empty() {
-        // RFC 9113 section 8.2.3.
+        // RFC 9113 section 8.2.3. Together they count as one field.
         head.add_pieces(b"cookie", Name::Cookie, &[&crumbs.join(&b"; "[..])]);
     }
     Ok(trailers)

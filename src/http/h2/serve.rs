@@ -1,6 +1,21 @@
 //! Serves one client's HTTP/2 connection: a task for each stream, all on the worker's thread. Hot path.
+//!
+//! The `h2` crate speaks the protocol; what a connection may take in time and in memory is decided here. What the crate
+//! does not tell, [`Counted`] under it sees.
+//!
+//! Memory of one connection, whatever its client does or leaves: for each of `max_streams` answers [`SEND_BUFFER`] and the
+//! one piece that waits behind it (a large buffer, 256 KiB, at the most), 40 MiB with the defaults; of requests' bodies
+//! that no backend takes, four windows in all (1 MiB); of request heads, twice `max_header_size` a stream, and those over
+//! `max_header_size` are refused at once.
 
-use super::{Receiver, Sender, request, tap::Tap};
+use super::{
+    Flood, Receiver, Sender, Tap,
+    counted::Counted,
+    flood::Meter,
+    frames::Frames,
+    request,
+    watch::{Live, Watch},
+};
 use crate::{
     http::{
         Client, Done, Exchange, Server, Sink, Spares,
@@ -11,13 +26,28 @@ use crate::{
     net::{Buf, Stream, Timer},
 };
 use bytes::Bytes;
-use h2::{RecvStream, server::SendResponse};
+use h2::{Reason, RecvStream, server::SendResponse};
 use std::{
+    fmt,
     future::poll_fn,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::time::Instant;
+
+/// Bytes of one answer that the `h2` crate holds until the socket takes them.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long a client may take to see that the connection ends: to acknowledge it, and to read what was said last.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// What is read of a client that has been told to go.
+const LINGER_BYTES: usize = 64 * 1024;
+/// Streams that were reset before we looked at them, where `reset_rate` is off.
+const MAX_RESETS: u32 = 1024;
+
+type Connection = h2::server::Connection<Counted, Bytes>;
+type Accepted = (http::Request<RecvStream>, SendResponse<Bytes>);
 
 /// A stream that a client has opened.
 #[derive(Debug)]
@@ -26,34 +56,93 @@ pub struct Opened {
     respond: SendResponse<Bytes>,
     client: Rc<Client>,
     spares: Rc<Spares>,
+    live: Live,
+}
+
+/// Why a connection did not end in peace.
+#[derive(Debug)]
+pub enum Ended {
+    /// There was too much of something.
+    Flood(Flood),
+    /// A field block, or the first request, was not there in time.
+    SlowHead,
+    /// The client took nothing for too long.
+    Stuck,
+    /// It broke, or the client broke the protocol.
+    Broken(h2::Error),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flood(flood) => write!(f, "too many {}", flood.word()),
+            Self::SlowHead => f.write_str("a request head took too long"),
+            Self::Stuck => f.write_str("the client takes nothing"),
+            Self::Broken(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<h2::Error> for Ended {
+    fn from(error: h2::Error) -> Self {
+        // What the crate itself finds too much.
+        let calm = error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+        if calm { Self::Flood(Flood::Other) } else { Self::Broken(error) }
+    }
 }
 
 /// Serves `io`, of which `carry` has been read already, until either side ends it. `server` answers each exchange.
 /// `open` is told of each stream's client; what it returns lives as long as the stream. Runs on a local runtime.
 ///
 /// # Errors
-/// The connection broke, or the client broke the protocol.
+/// We ended it before its time, or it broke.
 pub async fn serve<G: 'static>(
     (io, carry): (Stream, Buf),
     client: &Client,
     spares: &Rc<Spares>,
     server: &Rc<Server>,
     open: impl Fn(&Rc<Client>) -> G,
-) -> Result<(), h2::Error> {
-    let max_list = u32::try_from(client.limits.head.max_size).unwrap_or(u32::MAX);
-    let mut builder = h2::server::Builder::new();
-    builder.max_header_list_size(max_list);
-    let mut connection = builder.handshake::<_, Bytes>(Tap::new(io, carry, spares)).await?;
-    let mut leaving = false;
-    while let Some(stream) = poll_fn(|cx| poll_stream(&mut connection, client, &mut leaving, cx)).await {
-        let (request, respond) = stream?;
+) -> Result<(), Ended> {
+    let io = Rc::new(io);
+    let ended = serve_streams(&io, carry, client, spares, server, open).await;
+    if let Err(Ended::Flood(_) | Ended::SlowHead | Ended::Broken(_)) = &ended {
+        linger(&io).await;
+    }
+    ended
+}
+
+async fn serve_streams<G: 'static>(
+    io: &Rc<Stream>,
+    carry: Buf,
+    client: &Client,
+    spares: &Rc<Spares>,
+    server: &Rc<Server>,
+    open: impl Fn(&Rc<Client>) -> G,
+) -> Result<(), Ended> {
+    let watch = Watch::new(client.accepted);
+    let frames = Frames::new(super::PREFACE.len(), Meter::new(client.limits.h2.reset_rate, client.accepted));
+    let counted = Counted::new(Tap::new(Rc::clone(io), carry, spares), frames, Rc::clone(&watch));
+    let timer = Timer::default();
+    let Some(connection) = shake_hands(counted, client, &timer).await? else { return Ok(()) };
+    let mut serving = Serving { connection, client, watch, timer, asked: false, leaving: None, ending: None };
+    while let Some((request, mut respond)) = poll_fn(|cx| serving.poll(cx)).await? {
+        if serving.refuses() {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            continue;
+        }
         let client = Rc::new(Client::new(Rc::clone(client.origin())));
         let guard = open(&client);
-        let opened = Box::new(Opened { request, respond, client, spares: Rc::clone(spares) });
+        let live = Live::new(&serving.watch);
+        let waits = Rc::clone(&client);
+        let opened = Box::new(Opened { request, respond, client, spares: Rc::clone(spares), live });
         let server = Rc::clone(server);
         tokio::task::spawn_local(async move {
             let mut runner = server.run(Job::H2(opened));
-            poll_fn(|cx| runner.poll(cx)).await;
+            poll_fn(|cx| {
+                waits.wake_with(cx.waker());
+                runner.poll(cx)
+            })
+            .await;
             server.give(runner);
             drop(guard);
         });
@@ -61,18 +150,161 @@ pub async fn serve<G: 'static>(
     Ok(())
 }
 
-/// The next stream; `None` when the connection is over.
-fn poll_stream(
-    connection: &mut h2::server::Connection<Tap, Bytes>,
-    client: &Client,
-    leaving: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<(http::Request<RecvStream>, SendResponse<Bytes>), h2::Error>>> {
-    client.wake_with(cx.waker());
-    if client.is_closing() && !std::mem::replace(leaving, true) {
-        connection.graceful_shutdown();
+/// The preface and the first settings. `None`: the connection was told to end before.
+async fn shake_hands(io: Counted, client: &Client, timer: &Timer) -> Result<Option<Connection>, Ended> {
+    let limits = &client.limits;
+    let resets = limits.h2.reset_rate.unwrap_or(MAX_RESETS).clamp(20, MAX_RESETS) as usize;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits.h2.max_streams)
+        .initial_window_size(limits.h2.window)
+        .initial_connection_window_size(limits.h2.window.saturating_mul(4).min(i32::MAX as u32))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(resets)
+        // Above this the crate answers 431 by itself, unseen; what is between is answered, counted and logged by us.
+        .max_header_list_size(u32::try_from(limits.head.max_size * 2).unwrap_or(u32::MAX));
+    timer.set_after(client.accepted, limits.header_timeout);
+    let mut handshake = pin!(builder.handshake::<_, Bytes>(io));
+    poll_fn(|cx| {
+        client.wake_with(cx.waker());
+        if let Poll::Ready(connection) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(Ok(Some(connection?)));
+        }
+        if client.is_closing() {
+            return Poll::Ready(Ok(None));
+        }
+        timer.poll(cx).map(|()| Err(Ended::SlowHead))
+    })
+    .await
+}
+
+/// A connection's task.
+struct Serving<'c> {
+    connection: Connection,
+    client: &'c Client,
+    watch: Rc<Watch>,
+    timer: Timer,
+    /// The first request has come.
+    asked: bool,
+    /// Since when it is told to end: streams finish, and no new ones come.
+    leaving: Option<Instant>,
+    /// It is told to end now, for that reason, and by then it has.
+    ending: Option<(Instant, Result<(), Ended>)>,
+}
+
+/// What the time has come for.
+enum Due {
+    Stuck,
+    SlowHead,
+    /// Nothing to do for so long, or too old.
+    Leave,
+    /// It has had its farewell.
+    End,
+}
+
+impl Serving<'_> {
+    /// The next stream; `None` when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Accepted>, Ended>> {
+        self.client.wake_with(cx.waker());
+        self.watch.wake_with(cx.waker());
+        if self.client.is_closing() && self.leaving.is_none() {
+            self.leave();
+        }
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok(stream))) => {
+                    self.asked = true;
+                    return Poll::Ready(Ok(Some(stream)));
+                }
+                Poll::Ready(over) => return Poll::Ready(self.over(over.and_then(Result::err))),
+                Poll::Pending => {}
+            }
+            if let Some((at, _)) = self.ending {
+                self.timer.set(Some(at));
+                ready!(self.timer.poll(cx));
+                return Poll::Ready(self.over(None));
+            }
+            if let Some(flood) = self.watch.flood.get() {
+                self.end(Reason::ENHANCE_YOUR_CALM, Err(Ended::Flood(flood)));
+                continue;
+            }
+            if self.client.is_cut() && self.watch.live() == 0 {
+                self.end(Reason::NO_ERROR, Ok(()));
+                continue;
+            }
+            let Some((at, _)) = self.next() else { return Poll::Pending };
+            self.timer.set(Some(at));
+            ready!(self.timer.poll(cx));
+            match self.next().filter(|(at, _)| *at <= Instant::now()) {
+                None => {}
+                // Nothing can be said to it.
+                Some((_, Due::Stuck)) => return Poll::Ready(Err(Ended::Stuck)),
+                Some((_, Due::SlowHead)) => self.end(Reason::NO_ERROR, Err(Ended::SlowHead)),
+                Some((_, Due::Leave)) => self.leave(),
+                Some((_, Due::End)) => self.end(Reason::NO_ERROR, Ok(())),
+            }
+        }
     }
-    Poll::Ready(ready!(connection.poll_accept(cx)))
+
+    /// What will be due first, and when.
+    fn next(&self) -> Option<(Instant, Due)> {
+        let (watch, limits) = (&*self.watch, &self.client.limits);
+        let after = |since: Option<Instant>, time: Option<Duration>, due| Some((since? + time?, due));
+        let idle = watch.idle_since();
+        let rest = match self.leaving {
+            Some(leaving) => after(idle.map(|idle| idle.max(leaving)), Some(FAREWELL), Due::End),
+            None if self.asked => after(idle, limits.idle_timeout, Due::Leave),
+            None => after(idle, limits.header_timeout, Due::SlowHead),
+        };
+        let old = self.client.until.filter(|_| self.leaving.is_none()).map(|until| (until, Due::Leave));
+        let stuck = after(watch.stuck.get(), limits.write_timeout, Due::Stuck);
+        let slow = after(watch.unfinished.get(), limits.header_timeout, Due::SlowHead);
+        [rest, old, stuck, slow].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Two GOAWAYs with a ping between them: no request is lost (RFC 9113 section 6.8).
+    fn leave(&mut self) {
+        self.leaving = Some(Instant::now());
+        self.connection.graceful_shutdown();
+    }
+
+    /// One GOAWAY, and what goes out at once.
+    fn end(&mut self, reason: Reason, ended: Result<(), Ended>) {
+        self.ending = Some((Instant::now() + FAREWELL, ended));
+        self.connection.abrupt_shutdown(reason);
+    }
+
+    fn over(&mut self, error: Option<h2::Error>) -> Result<Option<Accepted>, Ended> {
+        match (self.ending.take(), error) {
+            (Some((_, ended)), _) => ended.map(|()| None),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// No more streams: it ends now, or too many that were reset have not ended yet.
+    fn refuses(&self) -> bool {
+        self.client.is_cut()
+            || self.ending.is_some()
+            || self.watch.live() >= 2 * self.client.limits.h2.max_streams as usize
+    }
+}
+
+/// Reads on for a while: what is unread when a socket is closed turns what we said last into a reset.
+async fn linger(io: &Stream) {
+    let mut seen = 0;
+    let drain = poll_fn(|cx| {
+        let mut room = [0; 4096];
+        let _ = ready!(io.poll_shutdown(cx));
+        while seen < LINGER_BYTES {
+            match ready!(io.poll_read(cx, &mut room)) {
+                Ok(n @ 1..) => seen += n,
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    });
+    let _ = tokio::time::timeout(FAREWELL, drain).await;
 }
 
 /// Answers one stream's request.
@@ -80,11 +312,11 @@ pub(in crate::http) async fn answer<H>(opened: Opened, handle: &H)
 where
     H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
-    let Opened { request, respond, client, spares } = opened;
+    let Opened { request, respond, client, spares, mut live } = opened;
     let timer = Timer::default();
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
-    let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, client.limits.underscores);
+    let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
     drop(parts);
     let (guarded, refused) = match guarded {
         Ok(guarded) => (guarded, None),
@@ -99,6 +331,6 @@ where
     let (timer, client) = (&timer, &*client);
     let mut exchange =
         Exchange { request: head, guarded, refused, client, timer, source, sink, started, read: started };
-    handle(&mut exchange).await;
+    live.ended = handle(&mut exchange).await.ended;
     exchange.end(&spares);
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connection that the `h2` crate reads and writes.
 #[derive(Debug)]
 pub struct Tap {
-    io: Stream,
+    io: Rc<Stream>,
     /// Read ahead; taken first.
     carry: Buf,
     spares: Rc<Spares>,
@@ -23,8 +23,8 @@ pub struct Tap {
 
 impl Tap {
     /// The connection `io`, of which `carry` has been read already.
-    pub(super) fn new(io: Stream, carry: Buf, spares: &Rc<Spares>) -> Self {
-        Self { io, carry, spares: Rc::clone(spares) }
+    pub(super) fn new(io: impl Into<Rc<Stream>>, carry: Buf, spares: &Rc<Spares>) -> Self {
+        Self { io: io.into(), carry, spares: Rc::clone(spares) }
     }
 }
 
@@ -53,27 +53,27 @@ impl AsyncRead for Tap {
 }
 
 impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_write(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+        self.io.poll_write(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_shutdown(cx)
     }
 }

@@ -57,6 +57,12 @@ pub(super) static CONNECTIONS_LIMIT: Family =
     gauge("evenkeel_connections_limit", "Most connections from clients at a time; infinite if off.");
 pub(super) static CONNECTIONS_CLOSED: Family =
     counter("evenkeel_connections_closed_total", "Connections from clients that a limit or rule of ours closed.");
+pub(super) static HANDSHAKES_FAILED: Family =
+    counter("evenkeel_tls_handshake_failures_total", "TLS handshakes of clients that failed, by reason.");
+pub(super) static CERTIFICATE_NOT_AFTER: Family = gauge(
+    "evenkeel_tls_certificate_not_after_timestamp_seconds",
+    "When the certificate that is in use ends, in Unix time.",
+);
 pub(super) static REQUESTS: Family =
     counter("evenkeel_requests_total", "Requests that have ended, by the status that the client got.");
 pub(super) static REQUESTS_IN_FLIGHT: Family =
@@ -100,7 +106,7 @@ pub(super) static LOG_DROPPED: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 30] = [
+pub(super) static ALL: [&Family; 32] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -110,6 +116,8 @@ pub(super) static ALL: [&Family; 30] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_LIMIT,
     &CONNECTIONS_CLOSED,
+    &HANDSHAKES_FAILED,
+    &CERTIFICATE_NOT_AFTER,
     &REQUESTS,
     &REQUESTS_IN_FLIGHT,
     &DURATION,

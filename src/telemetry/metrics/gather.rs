@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::backend::{BackendGauges, BackendMetrics, State};
 use super::family::{self, Family};
-use super::listener::{Closed, ListenerMetrics};
+use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
 use super::pool::Retry;
@@ -82,6 +82,17 @@ impl Sources {
                     samples.add_with(&listener.labels, ("reason", word), listener.closed_by_total(reason));
                 }
             }
+        });
+        page.family(&family::HANDSHAKES_FAILED, |samples| {
+            for listener in listeners.iter().filter(|listener| listener.has_tls()) {
+                for (reason, word) in TlsFailure::WORDS.into_iter().enumerate() {
+                    samples.add_with(&listener.labels, ("reason", word), listener.handshakes_failed(reason));
+                }
+            }
+        });
+        let certificates = self.certificates.living();
+        page.family(&family::CERTIFICATE_NOT_AFTER, |samples| {
+            certificates.iter().for_each(|certificate| samples.add(&certificate.labels, certificate.not_after()));
         });
         page.family(&family::REQUESTS, |samples| {
             for requests in self.requests.living() {

@@ -4,7 +4,7 @@
 //! Called by `runtime::worker` (connections) and `proxy` (requests); read when a scrape gathers, and by the API.
 
 use std::iter;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::count::Count;
 use super::names::Labels;
@@ -34,6 +34,52 @@ impl Closed {
     pub(super) const WORDS: [&str; 6] = ["limit", "per_ip", "denied", "flood", "idle_pressure", "proxy_protocol"];
 }
 
+/// Why a client's TLS handshake has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// What came is not TLS: plain HTTP, most of the time.
+    NotTls,
+    /// It was not done within `header_timeout`.
+    Timeout,
+    /// The client has left, perhaps without a word.
+    Closed,
+    /// No version of TLS is common to both sides.
+    Version,
+    /// No cipher suite, group or kind of signature is common to both sides.
+    Cipher,
+    /// The client's certificate is missing, or not one that we take.
+    ClientCertificate,
+    /// No protocol above TLS is common to both sides.
+    Alpn,
+    /// The client does not take our certificate.
+    Certificate,
+    /// It breaks the rules of TLS.
+    Malformed,
+    /// Anything else, a defect of ours included.
+    Other,
+}
+
+impl TlsFailure {
+    /// The label `reason` of each, in the order of their numbers.
+    pub(super) const WORDS: [&str; 10] = [
+        "not_tls",
+        "timeout",
+        "closed",
+        "version",
+        "cipher",
+        "client_certificate",
+        "alpn",
+        "certificate",
+        "malformed",
+        "other",
+    ];
+
+    /// The label `reason`.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
 /// The series of one listener. `worker` is the number of the calling worker; one that is not there is a defect, and
 /// panics.
 #[derive(Debug)]
@@ -42,6 +88,8 @@ pub struct ListenerMetrics {
     cells: Box<[Cells]>,
     /// `max_connections`, or [`OFF`].
     limit: AtomicU64,
+    /// It speaks TLS: only then can a handshake fail.
+    tls: AtomicBool,
 }
 
 /// One worker's part.
@@ -53,13 +101,14 @@ struct Cells {
     started: Count,
     finished: Count,
     closed_by: [Count; Closed::WORDS.len()],
+    handshakes: [Count; TlsFailure::WORDS.len()],
 }
 
 impl ListenerMetrics {
     /// All at 0, without a limit.
     pub(super) fn new(labels: Labels, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self { labels, cells, limit: AtomicU64::new(OFF) }
+        Self { labels, cells, limit: AtomicU64::new(OFF), tls: AtomicBool::new(false) }
     }
 
     /// A connection was accepted and is now this worker's.
@@ -77,6 +126,11 @@ impl ListenerMetrics {
         self.cells[worker].closed_by[reason as usize].add(1);
     }
 
+    /// A client's TLS handshake has failed. Does not count the connection as closed: see [`ListenerMetrics::closed`].
+    pub fn handshake_failed(&self, worker: usize, reason: TlsFailure) {
+        self.cells[worker].handshakes[reason as usize].add(1);
+    }
+
     /// A request's head has been read, or refused.
     pub fn started(&self, worker: usize) {
         self.cells[worker].started.add(1);
@@ -92,6 +146,16 @@ impl ListenerMetrics {
         self.limit.store(limit.unwrap_or(OFF), Relaxed);
     }
 
+    /// It speaks TLS from now on, or no longer.
+    pub fn set_tls(&self, tls: bool) {
+        self.tls.store(tls, Relaxed);
+    }
+
+    /// It speaks TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.load(Relaxed)
+    }
+
     /// Connections that are open now.
     pub fn open(&self) -> u64 {
         self.still(|cells| &cells.closed, |cells| &cells.opened)
@@ -105,6 +169,11 @@ impl ListenerMetrics {
     /// Connections that we closed for the reason with this number.
     pub(super) fn closed_by_total(&self, reason: usize) -> u64 {
         self.sum(|cells| &cells.closed_by[reason])
+    }
+
+    /// TLS handshakes that have failed for the reason with this number.
+    pub(super) fn handshakes_failed(&self, reason: usize) -> u64 {
+        self.sum(|cells| &cells.handshakes[reason])
     }
 
     /// Requests that have begun and not ended.

@@ -9,6 +9,7 @@
 //! holder of a name is gone, so is the series; should the name come again, it begins at 0.
 
 mod backend;
+mod certificate;
 mod count;
 mod family;
 mod gather;
@@ -31,9 +32,10 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
 pub use self::backend::{BackendGauges, BackendMetrics, ReadBackend, State};
+pub use self::certificate::CertificateMetrics;
 pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
-pub use self::listener::{Closed, ListenerMetrics, WorkerMetrics};
+pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
 pub use self::pool::{PoolMetrics, Retry};
@@ -74,6 +76,7 @@ struct Sources {
     requests: Names<RequestMetrics>,
     pools: Names<PoolMetrics>,
     backends: Names<BackendMetrics>,
+    certificates: Names<CertificateMetrics>,
     log_dropped: Mutex<Option<ReadDropped>>,
     generation: AtomicU64,
     accepted: AtomicBool,
@@ -97,6 +100,7 @@ impl Telemetry {
             requests: Names::new(),
             pools: Names::new(),
             backends: Names::new(),
+            certificates: Names::new(),
             log_dropped: Mutex::new(None),
             generation: AtomicU64::new(0),
             accepted: AtomicBool::new(false),
@@ -156,6 +160,11 @@ impl Telemetry {
             }
             backend
         })
+    }
+
+    /// The certificate of that name, its path as written: the living one, or a new one.
+    pub fn certificate(&self, name: &str) -> Arc<CertificateMetrics> {
+        self.sources.certificates.handle(labels(&[("certificate", name)]), CertificateMetrics::new)
     }
 
     /// Where a worker's busy time comes from. Once each: a second call changes nothing.

@@ -16,6 +16,7 @@ struct Held {
     requests: Arc<RequestMetrics>,
     pool: Arc<PoolMetrics>,
     backends: Vec<Arc<BackendMetrics>>,
+    certificate: Arc<CertificateMetrics>,
 }
 
 fn telemetry(workers: usize) -> Telemetry {
@@ -25,12 +26,14 @@ fn telemetry(workers: usize) -> Telemetry {
 fn hold(telemetry: &Telemetry, backends: usize) -> Held {
     let (web, route) = (telemetry.listener("web"), telemetry.route("api"));
     web.set_limit(Some(100));
+    web.set_tls(true);
     Held {
         requests: telemetry.requests(&web, &route),
         odd: telemetry.listener("admin \"x\""),
         none: telemetry.route(""),
         pool: telemetry.pool("blue"),
         backends: (0..backends).map(|number| telemetry.backend("blue", &format!("b{number}"))).collect(),
+        certificate: telemetry.certificate("a.pem"),
         web,
         route,
     }
@@ -155,6 +158,11 @@ fn a_series_exists_at_0_from_the_start() {
         let sample = format!("evenkeel_connections_closed_total{{listener=\"web\",reason=\"{reason}\"}}");
         assert_eq!(value(&text, &sample), 0.0);
     }
+    for reason in TlsFailure::WORDS {
+        let sample = format!("evenkeel_tls_handshake_failures_total{{listener=\"web\",reason=\"{reason}\"}}");
+        assert_eq!(value(&text, &sample), 0.0);
+    }
+    assert!(!text.contains("failures_total{listener=\"admin"), "it speaks no TLS");
     assert_eq!(value(&text, "evenkeel_connections_limit{listener=\"web\"}"), 100.0);
     assert!(text.contains(concat!("evenkeel_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",os=\"linux\"")));
     assert!(value(&text, "process_resident_memory_bytes") > 0.0);
@@ -196,6 +204,8 @@ fn what_is_counted_is_seen() {
     held.web.opened(1);
     telemetry.worker(0).opened();
     held.odd.closed_by(1, Closed::Flood);
+    held.web.handshake_failed(1, TlsFailure::NotTls);
+    held.certificate.set_not_after(UNIX_EPOCH + Duration::from_secs(2_000_000_000));
     held.web.started(0);
     held.web.started(0);
     held.request(0, 204, Duration::from_millis(20));
@@ -216,6 +226,8 @@ fn what_is_counted_is_seen() {
         ("evenkeel_listener_connections_total{listener=\"web\"}", 3.0),
         ("evenkeel_connections_closed_total{listener=\"admin \\\"x\\\"\",reason=\"flood\"}", 1.0),
         ("evenkeel_connections_limit{listener=\"admin \\\"x\\\"\"}", f64::INFINITY),
+        ("evenkeel_tls_handshake_failures_total{listener=\"web\",reason=\"not_tls\"}", 1.0),
+        ("evenkeel_tls_certificate_not_after_timestamp_seconds{certificate=\"a.pem\"}", 2e9),
         ("evenkeel_worker_connections{worker=\"0\"}", 1.0),
         ("evenkeel_requests_total{listener=\"web\",route=\"api\",code=\"204\"}", 1.0),
         ("evenkeel_requests_in_flight{listener=\"web\"}", 1.0),
@@ -288,14 +300,17 @@ fn control_registers_what_it_reads_elsewhere() {
 #[test]
 fn a_series_goes_with_its_last_holder() {
     let telemetry = telemetry(1);
-    let (Held { web, odd, route, none, requests, pool, backends }, worker) = (hold(&telemetry, 1), telemetry.worker(0));
+    let (Held { web, odd, route, none, requests, pool, backends, certificate }, worker) =
+        (hold(&telemetry, 1), telemetry.worker(0));
     requests.count(0, 200);
     backends[0].attempt(0, 200, None);
     web.opened(0);
     worker.opened();
-    drop((web, route, requests, pool, backends));
+    drop((web, route, requests, pool, backends, certificate));
     let text = telemetry.render();
-    for name in ["\"web\"", "\"api\"", "\"blue\"", "\"b0\"", "evenkeel_retries_total", "evenkeel_requests_total"] {
+    for name in
+        ["\"web\"", "\"a.pem\"", "\"api\"", "\"blue\"", "\"b0\"", "evenkeel_retries_total", "evenkeel_requests_total"]
+    {
         assert!(!text.contains(name), "{name} in\n{text}");
     }
     assert_eq!(value(&text, "evenkeel_worker_connections{worker=\"0\"}"), 1.0, "it is still open");

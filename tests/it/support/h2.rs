@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, request::Builder};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::client::PATIENCE;
@@ -34,7 +35,11 @@ pub(crate) fn run<T>(story: impl Future<Output = T>) -> T {
 
 /// A connection by prior knowledge (RFC 9113 section 3.3); its task runs in the background.
 pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
-    let stream = TcpStream::connect(address).await.unwrap();
+    over(TcpStream::connect(address).await.unwrap()).await
+}
+
+/// A connection over `stream`, which may be a TLS session.
+pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) -> SendRequest<Bytes> {
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::task::spawn_local(async move { drop(connection.await) });
     client

@@ -13,6 +13,7 @@ mod operator;
 mod process;
 mod rng;
 mod site;
+pub(crate) mod tls;
 mod wire;
 
 use std::fmt::Display;

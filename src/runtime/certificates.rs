@@ -1,0 +1,153 @@
+//! Certificates that change on disk, and those that end soon: looked after by a task of control.
+
+use crate::{
+    config::{self, tls::load_pair, tls::validity},
+    plan::Plan,
+    telemetry::metrics::{CertificateMetrics, Telemetry},
+    tls::{Client, Expiry, Look, Server, Watched},
+};
+use rustls::sign::CertifiedKey;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::mpsc;
+
+/// How often files are looked at: PRODUCT.md section 6 promises that a new one is found within ten seconds.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The certificates of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Certificates(Vec<Entry>);
+
+/// A certificate, by its files.
+#[derive(Debug)]
+struct Entry {
+    label: String,
+    watched: Watched,
+    /// At least one.
+    users: Vec<User>,
+    metrics: Arc<CertificateMetrics>,
+}
+
+/// Who shows it.
+#[derive(Debug)]
+enum User {
+    /// A listener, by the place among its certificates.
+    Listener(Arc<Server>, usize),
+    /// A pool, to its backends.
+    Pool(Arc<Client>),
+}
+
+impl User {
+    fn pair(&self) -> Option<Arc<CertifiedKey>> {
+        match self {
+            Self::Listener(server, place) => server.pair(*place),
+            Self::Pool(client) => client.pair(),
+        }
+    }
+
+    fn replace(&self, pair: &Arc<CertifiedKey>) {
+        match self {
+            Self::Listener(server, place) => server.replace(*place, pair),
+            Self::Pool(client) => client.replace(pair),
+        }
+    }
+}
+
+impl Certificates {
+    /// Those of `plan`. Their ends are known to `telemetry` from now on.
+    pub(super) fn of(plan: &Plan, telemetry: &Telemetry) -> Self {
+        let mut all = Self::default();
+        for server in plan.listeners().filter_map(|listener| listener.tls.as_ref()) {
+            for (place, certificate) in server.certificates().iter().enumerate() {
+                all.add(certificate, User::Listener(Arc::clone(server), place), telemetry);
+            }
+        }
+        for client in plan.pools.iter().filter_map(|pool| pool.settings.tls.as_ref()) {
+            if let Some(certificate) = client.certificate() {
+                all.add(certificate, User::Pool(Arc::clone(client)), telemetry);
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, certificate: &config::Certificate, user: User, telemetry: &Telemetry) {
+        let same =
+            |entry: &&mut Entry| (&entry.watched.cert, &entry.watched.key) == (&certificate.cert, &certificate.key);
+        if let Some(entry) = self.0.iter_mut().find(same) {
+            return entry.users.push(user);
+        }
+        let metrics = telemetry.certificate(&certificate.label);
+        if let Some((_, not_after)) = user.pair().and_then(|pair| validity(&pair)) {
+            metrics.set_not_after(not_after);
+        }
+        let (label, watched) = (certificate.label.clone(), Watched::new(certificate));
+        self.0.push(Entry { label, watched, users: vec![user], metrics });
+    }
+
+    /// What was said of the same files by `before` is not said again.
+    fn follow(&mut self, before: &Self) {
+        for entry in &mut self.0 {
+            before.0.iter().for_each(|other| entry.watched.follow(&other.watched));
+        }
+    }
+
+    /// Looks at all files, and puts in force what has changed. Blocks.
+    fn look(&mut self, now: SystemTime) {
+        self.0.iter_mut().for_each(|entry| entry.look(now));
+    }
+}
+
+impl Entry {
+    fn look(&mut self, now: SystemTime) {
+        let Some(mut current) = self.users.first().and_then(User::pair) else { return };
+        let certificate = &self.label;
+        let load = |cert: &_, key: &_| load_pair(cert, key).map_err(|error| error.to_string());
+        match self.watched.look(&current, load) {
+            Look::Same | Look::StillRefused => {}
+            Look::Changed(pair) => {
+                current = Arc::new(*pair);
+                self.users.iter().for_each(|user| user.replace(&current));
+                tracing::info!(%certificate, "a new certificate is in use");
+            }
+            Look::Refused(why) => {
+                tracing::error!(%certificate, %why, "the certificate on disk cannot be used, the one in use stays");
+            }
+        }
+        let Some((_, not_after)) = validity(&current) else { return };
+        self.metrics.set_not_after(not_after);
+        match self.watched.speak(not_after, now) {
+            None | Some(Expiry::Far) => {}
+            Some(Expiry::Soon(days)) => tracing::warn!(%certificate, days, "the certificate ends soon"),
+            Some(Expiry::Over) => tracing::error!(%certificate, "the certificate has expired"),
+        }
+    }
+}
+
+/// Looks after the certificates that were last sent, until nobody can send any.
+pub(super) async fn watch_over(mut sent: mpsc::UnboundedReceiver<Certificates>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut certificates = Certificates::default();
+    loop {
+        tokio::select! {
+            next = sent.recv() => {
+                let Some(mut next) = next else { return };
+                next.follow(&certificates);
+                certificates = next;
+            }
+            _ = ticks.tick(), if !certificates.0.is_empty() => {
+                let mut all = std::mem::take(&mut certificates);
+                let look = move || {
+                    all.look(SystemTime::now());
+                    all
+                };
+                match tokio::task::spawn_blocking(look).await {
+                    Ok(all) => certificates = all,
+                    Err(error) => tracing::error!(%error, "certificates are not looked after until the next reload"),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The life of one client connection, from its acceptance by a `worker` to its end.
+
+use super::{
+    introduce::introduced,
+    worker::{Entry, Worker},
+};
+use crate::{
+    config::Alpn,
+    http::{
+        Client, Origin,
+        h1::{self, ClientSide, Served, Wire},
+        h2,
+    },
+    net::{Buf, Permit, Stream},
+    proxy::Pinned,
+    telemetry::metrics::{Closed, ListenerMetrics, TlsFailure},
+    tls,
+};
+use std::{
+    cell::OnceCell,
+    future::poll_fn,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+};
+
+/// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
+/// handshake.
+pub(super) async fn prepared(open: Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) {
+    // What this needs is in a box of its own: it is gone when the connection waits for requests.
+    match Box::pin(prepare(&open, stream, proxied, tls)).await {
+        None => {}
+        Some((stream, true)) => Box::pin(multiplexed(&open, (stream, Buf::default()))).await,
+        Some((stream, false)) => {
+            let connection = open.connection(stream);
+            connected(open, connection).await;
+        }
+    }
+}
+
+/// Gives the stream that requests come by, and whether they come by HTTP/2 (ALPN).
+async fn prepare(open: &Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) -> Option<(Stream, bool)> {
+    if proxied && !introduced(open, &stream).await {
+        return None;
+    }
+    match tls {
+        Some(server) => secured(open, server, stream).await,
+        None => Some((stream, false)),
+    }
+}
+
+/// Makes a TLS session of `stream`.
+async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Option<(Stream, bool)> {
+    let client = open.client();
+    let deadline = client.limits.header_timeout.map(|time| client.accepted + time);
+    let mut accepting = tls::accept(server, stream, deadline);
+    let accepted = poll_fn(|cx| {
+        client.wake_with(cx.waker());
+        if client.is_closing() {
+            return Poll::Ready(None);
+        }
+        accepting.as_mut().poll(cx).map(Some)
+    });
+    match accepted.await? {
+        Err(failure) => {
+            open.handshake_failed(failure);
+            None
+        }
+        Ok((stream, handshake)) => {
+            let is_h2 = handshake.alpn == Some(Alpn::H2);
+            let Origin { peer, local, listener, trusted, accepted, until, .. } = **client.origin();
+            let (limits, proxied) = (Arc::clone(&client.limits), client.proxied.clone());
+            let (tls, lines) = (Some(handshake), OnceCell::new());
+            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines });
+            Some((stream, is_h2))
+        }
+    }
+}
+
+/// The life of one connection from its client's first byte on. Its socket closes before its place is free.
+pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
+    let worker = &open.worker;
+    let served = h1::serve(&connection, &worker.server).await;
+    // Over TLS it is ALPN alone that makes it HTTP/2 (RFC 9113 section 3.2).
+    if served == Served::Http2 && open.client().tls.is_none() {
+        // Nobody else has it: nothing has been handed to a runner.
+        let Some(connection) = Rc::into_inner(connection) else { return };
+        Box::pin(multiplexed(&open, connection.into_parts())).await;
+    }
+}
+
+/// What is left of a connection, `parts`, whose client speaks HTTP/2.
+async fn multiplexed(open: &Open, parts: (Stream, Buf)) {
+    let (worker, client) = (&open.worker, open.client());
+    let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+    match h2::serve(parts, &client, &worker.local.spares, &worker.server, list).await {
+        Ok(()) => {}
+        Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
+        Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
+    }
+}
+
+/// A connection or a stream can be told to end while it lives.
+struct Listed {
+    worker: Rc<Worker>,
+    place: usize,
+}
+
+impl Listed {
+    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
+        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
+        let place = worker.clients.borrow_mut().insert(entry);
+        Self { worker: Rc::clone(worker), place }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if std::thread::panicking() {
+            worker.shared.telemetry.panicked();
+        }
+        let entry = worker.clients.borrow_mut().remove(self.place);
+        if let Some(metrics) = entry.metrics {
+            metrics.closed(worker.number);
+        }
+    }
+}
+
+/// Counts a connection as open while it lives.
+pub(super) struct Open {
+    worker: Rc<Worker>,
+    listed: Listed,
+    _permits: (Permit, Permit),
+}
+
+impl Open {
+    pub(super) fn new(
+        worker: &Rc<Worker>,
+        client: Rc<Client>,
+        metrics: Arc<ListenerMetrics>,
+        permits: (Permit, Permit),
+    ) -> Self {
+        worker.shared.open[worker.number].fetch_add(1, Relaxed);
+        worker.shared.counts[worker.number].opened();
+        metrics.opened(worker.number);
+        let listed = Listed::new(worker, client, Some(metrics));
+        Self { worker: Rc::clone(worker), listed, _permits: permits }
+    }
+
+    /// Its place among the worker's clients.
+    pub(super) fn place(&self) -> usize {
+        self.listed.place
+    }
+
+    pub(super) fn client(&self) -> Rc<Client> {
+        Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
+    }
+
+    /// The plan that its listener is in.
+    pub(super) fn plan(&self) -> Rc<Pinned> {
+        self.worker.local.plan_for(self.client().listener)
+    }
+
+    /// What is served.
+    pub(super) fn connection(&self, stream: Stream) -> Rc<ClientSide> {
+        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        Rc::new(ClientSide::new(wire, self.client()))
+    }
+
+    /// More is known of where it comes from; what it was told holds.
+    pub(super) fn becomes(&self, origin: Origin) {
+        let client = Rc::new(Client::new(Rc::new(origin)));
+        let before =
+            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
+        if before.is_closing() {
+            client.close();
+        }
+        if before.is_cut() {
+            client.cut();
+        }
+    }
+
+    /// We close it, for `reason`.
+    pub(super) fn closed_by(&self, reason: Closed) {
+        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
+            metrics.closed_by(self.worker.number, reason);
+        }
+    }
+
+    /// It ends because of what its client sent. Said once a second at the most.
+    fn flooded(&self, client: &Client, flood: h2::Flood) {
+        self.closed_by(Closed::Flood);
+        if self.worker.may_tell_of_a_flood() {
+            let pinned = self.plan();
+            let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
+            tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
+        }
+    }
+
+    fn handshake_failed(&self, failure: TlsFailure) {
+        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
+            metrics.handshake_failed(self.worker.number, failure);
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        worker.shared.open[worker.number].fetch_sub(1, Relaxed);
+        worker.shared.counts[worker.number].closed();
+    }
+}

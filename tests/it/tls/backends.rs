@@ -1,0 +1,135 @@
+//! TLS to backends: whom we believe, and who we are.
+
+use std::sync::Mutex;
+
+use rustls::{HandshakeKind, ServerConfig};
+
+use super::*;
+use crate::support::{Client, tls};
+
+/// What a backend has seen of our handshakes.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    name: Option<String>,
+    protocol: Option<Vec<u8>>,
+    resumed: bool,
+    certificate: Option<Vec<u8>>,
+}
+
+/// A backend that speaks TLS, and what it sees. It closes each connection after one answer if it is to be `brief`.
+fn backend(config: Arc<ServerConfig>, brief: bool) -> (Backend, Arc<Mutex<Vec<Seen>>>) {
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let noted = Arc::clone(&seen);
+    let backend = Backend::raw(move |conn, _| {
+        let Ok(mut wire) = tls::accept(conn.wire.stream.try_clone().unwrap(), &config) else { return };
+        let session = &wire.stream.conn;
+        noted.lock().unwrap().push(Seen {
+            name: session.server_name().map(str::to_owned),
+            protocol: session.alpn_protocol().map(<[u8]>::to_vec),
+            resumed: session.handshake_kind() == Some(HandshakeKind::Resumed),
+            certificate: session.peer_certificates().map(|certificates| certificates[0].to_vec()),
+        });
+        while let Ok(Some(_)) = wire.head() {
+            use std::io::Write;
+            let lines = if brief { "Connection: close\r\n" } else { "" };
+            let answer = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 4\r\n\r\nfine");
+            if wire.stream.write_all(answer.as_bytes()).is_err() || brief {
+                return;
+            }
+        }
+    });
+    (backend, seen)
+}
+
+/// A key `tls` of a pool with this authority's CA and further keys.
+fn ca(authority: &Authority, more: &str) -> String {
+    format!("tls = {{ ca = {:?}{more} }}", authority.path("ca.pem").display().to_string())
+}
+
+/// The RFC 9209 type of a refusal.
+fn kind(answer: &crate::support::Response) -> Option<&str> {
+    let said = answer.field("proxy-status")?.strip_prefix("evenkeel; error=")?;
+    said.split(';').next()
+}
+
+#[test]
+fn a_backend_is_believed_by_its_certificate() {
+    let (authority, strangers) = (Authority::new(), Authority::new());
+    let own = authority.issue(asked(&["api.internal"]).local());
+    let (backend, seen) = backend(authority.server(&own, false), false);
+    let answer = |line: &str| {
+        let evenkeel = Setup::to(&[backend.address()]).pool(line).start();
+        evenkeel.get("/")
+    };
+    let named = ", server_name = \"api.internal\"";
+    for (line, name) in [(ca(&authority, named), Some("api.internal")), (ca(&authority, ""), None)] {
+        assert_eq!(answer(&line).text(), "fine", "{line}");
+        let last = seen.lock().unwrap().last().cloned().unwrap();
+        assert_eq!(last.name.as_deref(), name, "of an address no name is sent");
+    }
+    for line in [ca(&authority, ", server_name = \"other.internal\""), ca(&strangers, named)] {
+        let answer = answer(&line);
+        answer.assert_refused(502, "backend_tls");
+        assert_eq!(kind(&answer), Some("tls_certificate_error"), "{line}");
+    }
+    assert_eq!(answer("tls = { verify = false }").text(), "fine");
+}
+
+#[test]
+fn a_backend_that_speaks_no_tls_is_a_failure_of_its_own() {
+    let (authority, plain) = (Authority::new(), Backend::ok("fine"));
+    let evenkeel = Setup::to(&[plain.address()]).pool(ca(&authority, "")).start();
+    let answer = evenkeel.get("/");
+    answer.assert_refused(502, "backend_tls");
+    assert_eq!(kind(&answer), Some("tls_protocol_error"));
+    evenkeel.wait_failures("backend_tls", 1);
+    assert_eq!(plain.requests(), 0);
+}
+
+#[test]
+fn we_show_a_certificate_to_a_backend_that_asks_for_one() {
+    let authority = Authority::new();
+    let (own, ours) = (authority.issue(asked(&[]).local()), authority.issue(asked(&[]).subject("lb", "Boats")));
+    authority.put("ours", &ours);
+    let (backend, seen) = backend(authority.server(&own, true), false);
+    let pair = authority.pair("ours");
+    let keys = format!(", {}", pair.trim_matches(['{', '}']).trim());
+    let evenkeel = Setup::to(&[backend.address()]).pool(ca(&authority, &keys)).start();
+    assert_eq!(evenkeel.get("/").text(), "fine");
+    assert_eq!(seen.lock().unwrap()[0].certificate.as_deref(), Some(&*ours.der));
+    let nobody = Setup::to(&[backend.address()]).pool(ca(&authority, "")).start();
+    // TLS 1.3 tells it after the handshake: then it is an alert, or the reset that overtakes it.
+    assert_eq!(nobody.get("/").status, 502);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_connection_is_kept_and_a_session_is_resumed() {
+    let authority = Authority::new();
+    let own = authority.issue(asked(&["api.internal"]).local());
+    let (kept, seen) = backend(authority.server(&own, false), false);
+    let evenkeel = Setup::to(&[kept.address()]).one_worker().pool(ca(&authority, "")).start();
+    let mut client = evenkeel.client();
+    assert!((0..5).all(|_| client.get("/").text() == "fine"));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    let (brief, seen) = backend(authority.server(&own, false), true);
+    let evenkeel = Setup::to(&[brief.address()]).one_worker().pool(ca(&authority, "")).start();
+    assert!((0..5).all(|_| Client::h1(evenkeel.address()).get("/").text() == "fine"));
+    let resumed: Vec<_> = seen.lock().unwrap().iter().map(|seen| seen.resumed).collect();
+    assert_eq!(resumed, [false, true, true, true, true]);
+}
+
+#[test]
+fn backends_of_one_name_have_sessions_of_their_own() {
+    let authority = Authority::new();
+    let own = authority.issue(asked(&["api.internal"]));
+    let (a, seen_of_a) = backend(authority.server(&own, false), true);
+    let (b, seen_of_b) = backend(authority.server(&own, false), true);
+    let line = ca(&authority, ", server_name = \"api.internal\"");
+    let evenkeel = Setup::to(&[a.address(), b.address()]).one_worker().pool(line).start();
+    assert!((0..8).all(|_| Client::h1(evenkeel.address()).get("/").text() == "fine"));
+    for seen in [seen_of_a, seen_of_b] {
+        let resumed: Vec<_> = seen.lock().unwrap().iter().map(|seen| seen.resumed).collect();
+        assert_eq!(resumed, [false, true, true, true]);
+    }
+}
