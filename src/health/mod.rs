@@ -36,6 +36,7 @@ use self::{
 };
 use crate::{
     config::{GrpcProbe, HealthCheck, Probe, ProxyVersion},
+    plan::ChecksTls,
     pool::Backend,
 };
 
@@ -57,6 +58,8 @@ pub struct Watched {
     pub source: Option<IpAddr>,
     /// They begin with a PROXY header that says that they are our own.
     pub proxy: Option<ProxyVersion>,
+    /// TLS of each check, in their order; those that are not there use none.
+    pub tls: ChecksTls,
 }
 
 /// Checks backends until it is dropped.
@@ -199,7 +202,8 @@ impl Kind {
 fn spawn(task: Task, kind: Kind, watched: &Watched) -> Running {
     let port = task.checks[task.number].port;
     let (source, proxy) = (watched.source, watched.proxy);
-    let remote = move |backend: &Backend| Remote::new(&backend.address, port, source, proxy);
+    let tls = watched.tls.get(task.number).cloned().flatten();
+    let remote = move |backend: &Backend| Remote { tls, ..Remote::new(&backend.address, port, source, proxy) };
     let spawned = match kind {
         Kind::Tcp => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
         Kind::Http(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
@@ -209,10 +213,16 @@ fn spawn(task: Task, kind: Kind, watched: &Watched) -> Running {
 }
 
 impl Watched {
+    /// What the checks' TLS is made with: the same as long as the configuration says the same.
+    fn secured(&self) -> impl Iterator<Item = Option<*const rustls::ClientConfig>> {
+        self.tls.iter().map(|tls| tls.as_ref().map(|tls| Arc::as_ptr(tls.config())))
+    }
+
     /// Its checks may go on as they are.
     fn is_same(&self, other: &Self) -> bool {
         (self.source, self.proxy) == (other.source, other.proxy)
             && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
+            && self.secured().eq(other.secured())
     }
 }
 

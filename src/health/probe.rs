@@ -4,8 +4,9 @@ use crate::{
     config::{Address, ProxyVersion},
     net::{self, Stream, proxy_protocol},
     pool::Backend,
+    tls,
 };
-use std::{borrow::Cow, io, net::IpAddr, time::Duration};
+use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 /// Why a check has failed: a few words without an address.
@@ -40,20 +41,18 @@ pub(super) struct Remote {
     pub source: Option<IpAddr>,
     /// A header goes first: there is no client, we ask ourselves.
     pub proxy: Option<ProxyVersion>,
+    /// Then a handshake.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Remote {
     /// `address`, at another port unless that is 0. A unix socket has none. Whoever is at another port gets no PROXY
     /// header, as with HAProxy.
     pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>, mut proxy: Option<ProxyVersion>) -> Self {
-        let mut address = address.clone();
-        if let Address::Tcp(socket) = &mut address
-            && port != 0
-        {
-            socket.set_port(port);
+        if port != 0 && matches!(address, Address::Tcp(_)) {
             proxy = None;
         }
-        Self { address, source, proxy }
+        Self { address: address.at_port(port), source, proxy, tls: None }
     }
 
     /// A connection that is ready for the check's first byte.
@@ -63,7 +62,11 @@ impl Remote {
     pub(super) async fn connect(&self) -> Result<Stream, Outcome> {
         let mut stream = net::connect(&self.address, self.source).await.map_err(Outcome::broken)?;
         self.greet(&mut stream).await.map_err(Outcome::broken)?;
-        Ok(stream)
+        let Some(tls) = &self.tls else { return Ok(stream) };
+        tls::connect(tls, &self.address, stream).await.map_err(|refused| {
+            tracing::debug!(why = %refused, "health check: no TLS");
+            Outcome::failed(if refused.certificate { "certificate is refused" } else { "tls handshake failed" })
+        })
     }
 
     /// The name that is asked for: `host`, else the address that is asked.

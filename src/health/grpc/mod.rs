@@ -39,7 +39,7 @@ impl Grpc {
     /// Asks `backend` at `remote`, by the name of the check's `host`, else of the address that is asked.
     pub(super) fn new(probe: &GrpcProbe, remote: Remote, backend: &Backend) -> Self {
         let host = remote.host(probe.host.as_deref(), backend);
-        let request = request(&host, false);
+        let request = request(&host, remote.tls.is_some());
         Self { remote, request, message: message::request(&probe.service) }
     }
 
@@ -68,6 +68,9 @@ impl Probe for Grpc {
             Ok(stream) => stream,
             Err(outcome) => return outcome,
         };
+        if self.remote.tls.is_some() && !stream.agreed_on_h2() {
+            return Outcome::failed("h2 is not agreed on");
+        }
         self.ask(request, stream).await.unwrap_or_else(failed)
     }
 }
