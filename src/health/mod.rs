@@ -1,7 +1,7 @@
 //! Active health checks, on control's runtime. Not hot: the request path sees verdicts alone, through the pool's table.
 //!
 //! Control makes one [`Monitor`], hands it the list of backends at start and after each reload, and hears of verdicts
-//! that change. One small task for each check of each backend waits, asks (`tcp`, `http`, `grpc`), and lets `judge` decide.
+//! that change. One small task for each check of each backend waits, asks (`tcp`, `http`, `grpc`; the last two by TLS too), and lets `judge` decide.
 
 mod grpc;
 mod http;

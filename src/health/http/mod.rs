@@ -1,4 +1,4 @@
-//! A check by an HTTP/1.1 request, over hyper's client. Started by `task`.
+//! A check by an HTTP/1.1 request, with or without TLS, over hyper's client. Started by `task`.
 
 mod conversation;
 mod expect;

