@@ -42,8 +42,8 @@ pub struct Origin {
     pub proxied: Option<Box<ByProxy>>,
     /// When it was accepted.
     pub accepted: Instant,
-    /// When it is old enough to end, at the next safe point.
-    pub until: Option<Instant>,
+    /// Where in the tenth more or less of `max_connection_age` it stands, so that connections do not all end at once.
+    pub jitter: u8,
     /// The listener's bounds.
     pub limits: Arc<Limits>,
     /// The forwarding fields that are the same for all its requests of one version, made with the first one.
@@ -104,9 +104,15 @@ impl Origin {
         self.tls.as_ref().is_some_and(|tls| tls.misdirects(host))
     }
 
+    /// When it is old enough to end, at the next safe point.
+    pub fn until(&self) -> Option<Instant> {
+        let age = self.limits.max_age?;
+        Some(self.accepted + age.mul_f64(0.9 + 0.2 * f64::from(self.jitter) / 255.0))
+    }
+
     /// It is old enough to end.
     pub fn is_old(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until <= now)
+        self.until().is_some_and(|until| until <= now)
     }
 }
 

@@ -68,10 +68,10 @@ async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Optio
         }
         Ok((stream, handshake)) => {
             let is_h2 = handshake.alpn == Some(Alpn::H2);
-            let Origin { peer, local, listener, trusted, accepted, until, .. } = **client.origin();
+            let Origin { peer, local, listener, trusted, accepted, jitter, .. } = **client.origin();
             let (limits, proxied) = (Arc::clone(&client.limits), client.proxied.clone());
             let (tls, lines) = (Some(handshake), OnceCell::new());
-            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines });
+            open.becomes(Origin { peer, local, listener, tls, trusted, proxied, accepted, jitter, limits, lines });
             Some((stream, is_h2))
         }
     }
@@ -79,7 +79,7 @@ async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Optio
 
 /// The life of one connection from its client's first byte on. Its socket closes before its place is free.
 pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
-    let worker = &open.worker;
+    let worker = open.worker();
     let served = h1::serve(&connection, &worker.server).await;
     // Over TLS it is ALPN alone that makes it HTTP/2 (RFC 9113 section 3.2).
     if served == Served::Http2 && open.client().tls.is_none() {
@@ -91,7 +91,7 @@ pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
 
 /// What is left of a connection, `parts`, whose client speaks HTTP/2.
 async fn multiplexed(open: &Open, parts: (Stream, Buf)) {
-    let (worker, client) = (&open.worker, open.client());
+    let (worker, client) = (open.worker(), open.client());
     let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
     match h2::serve(parts, &client, &worker.local.spares, &worker.server, list).await {
         Ok(()) => {}
@@ -129,7 +129,6 @@ impl Drop for Listed {
 
 /// Counts a connection as open while it lives.
 pub(super) struct Open {
-    worker: Rc<Worker>,
     listed: Listed,
     _permits: (Permit, Permit),
 }
@@ -145,7 +144,7 @@ impl Open {
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
         let listed = Listed::new(worker, client, Some(metrics));
-        Self { worker: Rc::clone(worker), listed, _permits: permits }
+        Self { listed, _permits: permits }
     }
 
     /// Its place among the worker's clients.
@@ -153,18 +152,22 @@ impl Open {
         self.listed.place
     }
 
+    fn worker(&self) -> &Rc<Worker> {
+        &self.listed.worker
+    }
+
     pub(super) fn client(&self) -> Rc<Client> {
-        Rc::clone(&self.worker.clients.borrow()[self.listed.place].client)
+        Rc::clone(&self.worker().clients.borrow()[self.listed.place].client)
     }
 
     /// The plan that its listener is in.
     pub(super) fn plan(&self) -> Rc<Pinned> {
-        self.worker.local.plan_for(self.client().listener)
+        self.worker().local.plan_for(self.client().listener)
     }
 
     /// What is served.
     pub(super) fn connection(&self, stream: Stream) -> Rc<ClientSide> {
-        let wire = Wire::new(stream, Rc::clone(&self.worker.local.spares));
+        let wire = Wire::new(stream, Rc::clone(&self.worker().local.spares));
         Rc::new(ClientSide::new(wire, self.client()))
     }
 
@@ -172,7 +175,7 @@ impl Open {
     pub(super) fn becomes(&self, origin: Origin) {
         let client = Rc::new(Client::new(Rc::new(origin)));
         let before =
-            std::mem::replace(&mut self.worker.clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
+            std::mem::replace(&mut self.worker().clients.borrow_mut()[self.listed.place].client, Rc::clone(&client));
         if before.is_closing() {
             client.close();
         }
@@ -183,15 +186,15 @@ impl Open {
 
     /// We close it, for `reason`.
     pub(super) fn closed_by(&self, reason: Closed) {
-        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
-            metrics.closed_by(self.worker.number, reason);
+        if let Some(metrics) = &self.worker().clients.borrow()[self.listed.place].metrics {
+            metrics.closed_by(self.worker().number, reason);
         }
     }
 
     /// It ends because of what its client sent. Said once a second at the most.
     fn flooded(&self, client: &Client, flood: h2::Flood) {
         self.closed_by(Closed::Flood);
-        if self.worker.may_tell_of_a_flood() {
+        if self.worker().may_tell_of_a_flood() {
             let pinned = self.plan();
             let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
             tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
@@ -199,15 +202,15 @@ impl Open {
     }
 
     fn handshake_failed(&self, failure: TlsFailure) {
-        if let Some(metrics) = &self.worker.clients.borrow()[self.listed.place].metrics {
-            metrics.handshake_failed(self.worker.number, failure);
+        if let Some(metrics) = &self.worker().clients.borrow()[self.listed.place].metrics {
+            metrics.handshake_failed(self.worker().number, failure);
         }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        let worker = &self.worker;
+        let worker = self.worker();
         worker.shared.open[worker.number].fetch_sub(1, Relaxed);
         worker.shared.counts[worker.number].closed();
     }

@@ -104,7 +104,7 @@ fn origin(plan: &Plan, client: &Client, proxied: Proxied) -> Origin {
         trusted: plan.trusts(peer),
         proxied: Some(Box::new(ByProxy { peer: client.peer, tlvs })),
         accepted: client.accepted,
-        until: client.until,
+        jitter: client.jitter,
         limits: Arc::clone(&client.limits),
         lines: OnceCell::new(),
     }

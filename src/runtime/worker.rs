@@ -209,9 +209,9 @@ impl Worker {
         let any = local.filter(|local| pinned.plan.tells_clients && local.ip().is_unspecified());
         let local = any.and_then(|_| stream.local()).or(local);
         let accepted = Instant::now();
-        let until = limits.max_age.map(|age| accepted + self.about(age));
+        let jitter = self.local.random() as u8;
         let (tls, proxied, lines) = (None, None, OnceCell::new());
-        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, jitter, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
@@ -317,11 +317,6 @@ impl Worker {
     /// What is with `backend`, or will be, may stay.
     fn stay(&self, backend: u32) {
         self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
-    }
-
-    /// `time`, or up to a tenth more or less.
-    fn about(&self, time: Duration) -> Duration {
-        time.mul_f64(0.9) + self.some_of(time.mul_f64(0.2))
     }
 
     /// A random share of `time`.

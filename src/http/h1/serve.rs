@@ -90,7 +90,8 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
 /// The connection waits for a request: not for longer than `most`, nor when it is old.
 fn wait(timer: &Timer, client: &Client, now: Instant, most: Option<Duration>) {
     let most = most.map(|most| now + most);
-    timer.set(most.map_or(client.until, |most| Some(client.until.map_or(most, |until| until.min(most)))));
+    let until = client.until();
+    timer.set(most.map_or(until, |most| Some(until.map_or(most, |until| until.min(most)))));
 }
 
 /// What becomes of the connection.
@@ -271,8 +272,8 @@ mod tests {
         };
         let (limits, lines) = (Arc::new(limits), Default::default());
         let (tls, trusted, proxied) = Default::default();
-        let (peer, local, listener, accepted, until) = (Peer::Unix, None, 0, Instant::now(), None);
-        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, until, limits, lines };
+        let (peer, local, listener, accepted, jitter) = (Peer::Unix, None, 0, Instant::now(), 0);
+        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, jitter, limits, lines };
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();

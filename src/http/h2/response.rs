@@ -1,5 +1,6 @@
 //! An HTTP/2 response as a [`Head`]: guarded like those of HTTP/1.
 
+use super::request::is_name;
 use crate::{
     error::Kind,
     http::{
@@ -28,7 +29,11 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
     let reason = head.note(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     head.set_start(Start::Response(status, reason), Version::Http2);
     for (name, value) in &parts.headers {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
+        // Blanks around a value are cut off, as HTTP/1 does it.
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+        if !is_name(name) {
+            return Err(bad("a field name is invalid"));
+        }
         let id = Name::of(name);
         if matches!(
             id,

@@ -256,7 +256,7 @@ impl Serving<'_> {
             None if self.asked => after(idle, limits.idle_timeout, Due::Leave),
             None => after(idle, limits.header_timeout, Due::SlowHead),
         };
-        let old = self.client.until.filter(|_| self.leaving.is_none()).map(|until| (until, Due::Leave));
+        let old = self.client.until().filter(|_| self.leaving.is_none()).map(|until| (until, Due::Leave));
         let stuck = after(watch.stuck.get(), limits.write_timeout, Due::Stuck);
         let slow = after(watch.unfinished.get(), limits.header_timeout, Due::SlowHead);
         [rest, old, stuck, slow].into_iter().flatten().min_by_key(|(at, _)| *at)

@@ -1,6 +1,6 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
-use super::request::check_field;
+use super::request::is_name;
 use crate::http::{
     Spares,
     body::{Broken, Chunk, Pulled},
@@ -85,11 +85,15 @@ fn broken(error: h2::Error) -> Broken {
     }
 }
 
+/// Trailers as a head; in a response the proxy makes any error one of the backend.
 fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
     let mut head = Box::<Head>::default();
     for (name, value) in map {
-        let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-        check_field(name, value)?;
+        // As HTTP/1 reads them: `grpc-message` may end with a blank.
+        let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
+        if !is_name(name) {
+            return Err(Reject { kind: crate::error::Kind::BadRequest, why: "a trailer's name is invalid" });
+        }
         head.add_pieces(name, crate::http::name::Name::of(name), &[value]);
     }
     Ok(head)
