@@ -160,7 +160,7 @@ fn a_server_may_answer_before_the_client_has_finished() {
         let mut caller = Caller::to(evenkeel.address()).await;
         let (say, said) = open();
         say.send(text("first")).await.unwrap();
-        let status = caller.stream("Refuse", said).await.err().expect("it is refused");
+        let status = caller.stream("Refuse", said).await.expect_err("it is refused");
         assert_eq!((status.code(), status.message()), (Code::FailedPrecondition, "not today"));
         drop(say);
         assert_eq!(caller.say("again").await.unwrap(), "again");

@@ -1,5 +1,7 @@
 //! Health checks over TLS: `https`, and `grpc` where the pool has TLS.
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use rustls::ServerConfig;
@@ -24,10 +26,13 @@ fn becomes(evenkeel: &Evenkeel, wanted: &str, reason: &str) {
     });
 }
 
-/// A backend that answers requests by HTTP/1.1 or calls of its health by gRPC, whichever is agreed on; what names it is
-/// asked for by, and whether a certificate was shown.
-fn backend(config: Arc<ServerConfig>) -> (SocketAddr, Arc<std::sync::Mutex<Vec<(Option<String>, bool)>>>) {
-    let seen = Arc::<std::sync::Mutex<Vec<_>>>::default();
+/// The name that each handshake asked for, and whether it showed a certificate.
+type Seen = Arc<Mutex<Vec<(Option<String>, bool)>>>;
+
+/// A backend that answers requests by HTTP/1.1 or calls of its health by gRPC, whichever is agreed on; and
+/// what it has seen.
+fn backend(config: Arc<ServerConfig>) -> (SocketAddr, Seen) {
+    let seen = Seen::default();
     let noted = Arc::clone(&seen);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
