@@ -6,7 +6,8 @@
 //! error telemetry < config < net < tls < http < balance < pool < policy < route < plan < dial < proxy
 //!       < health provider < admin ha < runtime < cli main
 //! ```
-//! A request walks it in a straight line: `runtime::worker` accepts, [`http`] reads the head and guards it, [`route`]
+//! A request walks it in a straight line: `runtime::worker` accepts, [`tls`] makes a session of the connection where its
+//! listener wants one, [`http`] reads the head and guards it, [`route`]
 //! finds its route, [`policy`] edits it, [`proxy::handle`] leases a backend from today's table of its [`pool`], [`dial`]
 //! brings a connection, the bodies are relayed, and the connection goes back. A configuration walks it too: [`config`]
 //! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]), and

@@ -9,6 +9,7 @@ use super::{
     h1::{self, After, ClientSide},
     h2,
 };
+use crate::net::Timer;
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
@@ -79,11 +80,14 @@ async fn attend<H>(slot: Rc<Slot>, handle: Rc<H>) -> Infallible
 where
     H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
+    // One for all streams that it serves: each takes the reactor's entry over from the one before.
+    let timer = Timer::default();
     loop {
         let after = match poll_fn(|_| slot.poll_job()).await {
             Job::H1 { connection, first } => h1::active(&connection, first, &*handle).await,
             Job::H2(opened) => {
-                h2::answer(*opened, &*handle).await;
+                h2::answer(*opened, &timer, &*handle).await;
+                timer.leave();
                 After::Close
             }
         };

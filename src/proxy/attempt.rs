@@ -24,6 +24,7 @@ use crate::{
     },
     plan::Pool,
     pool::Lease,
+    tls,
 };
 use bytes::Bytes;
 use std::{
@@ -457,7 +458,11 @@ impl Attempt<'_> {
             return Outcome::Failed(reject.kind);
         }
         let stale = self.kept && self.may_go_again(exchange, inlet, upload, replay);
-        if stale { Outcome::Stale } else { Outcome::Failed(Kind::Reset) }
+        match no_head {
+            _ if stale => Outcome::Stale,
+            NoHead::Broken(error) if tls::is_refusal(&error) => Outcome::Failed(Kind::BackendTls),
+            _ => Outcome::Failed(Kind::Reset),
+        }
     }
 
     /// No byte of the response has come, and the request is replayable (PRODUCT.md section 1).

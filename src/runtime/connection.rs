@@ -11,7 +11,7 @@ use crate::{
         h1::{self, ClientSide, Served, Wire},
         h2,
     },
-    net::{Buf, Permit, Stream},
+    net::{Permit, Stream},
     proxy::Pinned,
     telemetry::metrics::{Closed, ListenerMetrics, TlsFailure},
     tls,
@@ -19,6 +19,7 @@ use crate::{
 use std::{
     cell::OnceCell,
     future::poll_fn,
+    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
@@ -27,26 +28,35 @@ use std::{
 /// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
 /// handshake.
 pub(super) async fn prepared(open: Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) {
-    // What this needs is in a box of its own: it is gone when the connection waits for requests.
-    match Box::pin(prepare(&open, stream, proxied, tls)).await {
+    match prepare(&open, stream, proxied, tls).await {
         None => {}
-        Some((stream, true)) => Box::pin(multiplexed(&open, (stream, Buf::default()))).await,
-        Some((stream, false)) => {
-            let connection = open.connection(stream);
-            connected(open, connection).await;
-        }
+        Some((connection, true)) => multiplexed(&open, connection).await,
+        Some((connection, false)) => connected(open, connection).await,
     }
 }
 
-/// Gives the stream that requests come by, and whether they come by HTTP/2 (ALPN).
-async fn prepare(open: &Open, stream: Stream, proxied: bool, tls: Option<Arc<tls::Server>>) -> Option<(Stream, bool)> {
-    if proxied && !introduced(open, &stream).await {
-        return None;
-    }
-    match tls {
-        Some(server) => secured(open, server, stream).await,
-        None => Some((stream, false)),
-    }
+// What a connection needs at times is made by plain functions and boxed there: a future that is boxed where it is awaited
+// has its place in the one that awaits it as well, of which there is one for each idle connection.
+
+type Boxed<'o, T> = Pin<Box<dyn Future<Output = T> + 'o>>;
+
+/// Gives what requests come by, and whether they come by HTTP/2 (ALPN).
+fn prepare(
+    open: &Open,
+    stream: Stream,
+    proxied: bool,
+    tls: Option<Arc<tls::Server>>,
+) -> Boxed<'_, Option<(Rc<ClientSide>, bool)>> {
+    Box::pin(async move {
+        if proxied && !introduced(open, &stream).await {
+            return None;
+        }
+        let (stream, is_h2) = match tls {
+            Some(server) => secured(open, server, stream).await?,
+            None => (stream, false),
+        };
+        Some((open.connection(stream), is_h2))
+    })
 }
 
 /// Makes a TLS session of `stream`.
@@ -79,25 +89,26 @@ async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Optio
 
 /// The life of one connection from its client's first byte on. Its socket closes before its place is free.
 pub(super) async fn connected(open: Open, connection: Rc<ClientSide>) {
-    let worker = open.worker();
-    let served = h1::serve(&connection, &worker.server).await;
+    let served = h1::serve(&connection, &open.worker().server).await;
     // Over TLS it is ALPN alone that makes it HTTP/2 (RFC 9113 section 3.2).
     if served == Served::Http2 && open.client().tls.is_none() {
-        // Nobody else has it: nothing has been handed to a runner.
-        let Some(connection) = Rc::into_inner(connection) else { return };
-        Box::pin(multiplexed(&open, connection.into_parts())).await;
+        multiplexed(&open, connection).await;
     }
 }
 
-/// What is left of a connection, `parts`, whose client speaks HTTP/2.
-async fn multiplexed(open: &Open, parts: (Stream, Buf)) {
+/// What is left of a connection whose client speaks HTTP/2.
+fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Boxed<'_, ()> {
     let (worker, client) = (open.worker(), open.client());
-    let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-    match h2::serve(parts, &client, &worker.local.spares, &worker.server, list).await {
-        Ok(()) => {}
-        Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
-        Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
-    }
+    Box::pin(async move {
+        // Nobody else has it: nothing has been handed to a runner.
+        let Some(connection) = Rc::into_inner(connection) else { return };
+        let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
+        match h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, list).await {
+            Ok(()) => {}
+            Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
+            Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
+        }
+    })
 }
 
 /// A connection or a stream can be told to end while it lives.

@@ -256,6 +256,11 @@ impl From<io::Error> for Refused {
     }
 }
 
+/// A connection broke for a reason of TLS: with TLS 1.3 a backend that refuses our certificate says so only then.
+pub fn is_refusal(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 /// Makes a TLS session of a connection to the backend at `address`. The caller bounds the time.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod watch;
 
 pub use accept::{Accepting, accept};
 pub use certificate::Identity;
-pub use client::{Client, Refused, SystemRoots, connect};
+pub use client::{Client, Refused, SystemRoots, connect, is_refusal};
 pub use handshake::Handshake;
 pub use server::Server;
 pub use watch::{Expiry, Look, Watched};

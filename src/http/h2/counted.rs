@@ -32,6 +32,7 @@ impl Counted {
 
     /// Something has been read.
     fn read(&mut self) {
+        self.watch.opened.set(self.frames.opened());
         let begun = self.frames.has_begun();
         if !self.frames.is_unfinished() {
             self.watch.unfinished.set(None);
@@ -48,7 +49,9 @@ impl AsyncRead for Counted {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(self.tap().poll_read(cx, buf))?;
+        let polled = self.tap().poll_read(cx, buf);
+        self.watch.quiet.set(polled.is_pending());
+        ready!(polled)?;
         if let Err(flood) = self.frames.pass(&buf.filled()[before..]) {
             self.watch.flood.set(Some(flood));
             buf.set_filled(before);

@@ -35,6 +35,9 @@ pub(super) struct Frames {
     /// A part of a frame header, when a read ended inside it.
     header: [u8; HEADER],
     have: u8,
+    /// Streams that the client has opened, and the number of the last.
+    opened: u64,
+    last: u32,
     /// Of WINDOW_UPDATE, as far as it is there.
     increment: u32,
     /// What is unfinished now has begun since it was last asked for.
@@ -55,6 +58,8 @@ impl Frames {
             in_block: false,
             header: [0; HEADER],
             have: 0,
+            opened: 0,
+            last: 0,
             increment: 0,
             begun: false,
             answered: false,
@@ -101,12 +106,17 @@ impl Frames {
     }
 
     fn frame(&mut self, header: [u8; HEADER]) -> Result<(), Flood> {
-        let [high, middle, low, kind, flags, ..] = header;
+        let [high, middle, low, kind, flags, stream @ ..] = header;
         (self.left, self.kind) = (u32::from_be_bytes([0, high, middle, low]), kind);
         self.begun |= !self.in_block;
         match kind {
             DATA if self.left == 0 && flags & END_STREAM == 0 => self.meter.count(Flood::Empty),
             HEADERS | CONTINUATION => {
+                let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+                if kind == HEADERS && stream > self.last {
+                    self.last = stream;
+                    self.opened += 1;
+                }
                 self.in_block = flags & END_HEADERS == 0;
                 let empty = self.left == 0 && (kind == CONTINUATION || flags & END_STREAM == 0);
                 if empty { self.meter.count(Flood::Empty) } else { Ok(()) }
@@ -144,6 +154,11 @@ impl Frames {
     pub(super) fn said(&mut self, bytes: usize) {
         self.answered |= bytes > self.owed;
         self.owed = self.owed.saturating_sub(bytes);
+    }
+
+    /// How many streams the client has opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// What came last is unfinished: a field block, or a frame that is not a piece of a body.
@@ -221,6 +236,25 @@ mod tests {
             frames.pass(&bytes[at..]).unwrap();
             assert!(!frames.is_unfinished());
         }
+    }
+
+    #[test]
+    fn streams_are_counted_once() {
+        let mut frames = frames(10);
+        let (head, trailers) = (frame(HEADERS, END_HEADERS, b"h"), frame(HEADERS, END_STREAM | END_HEADERS, b"t"));
+        let block = [frame(HEADERS, 0, b"h"), frame(CONTINUATION, END_HEADERS, b"c")].concat();
+        let mut bytes = b"pref".to_vec();
+        for number in [1, 5, 3, 7] {
+            for piece in [&head, &trailers, &block] {
+                let mut piece = piece.clone();
+                piece[8] = number;
+                bytes.extend(piece);
+            }
+        }
+        for piece in bytes.chunks(5) {
+            frames.pass(piece).unwrap();
+        }
+        assert_eq!(frames.opened(), 3, "the third has a number that was passed over: it is an error, not a stream");
     }
 
     #[test]

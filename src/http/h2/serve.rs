@@ -124,7 +124,8 @@ async fn serve_streams<G: 'static>(
     let counted = Counted::new(Tap::new(Rc::clone(io), carry, spares), frames, Rc::clone(&watch));
     let timer = Timer::default();
     let Some(connection) = shake_hands(counted, client, &timer).await? else { return Ok(()) };
-    let mut serving = Serving { connection, client, watch, timer, asked: false, leaving: None, ending: None };
+    let mut serving =
+        Serving { connection, client, watch, timer, accepted: 0, refused: 0, leaving: None, ending: None };
     while let Some((request, mut respond)) = poll_fn(|cx| serving.poll(cx)).await? {
         if serving.refuses() {
             respond.send_reset(Reason::REFUSED_STREAM);
@@ -184,8 +185,10 @@ struct Serving<'c> {
     client: &'c Client,
     watch: Rc<Watch>,
     timer: Timer,
-    /// The first request has come.
-    asked: bool,
+    /// Streams that have come.
+    accepted: u64,
+    /// Streams that the crate has refused: they are malformed, far too large, too many at once, or too late.
+    refused: u64,
     /// Since when it is told to end: streams finish, and no new ones come.
     leaving: Option<Instant>,
     /// It is told to end now, for that reason, and by then it has.
@@ -213,11 +216,11 @@ impl Serving<'_> {
         loop {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok(stream))) => {
-                    self.asked = true;
+                    self.accepted += 1;
                     return Poll::Ready(Ok(Some(stream)));
                 }
                 Poll::Ready(over) => return Poll::Ready(self.over(over.and_then(Result::err))),
-                Poll::Pending => {}
+                Poll::Pending => self.look(),
             }
             if let Some((at, _)) = self.ending {
                 self.timer.set(Some(at));
@@ -246,6 +249,16 @@ impl Serving<'_> {
         }
     }
 
+    /// What the crate refuses it does not tell: it is what has come and was not handed to us.
+    fn look(&mut self) {
+        let refused = self.watch.opened.get().saturating_sub(self.accepted);
+        if refused > self.refused && self.watch.quiet.get() && self.watch.unfinished.get().is_none() {
+            let streams = refused - self.refused;
+            tracing::debug!(peer = ?self.client.peer, streams, "refused: malformed, too large, too many, or too late");
+            self.refused = refused;
+        }
+    }
+
     /// What will be due first, and when.
     fn next(&self) -> Option<(Instant, Due)> {
         let (watch, limits) = (&*self.watch, &self.client.limits);
@@ -253,7 +266,7 @@ impl Serving<'_> {
         let idle = watch.idle_since();
         let rest = match self.leaving {
             Some(leaving) => after(idle.map(|idle| idle.max(leaving)), Some(FAREWELL), Due::End),
-            None if self.asked => after(idle, limits.idle_timeout, Due::Leave),
+            None if self.accepted > 0 => after(idle, limits.idle_timeout, Due::Leave),
             None => after(idle, limits.header_timeout, Due::SlowHead),
         };
         let old = self.client.until().filter(|_| self.leaving.is_none()).map(|until| (until, Due::Leave));
@@ -308,12 +321,11 @@ async fn linger(io: &Stream) {
 }
 
 /// Answers one stream's request.
-pub(in crate::http) async fn answer<H>(opened: Opened, handle: &H)
+pub(in crate::http) async fn answer<H>(opened: Opened, timer: &Timer, handle: &H)
 where
     H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
     let Opened { request, respond, client, spares, mut live } = opened;
-    let timer = Timer::default();
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
     let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
@@ -328,7 +340,7 @@ where
     };
     let sink = Sink::h2(Sender::new(respond, &spares));
     let started = Instant::now();
-    let (timer, client) = (&timer, &*client);
+    let client = &*client;
     let mut exchange =
         Exchange { request: head, guarded, refused, client, timer, source, sink, started, read: started };
     live.ended = handle(&mut exchange).await.ended;

@@ -18,6 +18,9 @@ pub(super) struct Watch {
     pub(super) unfinished: Cell<Option<Instant>>,
     /// Since when the client has taken nothing of what we have for it.
     pub(super) stuck: Cell<Option<Instant>>,
+    /// Streams that the client has opened, and whether the `h2` crate has seen all that came.
+    pub(super) opened: Cell<u64>,
+    pub(super) quiet: Cell<bool>,
     /// Streams that are being served.
     live: Cell<usize>,
     /// When the last of them ended.
@@ -28,8 +31,8 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Rc<Self> {
-        let (flood, unfinished, stuck, live) = Default::default();
-        Rc::new(Self { flood, unfinished, stuck, live, idle: Cell::new(now), waker: RefCell::default() })
+        let (flood, unfinished, stuck, opened, quiet, live) = Default::default();
+        Rc::new(Self { flood, unfinished, stuck, opened, quiet, live, idle: Cell::new(now), waker: RefCell::default() })
     }
 
     /// The connection's task.

@@ -134,6 +134,31 @@ fn the_time_of_the_first_head_counts_from_accept() {
 }
 
 #[test]
+fn an_idle_connection_holds_little() {
+    const COUNT: usize = 500;
+    rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let (authority, backend) = (Authority::new(), Backend::ok("fine"));
+    let evenkeel = spawn(&backend, &authority.listener(&[&authority.write("a", asked(&["a.example"]))], ""));
+    let config = Arc::new(authority.client());
+    let idle = |count| {
+        let connect = |_| {
+            let mut secure = Secure::connect(evenkeel.address(), &config, "a.example").unwrap();
+            assert_eq!(secure.get("a.example", "").status, 200);
+            secure
+        };
+        (0..count).map(connect).collect::<Vec<_>>()
+    };
+    // What is needed once, whatever the number of connections, is there after these.
+    let warm = idle(100);
+    let before = evenkeel.resident();
+    let clients = idle(COUNT);
+    let each = evenkeel.resident().saturating_sub(before) / COUNT;
+    println!("{each} bytes for each idle connection");
+    assert!(each <= 16 * 1024, "{each} bytes for each idle connection");
+    drop((warm, clients));
+}
+
+#[test]
 fn names_and_versions_are_told() {
     let (authority, backend) = (Authority::new(), Backend::ok("fine"));
     let tls = authority.listener(&[&authority.write("a", asked(&["a.example"]))], "");
