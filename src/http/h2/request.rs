@@ -3,7 +3,7 @@
 use crate::{
     error::Kind,
     http::{
-        Limits,
+        Limits, grpc,
         guard::{self, Framing, Guarded, Reject},
         h1::HeadLimits,
         head::{Head, Method, Start, Version},
@@ -58,6 +58,14 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &L
     let expect = expects(head)? && framing != Framing::None;
     head.received = head.target;
     Ok(Guarded { framing, length, keep_alive: true, upgrade: None, trailers, expect, keep_timeout: None })
+}
+
+/// A request that is refused stays a gRPC call, wherever the guard stopped: the answer is for one.
+pub(super) fn keep_call(parts: &Parts, head: &mut Head) {
+    let kind = parts.headers.get(http::header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| grpc::is_grpc(kind.as_bytes())) && !head.has(Name::ContentType) {
+        head.add(Name::ContentType, grpc::CONTENT_TYPE);
+    }
 }
 
 /// Takes out `Expect`; whether it was there.

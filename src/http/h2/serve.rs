@@ -329,11 +329,14 @@ where
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
     let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
-    drop(parts);
     let (guarded, refused) = match guarded {
         Ok(guarded) => (guarded, None),
-        Err(reject) => (Guarded::NOTHING, Some(reject)),
+        Err(reject) => {
+            request::keep_call(&parts, &mut head);
+            (Guarded::NOTHING, Some(reject))
+        }
     };
+    drop(parts);
     let source = match guarded.framing {
         Framing::None => Source::Empty,
         _ => Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))),

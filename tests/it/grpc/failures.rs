@@ -86,6 +86,32 @@ fn the_answer_is_a_head_alone() {
 }
 
 #[test]
+fn a_call_that_is_refused_for_its_head_hears_so_as_a_call() {
+    let backend = Backend::start();
+    let limits = "max_header_size = \"1KiB\"\nmax_target_size = \"256B\"";
+    let evenkeel = pool(&[backend.address()], "").listener(limits).start();
+    h2::run(async {
+        let client = h2::connect(evenkeel.address()).await;
+        let long = format!("/test.Echo/{}", "x".repeat(300));
+        for (request, code, word) in [
+            (call("/%00"), "13", "bad_request"),
+            (call(&long), "8", "target_too_long"),
+            (
+                h2::to("POST", "/").header("x-large", "x".repeat(1_500)).header("content-type", "application/grpc"),
+                "8",
+                "head_too_large",
+            ),
+        ] {
+            let answer = h2::ask(&client, request, b"").await.unwrap();
+            let field = |name| answer.fields.get(name).and_then(|value| value.to_str().ok());
+            assert_eq!((answer.status, field("grpc-status"), field("grpc-message")), (200, Some(code), Some(word)));
+        }
+        assert_eq!(h2::ask(&client, h2::to("POST", "/%00"), b"").await.unwrap().status, 400);
+    });
+    assert_eq!(backend.calls(), 0);
+}
+
+#[test]
 fn the_log_has_the_status_of_the_wire_and_the_word() {
     let dead = support::Backend::refused();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("grpc-{}.log", std::process::id()));
