@@ -22,6 +22,20 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// At another port unless that is 0. A unix socket has none.
+    #[must_use]
+    pub fn at_port(&self, port: u16) -> Self {
+        let mut address = self.clone();
+        if let Self::Tcp(socket) = &mut address
+            && port != 0
+        {
+            socket.set_port(port);
+        }
+        address
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

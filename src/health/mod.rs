@@ -1,8 +1,9 @@
 //! Active health checks, on control's runtime. Not hot: the request path sees verdicts alone, through the pool's table.
 //!
 //! Control makes one [`Monitor`], hands it the list of backends at start and after each reload, and hears of verdicts
-//! that change. One small task for each check of each backend waits, asks (`tcp`, `http`), and lets `judge` decide.
+//! that change. One small task for each check of each backend waits, asks (`tcp`, `http`, `grpc`; the last two by TLS too), and lets `judge` decide.
 
+mod grpc;
 mod http;
 mod judge;
 mod probe;
@@ -25,6 +26,7 @@ use std::{
 use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
 
 use self::{
+    grpc::Grpc,
     http::{Expected, Http},
     judge::Judge,
     probe::Remote,
@@ -33,7 +35,8 @@ use self::{
     tcp::Tcp,
 };
 use crate::{
-    config::{HealthCheck, Probe, ProxyVersion},
+    config::{GrpcProbe, HealthCheck, Probe, ProxyVersion},
+    plan::ChecksTls,
     pool::Backend,
 };
 
@@ -55,6 +58,8 @@ pub struct Watched {
     pub source: Option<IpAddr>,
     /// They begin with a PROXY header that says that they are our own.
     pub proxy: Option<ProxyVersion>,
+    /// TLS of each check, in their order; those that are not there use none.
+    pub tls: ChecksTls,
 }
 
 /// Checks backends until it is dropped.
@@ -94,8 +99,15 @@ impl Drop for Running {
     }
 }
 
-/// The checks of one pool, made ready once for all of its backends; `None` is a check by TCP.
-type Kinds = Arc<[Option<Arc<Expected>>]>;
+/// A check of one pool, made ready once for all of its backends.
+#[derive(Clone, Debug)]
+enum Kind {
+    Tcp,
+    Http(Arc<Expected>),
+    Grpc(Arc<GrpcProbe>),
+}
+
+type Kinds = Arc<[Kind]>;
 
 impl Monitor {
     /// Checks nothing yet. `changed` is called on the runtime that runs the checks whenever a backend's verdict changes.
@@ -143,7 +155,7 @@ impl Monitor {
                 entry.running.extend(self.forget(&watched.backend));
                 continue;
             }
-            let ready = || watched.checks.iter().map(kind).collect();
+            let ready = || watched.checks.iter().map(Kind::of).collect();
             let kinds: &Kinds = kinds.entry(Arc::as_ptr(&watched.checks).addr()).or_insert_with(ready);
             let verdict = watched.backend.health.verdict().up;
             let judge = Arc::new(Mutex::new(Judge::new(&watched.checks, verdict)));
@@ -176,31 +188,41 @@ impl Monitor {
     }
 }
 
-fn kind(check: &HealthCheck) -> Option<Arc<Expected>> {
-    match &check.probe {
-        // Of a gRPC check the connection alone is tried: the conversation joins with HTTP/2.
-        Probe::Tcp | Probe::Grpc(_) => None,
-        Probe::Http(probe) => Some(Arc::new(Expected::new(probe))),
+impl Kind {
+    fn of(check: &HealthCheck) -> Self {
+        match &check.probe {
+            Probe::Tcp => Self::Tcp,
+            Probe::Http(probe) => Self::Http(Arc::new(Expected::new(probe))),
+            Probe::Grpc(probe) => Self::Grpc(Arc::new(probe.clone())),
+        }
     }
 }
 
 /// Starts a check. What it needs is made when its turn comes: a long list holds nobody up.
-fn spawn(task: Task, kind: Option<Arc<Expected>>, watched: &Watched) -> Running {
+fn spawn(task: Task, kind: Kind, watched: &Watched) -> Running {
     let port = task.checks[task.number].port;
     let (source, proxy) = (watched.source, watched.proxy);
-    let remote = move |backend: &Backend| Remote::new(&backend.address, port, source, proxy);
+    let tls = watched.tls.get(task.number).cloned().flatten();
+    let remote = move |backend: &Backend| Remote { tls, ..Remote::new(&backend.address, port, source, proxy) };
     let spawned = match kind {
-        None => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
-        Some(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
+        Kind::Tcp => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
+        Kind::Http(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
+        Kind::Grpc(probe) => tokio::spawn(task.run(move |backend| Grpc::new(&probe, remote(backend), backend))),
     };
     Running(spawned.abort_handle())
 }
 
 impl Watched {
+    /// What the checks' TLS is made with: the same as long as the configuration says the same.
+    fn secured(&self) -> impl Iterator<Item = Option<*const rustls::ClientConfig>> {
+        self.tls.iter().map(|tls| tls.as_ref().map(|tls| Arc::as_ptr(tls.config())))
+    }
+
     /// Its checks may go on as they are.
     fn is_same(&self, other: &Self) -> bool {
         (self.source, self.proxy) == (other.source, other.proxy)
             && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
+            && self.secured().eq(other.secured())
     }
 }
 

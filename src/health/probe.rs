@@ -1,14 +1,13 @@
-//! One try at a backend, and what came of it. Implemented by `tcp` and `http`, called by `task`.
+//! One try at a backend, and what came of it. Implemented by `tcp`, `http` and `grpc`, called by `task`.
 
 use crate::{
     config::{Address, ProxyVersion},
     net::{self, Stream, proxy_protocol},
+    pool::Backend,
+    tls,
 };
-use std::{borrow::Cow, io, net::IpAddr, time::Duration};
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
-    time::timeout,
-};
+use std::{borrow::Cow, io, net::IpAddr, sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 /// Why a check has failed: a few words without an address.
 pub(super) type Reason = Cow<'static, str>;
@@ -42,31 +41,45 @@ pub(super) struct Remote {
     pub source: Option<IpAddr>,
     /// A header goes first: there is no client, we ask ourselves.
     pub proxy: Option<ProxyVersion>,
+    /// Then a handshake.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Remote {
     /// `address`, at another port unless that is 0. A unix socket has none. Whoever is at another port gets no PROXY
     /// header, as with HAProxy.
     pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>, mut proxy: Option<ProxyVersion>) -> Self {
-        let mut address = address.clone();
-        if let Address::Tcp(socket) = &mut address
-            && port != 0
-        {
-            socket.set_port(port);
+        if port != 0 && matches!(address, Address::Tcp(_)) {
             proxy = None;
         }
-        Self { address, source, proxy }
+        Self { address: address.at_port(port), source, proxy, tls: None }
     }
 
     /// A connection that is ready for the check's first byte.
-    pub(super) async fn connect(&self) -> io::Result<Stream> {
-        let mut stream = net::connect(&self.address, self.source).await?;
-        self.greet(&mut stream).await?;
-        Ok(stream)
+    ///
+    /// # Errors
+    /// What came of the check, as there is none.
+    pub(super) async fn connect(&self) -> Result<Stream, Outcome> {
+        let mut stream = net::connect(&self.address, self.source).await.map_err(Outcome::broken)?;
+        self.greet(&mut stream).await.map_err(Outcome::broken)?;
+        let Some(tls) = &self.tls else { return Ok(stream) };
+        tls::connect(tls, &self.address, stream, true).await.map_err(|refused| {
+            tracing::debug!(why = %refused, "health check: no TLS");
+            Outcome::failed(if refused.certificate { "certificate is refused" } else { "tls handshake failed" })
+        })
+    }
+
+    /// The name that is asked for: `host`, else the address that is asked.
+    pub(super) fn host(&self, host: Option<&str>, backend: &Backend) -> String {
+        match (host, &self.address) {
+            (Some(host), _) => host.to_owned(),
+            (None, Address::Tcp(address)) if self.address != backend.address => address.to_string(),
+            (None, _) => backend.host.clone(),
+        }
     }
 
     /// Sends the PROXY header, if there is one, on a fresh connection.
-    pub(super) async fn greet(&self, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn greet(&self, stream: &mut Stream) -> io::Result<()> {
         let Some(version) = self.proxy else { return Ok(()) };
         let mut header = Vec::new();
         proxy_protocol::write(version, None, &proxy_protocol::Tlvs::default(), &mut header);

@@ -12,7 +12,7 @@ impl Probe for Tcp {
     async fn check(&mut self) -> Outcome {
         match self.remote.connect().await {
             Ok(_) => Outcome::Passed,
-            Err(error) => Outcome::broken(error),
+            Err(outcome) => outcome,
         }
     }
 }

@@ -210,7 +210,13 @@ fn often() -> HealthCheck {
 }
 
 fn watched(backend: &Arc<Backend>, checks: impl IntoIterator<Item = HealthCheck>) -> Vec<Watched> {
-    vec![Watched { backend: Arc::clone(backend), checks: checks.into_iter().collect(), source: None, proxy: None }]
+    vec![Watched {
+        backend: Arc::clone(backend),
+        checks: checks.into_iter().collect(),
+        source: None,
+        proxy: None,
+        tls: Arc::default(),
+    }]
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -407,6 +413,7 @@ async fn measure(name: &str, check: HealthCheck, port: u16) {
         checks: Arc::clone(&checks),
         source: None,
         proxy: None,
+        tls: Arc::default(),
     };
     let list: Vec<_> = backends.iter().map(one).collect();
     let (monitor, _told) = monitor();

@@ -235,6 +235,14 @@ impl<'c> Sink<'c> {
         Done { keep: false, linger: false, ended: None }
     }
 
+    /// As [`Sink::abort`], where nobody has failed: the time is over.
+    pub fn cancel(&mut self) -> Done {
+        if let Outlet::H2(sender) = &mut self.outlet {
+            sender.cancel();
+        }
+        Done { keep: false, linger: false, ended: None }
+    }
+
     /// Ready when the client has left. Not watched: a client that is still sending its body, or has sent 16 KiB of
     /// further requests already, and one whose socket is not registered (see [`Sink::is_unwatched`]).
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
@@ -254,6 +262,11 @@ impl<'c> Sink<'c> {
                 Poll::Pending
             }
         }
+    }
+
+    /// The client is one stream of several: whether it has left does not show in what it sends.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.outlet, Outlet::H2(_))
     }
 
     /// The client's socket is not known to the reactor yet: watching it would make it so.

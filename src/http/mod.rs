@@ -5,6 +5,7 @@
 pub mod body;
 mod client;
 pub mod exchange;
+pub mod grpc;
 pub mod guard;
 pub mod h1;
 pub mod h2;

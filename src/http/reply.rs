@@ -1,9 +1,10 @@
-//! Our own answers to failures: `application/problem+json` (RFC 9457), or a small page for browsers, with
+//! Our own answers to failures: `application/problem+json` (RFC 9457), a small page for browsers, or a gRPC status, with
 //! `Proxy-Status` (RFC 9209).
 
 use super::{
     body::Chunk,
     exchange::{Announced, Sink},
+    grpc,
     guard::Framing,
     head::{Head, Method, Span, Start, Version},
     name::Name,
@@ -31,15 +32,17 @@ pub fn wants_html(request: &Head) -> bool {
     request.all(Name::Accept).any(prefers_html)
 }
 
-/// Stages an answer of ours to `request`: its head, which begins in `head`, and its body.
+/// Stages an answer of ours to `request`: its head, which begins in `head`, and its body; `None` = the head is all that
+/// there is, and nothing is said of a body.
 ///
 /// # Errors
 /// The stream is gone.
-pub fn stage(request: &Head, head: &mut Head, body: Vec<u8>, sink: &mut Sink<'_>) -> io::Result<()> {
+pub fn stage(request: &Head, head: &mut Head, body: Option<Vec<u8>>, sink: &mut Sink<'_>) -> io::Result<()> {
     head.add(Name::Date, httpdate::fmt_http_date(SystemTime::now()).as_bytes());
-    let length = body.len() as u64;
     // RFC 9110 sections 8.6, 15.3.5 and 15.4.5.
-    let never = matches!(head.status(), 204 | 304);
+    let never = body.is_none() || matches!(head.status(), 204 | 304);
+    let body = body.unwrap_or_default();
+    let length = body.len() as u64;
     let bodiless = never || request.method() == Method::Head;
     let framing = if bodiless { Framing::None } else { Framing::Length(length) };
     sink.head(head, &Announced { framing, length: (!never).then_some(length), upgrade: None })?;
@@ -59,9 +62,7 @@ impl Failure<'_> {
         head.set_start(Start::Response(self.kind.status(), reason), Version::Http11);
         head.add(Name::ContentType, kind.as_bytes());
         head.add_pieces(b"Cache-Control", Name::Other, &[b"no-store"]);
-        let status = format!("{}; error={}; details=\"{}\"", self.via, self.kind.rfc9209(), self.kind.word());
-        head.add_pieces(b"Proxy-Status", Name::Other, &[status.as_bytes()]);
-        head.add(Name::XRequestId, self.request_id.as_bytes());
+        self.say(head);
         if self.kind.retry_later() {
             head.add_pieces(b"Retry-After", Name::Other, &[RETRY_AFTER]);
         }
@@ -69,6 +70,24 @@ impl Failure<'_> {
             head.add_pieces(b"Allow", Name::Other, &[b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);
         }
         body
+    }
+
+    /// Makes the answer to a gRPC call in `head`: all of it are trailers, as one that has no message. Its status is 200.
+    pub fn make_for_call(&self, head: &mut Head) {
+        head.begin_answer(200, reason(200));
+        head.add(Name::ContentType, grpc::CONTENT_TYPE);
+        let code = grpc::Code::of(self.kind) as u8;
+        head.add_pieces(b"grpc-status", Name::Other, &[code.to_string().as_bytes()]);
+        // As it is: no letter of a word needs an escape.
+        head.add_pieces(b"grpc-message", Name::Other, &[self.kind.word().as_bytes()]);
+        self.say(head);
+    }
+
+    /// What every answer to a failure says.
+    fn say(&self, head: &mut Head) {
+        let status = format!("{}; error={}; details=\"{}\"", self.via, self.kind.rfc9209(), self.kind.word());
+        head.add_pieces(b"Proxy-Status", Name::Other, &[status.as_bytes()]);
+        head.add(Name::XRequestId, self.request_id.as_bytes());
     }
 
     fn json(&self) -> String {

@@ -1,8 +1,10 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
+mod checks;
 mod pool;
 mod route;
 
+pub use checks::ChecksTls;
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Route};
 

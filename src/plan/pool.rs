@@ -1,6 +1,9 @@
 //! A pool of the plan: its members, how they are called, and which of them make today's table.
 
-use super::Plan;
+use super::{
+    Plan,
+    checks::{self, ChecksTls},
+};
 use crate::{
     balance::Algorithm,
     config,
@@ -23,6 +26,8 @@ pub struct Pool {
     pub settings: Settings,
     /// How it is found out whether they can serve.
     pub checks: Arc<[config::HealthCheck]>,
+    /// Their TLS.
+    pub checks_tls: ChecksTls,
     /// Further attempts.
     pub retry: config::Retry,
     /// The algorithm's name, for people.
@@ -114,12 +119,18 @@ impl Pool {
             slot: registry.slot(&pool.name),
             settings,
             checks: pool.health_checks.clone().into(),
+            checks_tls: checks::secured(pool, registry, before)?,
             retry: pool.retry.clone(),
             algorithm_name: if algorithm.is_some() { "custom" } else { algorithm_name },
             algorithm: algorithm.unwrap_or(own),
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,
             initially_up: pool.health_checks.iter().all(|check| check.initially_up),
         })
+    }
+
+    /// How its backends are called by TLS, in exchanges and in checks.
+    pub fn tls_clients(&self) -> impl Iterator<Item = &Arc<tls::Client>> {
+        self.settings.tls.iter().chain(self.checks_tls.iter().flatten())
     }
 
     /// The state of `member` now.
@@ -166,7 +177,6 @@ impl Pool {
     }
 }
 
-/// An operator's, or the file's.
 /// TLS to the backends of `pool`; sessions with the same pool of `before` may be resumed.
 fn secured(
     pool: &config::Pool,
@@ -181,6 +191,7 @@ fn secured(
     built.map(Some).map_err(|why| format!("pool {}: tls: {why}", pool.name))
 }
 
+/// An operator's, or the file's.
 fn weight(member: &Member) -> u32 {
     member.backend.ordered_weight().unwrap_or(member.weight)
 }

@@ -74,7 +74,7 @@ pub(super) fn edit(
     }
 }
 
-/// Makes the answer's head in `head`, gives its body, and notes what it is.
+/// Makes the answer's head in `head`, gives its body, and notes what it is. Nothing but a head: to a gRPC call.
 fn make(
     local: &Local,
     plan: &Plan,
@@ -83,16 +83,20 @@ fn make(
     client: &Client,
     record: &mut Record,
     head: &mut Head,
-) -> Vec<u8> {
+) -> Option<Vec<u8>> {
     let values = Values { request, facts: facts(plan, client, request, record) };
     let mut body = Vec::new();
     match answer {
         Answer::Failure(kind) => {
             let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
             let failure = reply::Failure { kind, request_id, via: &plan.via };
+            record.failure = Some(kind);
+            if record.call {
+                failure.make_for_call(head);
+                return None;
+            }
             let html = reply::wants_html(request);
             body = failure.make(html, plan.error_pages.find(kind.status(), html), head);
-            record.failure = Some(kind);
         }
         Answer::Https => {
             let mut scratch = local.scratch.borrow_mut();
@@ -113,7 +117,7 @@ fn make(
             record.failure = Some(kind);
         }
     }
-    body
+    Some(body)
 }
 
 /// Sends an answer of ours, or cuts what has begun. In a box of its own: exchanges that go well do not carry its size.
@@ -137,7 +141,7 @@ pub(super) fn send<'a>(
             }
             record.bytes_out = exchange.sink.outlet.sent();
             log::write(local, plan, exchange, record).await;
-            return exchange.sink.abort();
+            return if kind == Kind::Deadline { exchange.sink.cancel() } else { exchange.sink.abort() };
         }
         let mut head = local.spares.heads.take();
         let mut body = make(local, plan, answer, &exchange.request, exchange.client, record, &mut head);

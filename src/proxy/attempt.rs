@@ -1,20 +1,21 @@
 //! One try at one backend: the request goes out, the response comes back, both bodies move at once. Hot path.
 
 use super::{
-    Record, Way, is_backends,
+    Record, Way, grpc, is_backends,
     opening::Opening,
-    pump::{Awaits, Pump, Stop},
+    pump::Pump,
     relay::pass_on,
     replay::Replay,
-    timing::{self, Deadline, Rate, Silence},
+    timing::{self, Pace},
     tunnel,
+    upload::Upload,
 };
 use crate::{
     dial::Connection,
     error::Kind,
     http::{
         Exchange, Framing, Guarded, Head, Inlet,
-        body::{Broken, Chunk, Outlet, Source},
+        body::{Chunk, Outlet},
         exchange::Announced,
         guard::Asked,
         h1::{
@@ -31,7 +32,6 @@ use bytes::Bytes;
 use std::{
     future::poll_fn,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -39,9 +39,6 @@ use tokio::time::Instant;
 const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
 /// Interim responses (1xx) to one request.
 const MAX_INTERIM: usize = 32;
-/// A client whose socket is not registered yet is not watched for so long: short exchanges never pay for it.
-const PATIENCE: Duration = Duration::from_millis(100);
-
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -51,6 +48,8 @@ pub(super) enum Outcome {
     Switched,
     /// A kept connection died before a byte of the response, and the request may go out again.
     Stale,
+    /// A gRPC call has got a status for which it goes out again; its retry has been counted against the budget.
+    Again,
     /// No good answer. If its head has gone out already, the client's connection must be cut.
     Failed(Kind),
 }
@@ -66,48 +65,14 @@ pub(super) struct Attempt<'a> {
     pub(super) begun: Instant,
     /// The request's method is.
     pub(super) idempotent: bool,
-}
-
-/// The request's way out, which may go on while the response comes in.
-pub(super) struct Upload<'w> {
-    outlet: Outlet<'w>,
-    pump: Pump,
-    /// Made when it first has to wait.
-    pace: Option<Box<Pace>>,
-    /// Not everything has gone.
-    pub(super) open: bool,
-    /// It cannot be completed: the backend does not take it.
-    broken: bool,
-    /// The client waits for `100 Continue`: what is awaited is the backend.
-    waits: bool,
-    /// When it was all sent.
-    sent: Instant,
-    /// The client is watched for its leaving.
-    watch: bool,
-    /// An interim response has come: the response has begun.
-    interim: bool,
-    /// The backend has said that it did not look at the request.
-    unprocessed: bool,
-    /// It is a WebSocket opening.
-    opening: Option<Opening>,
-}
-
-/// How fast the request's body moves.
-struct Pace {
-    silence: Silence,
-    rate: Rate,
-}
-
-impl Pace {
-    fn new(now: Instant) -> Box<Self> {
-        Box::new(Self { silence: Silence::new(now), rate: Rate::new(now) })
-    }
+    /// It is a gRPC call, and a status may be followed by another attempt.
+    pub(super) more: bool,
 }
 
 /// What a response head is, once guarded.
-struct Answer {
-    head: Box<Head>,
-    guarded: Guarded,
+pub(super) struct Answer {
+    pub(super) head: Box<Head>,
+    pub(super) guarded: Guarded,
 }
 
 impl Attempt<'_> {
@@ -127,10 +92,13 @@ impl Attempt<'_> {
                 Err(kind) => return self.unopened(kind),
             },
         };
+        grpc::tell_deadline(&mut exchange.request, record);
         let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again, opening) {
             Ok(begun) => begun,
             Err(outcome) => return outcome,
         };
+        upload.call = (record.call && matches!(connection, Connection::H2(_))).then(|| grpc::Call::new(self.begun));
+        upload.ends = timing::call(record.ends);
         let answer = match self.answer(exchange, &mut inlet, &mut upload, replay, record).await {
             Ok(answer) => answer,
             Err(outcome) => {
@@ -142,10 +110,14 @@ impl Attempt<'_> {
                 return outcome;
             }
         };
-        let now = Instant::now();
-        record.status = answer.head.status();
+        let (now, status) = (Instant::now(), answer.head.status());
         let waited = now - upload.sent;
-        self.lease.backend().metrics.attempt(self.way.local.worker, record.status, Some(waited));
+        self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
+        if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, &upload, replay)) {
+            self.way.local.spares.heads.give(answer.head);
+            return Outcome::Again;
+        }
+        record.status = status;
         (record.again, record.ttfb) = (false, Some(waited));
         replay.give_up();
         if exchange.client.is_closing() {
@@ -251,6 +223,8 @@ impl Attempt<'_> {
         let upload = Upload {
             outlet,
             pump,
+            call: None,
+            ends: None,
             pace: None,
             open: true,
             broken: false,
@@ -336,7 +310,7 @@ impl Attempt<'_> {
             return Poll::Ready(Err(Missing::Failed(Kind::Draining)));
         }
         loop {
-            let deadline = if upload.open {
+            let mut deadline = if upload.open {
                 self.upload_deadline(exchange, upload)
             } else {
                 if record.deadline.is_none() {
@@ -345,6 +319,7 @@ impl Attempt<'_> {
                 let whole = record.deadline.map(|at| (at, Kind::Deadline));
                 timing::earlier(timing::response(upload.sent, &self.pool.settings), whole)
             };
+            deadline = timing::earlier(deadline, upload.ends);
             match self.poll_timer(cx, exchange, upload, None, deadline) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(kind)) => return Poll::Ready(Err(Missing::Failed(kind))),
@@ -354,99 +329,6 @@ impl Attempt<'_> {
                 Poll::Ready(None) => {}
             }
         }
-    }
-
-    /// Moves the request's body on.
-    pub(super) fn poll_upload(
-        &self,
-        cx: &mut Context<'_>,
-        exchange: &mut Exchange<'_>,
-        upload: &mut Upload<'_>,
-        replay: &mut Replay,
-    ) -> Result<(), Kind> {
-        let moved = upload.pump.poll(cx, &mut exchange.source, &mut upload.outlet, &self.way.local.spares, replay);
-        // Over HTTP/2 the backend may still say that it did not look at it.
-        if !self.idempotent && upload.outlet.has_begun() && matches!(upload.outlet, Outlet::H1(_)) {
-            replay.give_up();
-        }
-        match moved {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(Stop::Source(broken))) => return Err(clients_fault(&broken)),
-            // It may have answered early: what it says counts, and if it says nothing, that counts.
-            Poll::Ready(Err(Stop::Outlet)) => upload.broken = true,
-        }
-        upload.open = false;
-        // Without a body it has gone at once, and the clock need not be read.
-        if exchange.guarded.framing != Framing::None {
-            upload.sent = Instant::now();
-        }
-        Ok(())
-    }
-
-    pub(super) fn poll_gone(&self, cx: &mut Context<'_>, exchange: &mut Exchange<'_>, upload: &Upload<'_>) -> Poll<()> {
-        if upload.open || !upload.watch {
-            return Poll::Pending;
-        }
-        exchange.sink.poll_gone(cx, exchange.client.limits.half_close)
-    }
-
-    pub(super) fn upload_deadline(&self, exchange: &Exchange<'_>, upload: &mut Upload<'_>) -> Deadline {
-        let limits = &exchange.client.limits;
-        upload.waits &= exchange.source.received() == 0;
-        if upload.waits {
-            return timing::response(upload.sent, &self.pool.settings);
-        }
-        let Upload { outlet, pump, pace, sent, .. } = upload;
-        let pace = pace.get_or_insert_with(|| Pace::new(*sent));
-        pace.rate.hold(pump.awaits() == Awaits::Outlet);
-        timing::upload(pump, outlet, &mut pace.silence, limits, &self.pool.settings)
-    }
-
-    /// Waits for `deadline`, or for something that must be looked at before. `Ready(None)`: it was only that.
-    pub(super) fn poll_timer(
-        &self,
-        cx: &mut Context<'_>,
-        exchange: &Exchange<'_>,
-        upload: &mut Upload<'_>,
-        down: Option<(&mut Pump, &Source<'_>)>,
-        deadline: Deadline,
-    ) -> Poll<Option<Kind>> {
-        let sends = upload.open && !upload.waits && upload.pump.awaits() == Awaits::Source;
-        let least = exchange.client.limits.min_body_rate.filter(|_| sends);
-        let pace = upload.pace.as_ref().zip(least);
-        let rate = pace.map(|(pace, _)| (pace.rate.next(), Kind::RequestTimeout));
-        let patience = (!upload.watch).then_some((upload.sent + PATIENCE, Kind::ClientGone));
-        let first = timing::earlier(timing::earlier(deadline, rate), patience).map(|(at, _)| at);
-        let mut first = first;
-        for pump in [Some(&upload.pump), down.as_ref().map(|(pump, _)| &**pump)].into_iter().flatten() {
-            if let Some(at) = pump.impatient_at() {
-                first = Some(first.map_or(at, |first| first.min(at)));
-            }
-        }
-        exchange.timer.set(first);
-        if exchange.timer.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        let now = Instant::now();
-        upload.pump.relax(&exchange.source, now);
-        if let Some((pump, source)) = down {
-            pump.relax(source, now);
-        }
-        if let Some((at, kind)) = deadline
-            && at <= now
-        {
-            return Poll::Ready(Some(kind));
-        }
-        if patience.is_some_and(|(at, _)| at <= now) {
-            upload.watch = true;
-        }
-        let received = exchange.source.received();
-        let slow = upload.pace.as_mut().zip(least).is_some_and(|(pace, least)| {
-            let rate = &mut pace.rate;
-            rate.next() <= now && rate.is_below(least, received, now)
-        });
-        Poll::Ready(slow.then_some(Kind::RequestTimeout))
     }
 
     fn no_head(
@@ -475,24 +357,22 @@ impl Attempt<'_> {
 
     /// No byte of the response has come, and the request is replayable (PRODUCT.md section 1).
     fn may_go_again(&self, exchange: &Exchange<'_>, inlet: &Inlet<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
-        if upload.interim || !inlet.is_drained() {
+        if !inlet.is_drained() {
             return false;
         }
-        let whole = replay.held().is_some() || exchange.source.received() == 0;
+        let whole = is_whole(exchange, upload, replay);
         // What is not idempotent: only if nothing of it has been written, or the backend says that it did nothing.
         whole && (self.idempotent || upload.unprocessed || !upload.outlet.has_begun())
     }
+}
+
+/// The client has heard nothing, and all that it has sent is still here.
+fn is_whole(exchange: &Exchange<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
+    !upload.interim && (replay.held().is_some() || exchange.source.received() == 0)
 }
 
 /// Why there is no response head.
 enum Missing {
     NoHead(NoHead),
     Failed(Kind),
-}
-
-fn clients_fault(broken: &Broken) -> Kind {
-    match broken {
-        Broken::Malformed(reject) => reject.kind,
-        Broken::Io(_) | Broken::Ended | Broken::Reset => Kind::ClientGone,
-    }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     balance::{Pick, Tried},
+    config,
     dial::{self, Checkout, Connection, Dial, Room},
     error::{Error, Kind},
     http::{Exchange, Framing, guard::Upgrade},
@@ -28,9 +29,15 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
     let mut state = State::new(pool, exchange);
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
-        let Outcome::Failed(kind) = outcome else { return outcome };
         let deadline = deadline(way, exchange, record);
-        let Some(reason) = state.may_go_again(way, pool, kind, deadline, record) else { return Outcome::Failed(kind) };
+        let reason = match outcome {
+            Outcome::Failed(kind) => match state.may_go_again(way, pool, kind, deadline, record) {
+                Some(reason) => reason,
+                None => return outcome,
+            },
+            Outcome::Again => Retry::Grpc,
+            _ => return outcome,
+        };
         pool.slot.metrics.retry(way.local.worker, reason);
         if state.wait(way, pool, reason, deadline).await.is_err() {
             return Outcome::Failed(Kind::Deadline);
@@ -38,11 +45,12 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
     }
 }
 
-/// When the route's time is over. A body has time-outs of its own from its first byte on; then the time begins when it is
+/// When the route's time is over, or the call's own. A body has time-outs of its own from its first byte on; then the time begins when it is
 /// whole (proxy/attempt.rs).
 fn deadline(way: &Way<'_>, exchange: &Exchange<'_>, record: &Record) -> Option<Instant> {
     let untouched = || way.forward.timeout.filter(|_| exchange.source.received() == 0);
-    record.deadline.or_else(|| untouched().map(|time| exchange.read + time))
+    let route = record.deadline.or_else(|| untouched().map(|time| exchange.read + time));
+    [route, record.ends].into_iter().flatten().min()
 }
 
 /// What goes from one attempt to the next.
@@ -87,9 +95,7 @@ impl State {
             Kind::ResponseTimeout => (retry.on_timeout, Retry::Timeout),
             _ => return None,
         };
-        let now = Instant::now();
-        let late = deadline.is_some_and(|deadline| deadline <= now);
-        if !on || !record.again || self.retries >= retry.attempts || late {
+        if !on || !record.again || !self.has_more(retry, deadline) {
             return None;
         }
         if !pool.slot.budget.withdraw(way.local.second(), retry.budget, retry.budget_floor) {
@@ -97,6 +103,11 @@ impl State {
             return None;
         }
         Some(reason)
+    }
+
+    /// Attempts and time are left.
+    fn has_more(&self, retry: &config::Retry, deadline: Option<Instant>) -> bool {
+        self.retries < retry.attempts && deadline.is_none_or(|deadline| deadline > Instant::now())
     }
 
     /// Waits before a retry: not at all for the first after a connection that could not be made, else any time up to
@@ -132,7 +143,11 @@ async fn try_once(
     record.again = true;
     // The first attempt follows the head at once; before a further one, time has passed.
     let now = if record.attempts == 0 { exchange.read } else { Instant::now() };
-    let acquired = match acquire(way, place, (now, deadline(way, exchange, record)), state, record).await {
+    let until = deadline(way, exchange, record);
+    if record.ends.is_some_and(|ends| ends <= now) {
+        return Outcome::Failed(Kind::Deadline);
+    }
+    let acquired = match acquire(way, place, (now, until), state, record).await {
         Ok(acquired) => acquired,
         Err(kind) => return Outcome::Failed(kind),
     };
@@ -147,7 +162,8 @@ async fn try_once(
         return Box::pin(raw::run(way, pool, &lease, exchange, connection, record)).await;
     }
     let begun = if kept { now } else { Instant::now() };
-    let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent };
+    let more = record.call && state.has_more(&pool.retry, until);
+    let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent, more };
     let again = std::mem::replace(&mut state.begun, true);
     match attempt.run(exchange, connection, &mut state.replay, again, record).await {
         Outcome::Stale => {}

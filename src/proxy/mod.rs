@@ -5,6 +5,7 @@ mod attempt;
 mod client;
 mod forward;
 mod forwarding;
+mod grpc;
 mod local;
 mod log;
 mod opening;
@@ -14,13 +15,14 @@ mod relay;
 mod replay;
 mod timing;
 mod tunnel;
+mod upload;
 
 pub use local::{AskOthers, Local, Pinned, Seen};
 
 use self::{answer::Answer, attempt::Outcome};
 use crate::{
     error::{Kind, Side},
-    http::{Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
+    http::{self, Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
     plan::{Act, Fallback, Forward, Listener, Plan, Route},
     policy::Split,
     pool::Backend,
@@ -48,6 +50,10 @@ struct Record {
     bytes_out: u64,
     /// The response head must be there by then.
     deadline: Option<Instant>,
+    /// It is a gRPC call.
+    call: bool,
+    /// All of it must be over by then (`grpc-timeout`).
+    ends: Option<Instant>,
     /// What has failed may go to a backend once more.
     again: bool,
     attempts: u32,
@@ -129,7 +135,9 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
             exchange.sink.switched()
         }
         Ok(Outcome::Failed(kind)) => answer::send(local, plan, exchange, Answer::Failure(kind), &mut record).await,
-        Ok(Outcome::Stale) => answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await,
+        Ok(Outcome::Stale | Outcome::Again) => {
+            answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await
+        }
         Err(answer) => answer::send(local, plan, exchange, answer, &mut record).await,
     };
     client.meets(None);
@@ -154,6 +162,7 @@ fn step<'a>(
             exchange.request.clear();
         }
     }
+    record.call = http::grpc::is_call(&exchange.request);
     record.address = client::address(plan, client, &exchange.request);
     record.id = forwarding::request_id(local, client, &mut exchange.request);
     let failed = |kind| Step::Answer(Answer::Failure(kind));
@@ -214,6 +223,7 @@ fn prepare(
     forwarding::apply(plan, client, &mut exchange.request)?;
     record.trace = forwarding::trace(local, client, &mut exchange.request);
     answer::edit_request(local, plan, forward, &mut exchange.request, client, record);
+    grpc::read_deadline(exchange, record)?;
     // While a body comes, its own time-outs hold; then this begins (proxy/attempt.rs).
     if exchange.guarded.framing == Framing::None {
         record.deadline = forward.timeout.map(|time| exchange.read + time);

@@ -1,10 +1,11 @@
 //! The response's body on its way to the client, while the request's may still be on its way. Hot path.
 
 use super::{
-    attempt::{Attempt, Upload},
+    attempt::Attempt,
     pump::{Awaits, Pump, Stop},
     replay::{Replay, Response},
     timing::{self, Silence},
+    upload::Upload,
 };
 use crate::{
     error::Kind,
@@ -52,9 +53,15 @@ impl Attempt<'_> {
                 let limits = &exchange.client.limits;
                 let outlet = &exchange.sink.outlet;
                 let mut deadline = timing::download(&pump, outlet, &mut silence, limits, &self.pool.settings);
-                if upload.open {
+                if let Some(call) = &mut upload.call {
+                    // The client is still held to take what is there for it.
+                    deadline = deadline.filter(|_| pump.awaits() == Awaits::Outlet);
+                    let steps = pump.steps(outlet) + upload.pump.steps(&upload.outlet);
+                    deadline = timing::earlier(deadline, self.silence(call, steps, Kind::BodyTimeout));
+                } else if upload.open {
                     deadline = timing::earlier(deadline, self.upload_deadline(exchange, upload));
                 }
+                deadline = timing::earlier(deadline, upload.ends);
                 match self.poll_timer(cx, exchange, upload, Some((&mut pump, &source)), deadline) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(kind)) => return Poll::Ready(Err(kind)),

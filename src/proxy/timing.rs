@@ -1,4 +1,7 @@
 //! When an exchange has waited long enough, and for whom. Hot path: clocks are read when something waits, not before.
+//!
+//! A gRPC call between HTTP/2 sides has a silence of its own in place of [`upload`], and of what [`download`] says of the
+//! backend: see `grpc`. A client that does not take what is held for it is cut all the same.
 
 use super::pump::{Awaits, Pump};
 use crate::{
@@ -26,7 +29,7 @@ impl Silence {
     }
 
     /// Since when nothing has moved; a step since the last look begins the silence anew.
-    fn since(&mut self, steps: u64) -> Instant {
+    pub(super) fn since(&mut self, steps: u64) -> Instant {
         if self.steps != steps {
             self.steps = steps;
             self.since = Instant::now();
@@ -76,6 +79,18 @@ impl Rate {
     }
 }
 
+/// How fast the request's body moves.
+pub(super) struct Pace {
+    pub(super) silence: Silence,
+    pub(super) rate: Rate,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Box<Self> {
+        Box::new(Self { silence: Silence::new(now), rate: Rate::new(now) })
+    }
+}
+
 /// A moment, and what it means when it comes.
 pub(super) type Deadline = Option<(Instant, Kind)>;
 
@@ -119,6 +134,11 @@ pub(super) fn download(
         Awaits::Source => after(since, settings.body_timeout, Kind::BodyTimeout),
         Awaits::Outlet => after(since, limits.write_timeout, Kind::WriteTimeout),
     }
+}
+
+/// When the whole call must be over, if it is one that says so.
+pub(super) fn call(ends: Option<Instant>) -> Deadline {
+    ends.map(|ends| (ends, Kind::Deadline))
 }
 
 /// The response head's deadline, once the request has been sent.

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, tls::load_pair, tls::validity},
-    plan::Plan,
+    plan::{Plan, Pool},
     telemetry::metrics::{CertificateMetrics, Telemetry},
     tls::{Client, Expiry, Look, Server, Watched},
 };
@@ -35,7 +35,7 @@ struct Entry {
 enum User {
     /// A listener, by the place among its certificates.
     Listener(Arc<Server>, usize),
-    /// A pool, to its backends.
+    /// A pool, to its backends, in exchanges or checks.
     Pool(Arc<Client>),
 }
 
@@ -64,7 +64,7 @@ impl Certificates {
                 all.add(certificate, User::Listener(Arc::clone(server), place), telemetry);
             }
         }
-        for client in plan.pools.iter().filter_map(|pool| pool.settings.tls.as_ref()) {
+        for client in plan.pools.iter().flat_map(Pool::tls_clients) {
             if let Some(certificate) = client.certificate() {
                 all.add(certificate, User::Pool(Arc::clone(client)), telemetry);
             }

@@ -226,12 +226,13 @@ impl Control {
         }
         let of_pool = |pool: &crate::plan::Pool| {
             let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
-            let checks = Arc::clone(&pool.checks);
+            let (checks, tls) = (Arc::clone(&pool.checks), Arc::clone(&pool.checks_tls));
             let watched = move |member: &crate::plan::Member| Watched {
                 backend: Arc::clone(&member.backend),
                 checks: Arc::clone(&checks),
                 source,
                 proxy,
+                tls: Arc::clone(&tls),
             };
             pool.members.iter().map(watched).collect::<Vec<_>>()
         };

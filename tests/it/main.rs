@@ -63,6 +63,9 @@ mod h2;
 mod http2;
 mod http2_backends;
 
+// gRPC, over HTTP/2 on both sides.
+mod grpc;
+
 // TLS, both sides.
 mod tls;
 

@@ -33,10 +33,10 @@ pub(super) struct Listener {
     /// 408.
     #[schemars(extend("default" = "10s"))]
     header_timeout: String,
-    /// The longest silence inside a request body, or "off".
+    /// The longest silence inside a request body, or "off". Of a gRPC call the pool's tunnel_timeout holds instead.
     #[schemars(extend("default" = "30s"))]
     body_timeout: String,
-    /// Mean rate of a request body, looked at after its first 5 s, or "off".
+    /// Mean rate of a request body, looked at after its first 5 s, or "off". Not of gRPC calls.
     #[schemars(extend("default" = "100B/s"))]
     min_body_rate: String,
     /// The longest time that a client takes nothing of what is held for it, or "off".

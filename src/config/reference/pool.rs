@@ -22,14 +22,15 @@ pub(super) struct Pool {
     /// One attempt, from the request sent to the response head, or "off".
     #[schemars(extend("default" = "30s"))]
     response_timeout: String,
-    /// The longest silence inside a body, in either direction, or "off".
+    /// The longest silence inside a body, in either direction, or "off". Of a gRPC call tunnel_timeout holds instead.
     #[schemars(extend("default" = "60s"))]
     body_timeout: String,
-    /// The longest silence of a WebSocket or of a CONNECT tunnel, or "off".
+    /// The longest silence of a WebSocket, of a CONNECT tunnel, or of a gRPC call to an HTTP/2 backend, both directions
+    /// taken together; or "off".
     #[schemars(extend("default" = "1h"))]
     tunnel_timeout: String,
     /// "h1" = HTTP/1.1 | "h2" = HTTP/2, without TLS by prior knowledge | "auto" = what a backend chooses by ALPN, with tls
-    /// alone. gRPC wants "h2" or "auto".
+    /// alone. gRPC wants "h2" or "auto": a call is a request over HTTP/2 whose content-type is application/grpc.
     #[schemars(extend("default" = "h1"))]
     protocol: String,
     /// Connections to each backend, of the process.
@@ -103,8 +104,8 @@ pub(super) struct Keepalive {
 #[derive(JsonSchema)]
 pub(super) struct HealthCheck {
     /// "tcp" = a connection is accepted | "http" = a request is answered as expected | "https" = the same by the pool's tls,
-    /// or verified by the system's CAs if it has none | "grpc" = grpc.health.v1 says SERVING, by the pool's tls or HTTP/2
-    /// without TLS | "off".
+    /// or verified by the system's CAs if it has none, over HTTP/1.1 | "grpc" = grpc.health.v1 says SERVING, by the pool's
+    /// tls or HTTP/2 without TLS | "off".
     #[schemars(rename = "type", extend("default" = "tcp"))]
     kind: String,
     /// Path and query. From here to expect_json, but for `service` and `port`, all is for the types "http" and "https".
@@ -120,7 +121,8 @@ pub(super) struct HealthCheck {
     /// For type "grpc": the service to ask for, by its full name. Default: "", the server as a whole.
     #[schemars(extend("examples" = ["shop.v1.Orders"]))]
     service: String,
-    /// For the header Host, and :authority of type "grpc". Default: the backend's address.
+    /// For the header Host, and :authority of type "grpc"; by TLS also the name to ask for and to verify, unless tls has a
+    /// server_name. Default: the backend's address.
     #[schemars(extend("examples" = ["api.internal"]))]
     host: String,
     /// Further headers.
@@ -176,7 +178,8 @@ pub(super) struct Retry {
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
-    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came.
+    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came and
+    /// the call's body is still held whole. Every gRPC call is a POST: that they may be made twice is your word.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
     on: Vec<String>,
     /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.

@@ -82,7 +82,8 @@ pub(super) struct Log {
     /// "text" for people | "json", an object a line.
     #[schemars(extend("default" = "text"))]
     format: String,
-    /// A line for each request: "off" | "stdout" | "stderr" | the path of a file, which is opened anew on USR1.
+    /// A line for each request: "off" | "stdout" | "stderr" | the path of a file, which is opened anew on USR1. An error of
+    /// our own to a gRPC call is a status of gRPC on HTTP 200: `status` is 200, here and in metrics, and `failure` tells.
     #[schemars(extend("default" = "stdout", "examples" = ["/var/log/evenkeel/access.log"]))]
     access: String,
     /// "json" | "combined", as Apache and nginx write it.

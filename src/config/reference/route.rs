@@ -42,7 +42,8 @@ pub(super) struct Route {
     /// Keeps a user on one side of a split: "client_ip" | "cookie:NAME" | "header:NAME". Default: chance.
     #[schemars(extend("examples" = ["cookie:session"]))]
     split_by: String,
-    /// The whole exchange up to the response head, retries included, or "off".
+    /// The whole exchange up to the response head, retries included, or "off". A gRPC call that says a grpc-timeout has
+    /// that as well, for all of it; its backend is told what is left.
     #[schemars(extend("default" = "60s"))]
     timeout: String,
     /// "normal": there is no other yet.

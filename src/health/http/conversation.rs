@@ -1,9 +1,6 @@
 //! One HTTP/1.1 connection to a backend, driven by the check that uses it: no task of its own. Used by checks by HTTP.
 
-use crate::{
-    config::Address,
-    health::probe::{Outcome, Remote},
-};
+use crate::health::probe::{Outcome, Remote};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -18,10 +15,6 @@ use std::{
     io,
     pin::{Pin, pin},
     task::Poll,
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
 };
 
 /// Bytes of a response head.
@@ -50,26 +43,11 @@ pub(super) struct Body {
 
 impl Conversation {
     /// A new connection.
-    pub(super) async fn open(remote: &Remote) -> io::Result<Self> {
-        match &remote.address {
-            Address::Tcp(_) => {
-                let stream = remote.connect().await?.into_tcp()?;
-                // A head and a body may go out in two writes.
-                stream.set_nodelay(true)?;
-                Self::over(stream).await
-            }
-            Address::Unix(path) => {
-                let mut stream = UnixStream::connect(path).await?;
-                remote.greet(&mut stream).await?;
-                Self::over(stream).await
-            }
-        }
-    }
-
-    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Self> {
+    pub(super) async fn open(remote: &Remote) -> Result<Self, Outcome> {
+        let stream = TokioIo::new(remote.connect().await?);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_SIZE).max_headers(FIELDS);
-        let (requests, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let (requests, connection) = builder.handshake(stream).await.map_err(|error| failed(&error))?;
         Ok(Self { requests, driver: Some(Box::pin(connection)) })
     }
 

@@ -1,4 +1,4 @@
-//! A check by an HTTP/1.1 request, over hyper's client. Started by `task`.
+//! A check by an HTTP/1.1 request, with or without TLS, over hyper's client. Started by `task`.
 
 mod conversation;
 mod expect;
@@ -8,10 +8,7 @@ mod tests;
 use self::conversation::{Conversation, failed};
 pub(super) use self::expect::Expected;
 use super::probe::{Outcome, Probe, Remote};
-use crate::{
-    config::{Address, HttpProbe},
-    pool::Backend,
-};
+use crate::{config::HttpProbe, pool::Backend};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, Uri,
@@ -41,11 +38,7 @@ pub(super) struct Http {
 impl Http {
     /// Asks `backend` at `remote`, by the name of the check's `host`, else of the address that is asked.
     pub(super) fn new(expected: Arc<Expected>, remote: Remote, backend: &Backend) -> Self {
-        let host = match (&expected.probe.host, &remote.address) {
-            (Some(host), _) => host.clone(),
-            (None, Address::Tcp(address)) if remote.address != backend.address => address.to_string(),
-            (None, _) => backend.host.clone(),
-        };
+        let host = remote.host(expected.probe.host.as_deref(), backend);
         let request = request(&expected.probe, &host);
         Self { expected, remote, request, kept: None }
     }
@@ -85,7 +78,7 @@ impl Probe for Http {
         }
         let mut fresh = match Conversation::open(&self.remote).await {
             Ok(fresh) => fresh,
-            Err(error) => return Outcome::broken(error),
+            Err(outcome) => return outcome,
         };
         match fresh.send(request).await {
             Ok(response) => self.judge(fresh, response).await,

@@ -1,7 +1,7 @@
 //! Checks by HTTP against a server that answers from a script.
 
 use super::{super::probe::within, super::testing, *};
-use crate::config::BodyMatch;
+use crate::config::{Address, BodyMatch};
 use serde_json::json;
 use std::{
     collections::VecDeque,

@@ -3,7 +3,7 @@
 use crate::{
     error::Kind,
     http::{
-        Limits,
+        Limits, grpc,
         guard::{self, Framing, Guarded, Reject, Upgrade},
         h1::HeadLimits,
         head::{Head, Method, Start, Version},
@@ -78,6 +78,14 @@ fn opening(parts: &Parts) -> Result<bool, Reject> {
         None => Ok(false),
         Some(protocol) if protocol.as_str().eq_ignore_ascii_case("websocket") => Ok(true),
         Some(_) => Err(Reject { kind: Kind::ConnectDenied, why: "the protocol is not websocket" }),
+    }
+}
+
+/// A request that is refused stays a gRPC call, wherever the guard stopped: the answer is for one.
+pub(super) fn keep_call(parts: &Parts, head: &mut Head) {
+    let kind = parts.headers.get(http::header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| grpc::is_grpc(kind.as_bytes())) && !head.has(Name::ContentType) {
+        head.add(Name::ContentType, grpc::CONTENT_TYPE);
     }
 }
 

@@ -330,11 +330,14 @@ where
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
     let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
-    drop(parts);
     let (guarded, refused) = match guarded {
         Ok(guarded) => (guarded, None),
-        Err(reject) => (Guarded::NOTHING, Some(reject)),
+        Err(reject) => {
+            request::keep_call(&parts, &mut head);
+            (Guarded::NOTHING, Some(reject))
+        }
     };
+    drop(parts);
     let (source, inbound) = match guarded.framing {
         Framing::None if guarded.upgrade.is_some() => (Source::Empty, Some(Box::new(Receiver::new(stream, None)))),
         Framing::None => (Source::Empty, None),

@@ -268,6 +268,10 @@ impl Sender {
         self.reset(Reason::INTERNAL_ERROR);
     }
 
+    pub(in crate::http) fn cancel(&mut self) {
+        self.reset(Reason::CANCEL);
+    }
+
     /// Ends the stream both ways, at once.
     pub(in crate::http) fn reset(&mut self, reason: Reason) {
         match (&mut self.stream, &mut self.respond) {

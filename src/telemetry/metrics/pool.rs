@@ -18,11 +18,13 @@ pub enum Retry {
     Reset,
     /// The response took too long.
     Timeout,
+    /// The backend answered with a gRPC status that is retried.
+    Grpc,
 }
 
 impl Retry {
     /// The label `reason` of each, in the order of their numbers.
-    pub(super) const WORDS: [&str; 3] = ["connect", "reset", "timeout"];
+    pub(super) const WORDS: [&str; 4] = ["connect", "reset", "timeout", "grpc"];
 }
 
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.

@@ -2,6 +2,7 @@
 
 mod backends;
 mod certificates;
+mod checks;
 mod clients;
 mod handshakes;
 mod renewal;
