@@ -86,7 +86,7 @@ where
         let after = match poll_fn(|_| slot.poll_job()).await {
             Job::H1 { connection, first } => h1::active(&connection, first, &*handle).await,
             Job::H2(opened) => {
-                h2::answer(*opened, &timer, &*handle).await;
+                h2::answer(opened, &timer, &*handle).await;
                 timer.leave();
                 After::Close
             }

@@ -20,7 +20,8 @@ use crate::{
     http::{
         Client, Done, Exchange, Server, Sink, Spares,
         body::Source,
-        guard::{Framing, Guarded},
+        guard::{Framing, Guarded, Reject},
+        head::Head,
         runner::Job,
     },
     net::{Buf, Stream, Timer},
@@ -321,12 +322,21 @@ async fn linger(io: &Stream) {
     let _ = tokio::time::timeout(FAREWELL, drain).await;
 }
 
-/// Answers one stream's request.
-pub(in crate::http) async fn answer<H>(opened: Opened, timer: &Timer, handle: &H)
-where
-    H: AsyncFn(&mut Exchange<'_>) -> Done,
-{
-    let Opened { request, respond, client, spares, mut live } = opened;
+/// What an exchange over a stream begins with.
+struct Begun {
+    request: Box<Head>,
+    guarded: Guarded,
+    refused: Option<Reject>,
+    source: Source<'static>,
+    sink: Sink<'static>,
+    client: Rc<Client>,
+    spares: Rc<Spares>,
+    live: Live,
+}
+
+/// Looks at the request's head. Not in the exchange's future: what is needed for it alone would stay there.
+fn begin(opened: Box<Opened>) -> Begun {
+    let Opened { request, respond, client, spares, live } = *opened;
     let (parts, stream) = request.into_parts();
     let mut head = spares.heads.take();
     let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
@@ -337,17 +347,24 @@ where
             (Guarded::NOTHING, Some(reject))
         }
     };
-    drop(parts);
     let (source, inbound) = match guarded.framing {
         Framing::None if guarded.upgrade.is_some() => (Source::Empty, Some(Box::new(Receiver::new(stream, None)))),
         Framing::None => (Source::Empty, None),
         _ => (Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))), None),
     };
     let sink = Sink::h2(Sender::new(respond, &spares), inbound);
+    Begun { request: head, guarded, refused, source, sink, client, spares, live }
+}
+
+/// Answers one stream's request.
+pub(in crate::http) async fn answer<H>(opened: Box<Opened>, timer: &Timer, handle: &H)
+where
+    H: AsyncFn(&mut Exchange<'_>) -> Done,
+{
+    let Begun { request, guarded, refused, source, sink, client, spares, mut live } = begin(opened);
     let started = Instant::now();
     let client = &*client;
-    let mut exchange =
-        Exchange { request: head, guarded, refused, client, timer, source, sink, started, read: started };
+    let mut exchange = Exchange { request, guarded, refused, client, timer, source, sink, started, read: started };
     live.ended = handle(&mut exchange).await.ended;
     exchange.end(&spares);
 }
