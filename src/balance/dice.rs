@@ -1,6 +1,14 @@
 //! The random bits of one pick. Hot path.
 
-/// Random numbers out of the bits that a pick brings, by splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// The next 64 random bits after `state`, which moves on; not for secrets. (Steele, Lea and Flood, OOPSLA 2014.)
+pub fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Random numbers out of the bits that a pick brings.
 #[derive(Debug)]
 pub(super) struct Dice(u64);
 
@@ -11,10 +19,7 @@ impl Dice {
 
     /// 64 random bits.
     pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        splitmix64(&mut self.0)
     }
 
     /// A number below `end`, without a division (Lemire 2019); 0 if `end` is 0.

@@ -13,6 +13,7 @@ mod shares;
 #[cfg(test)]
 mod testing;
 
+pub use dice::splitmix64;
 pub use load::Load;
 
 use std::{

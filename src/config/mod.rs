@@ -669,6 +669,27 @@ pub enum BodyMatch {
     Regex(String),
 }
 
+/// The statuses of gRPC as they are written here; the place in this list is the code (grpc/doc/statuscodes.md).
+pub const GRPC_STATUSES: [&str; 17] = [
+    "ok",
+    "cancelled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+];
+
 /// `retry`: further attempts at a request that can be sent again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {

@@ -3,6 +3,7 @@
 //! Checks never herd: each interval varies by a tenth, and many that begin together are spread over a moment at first
 //! and over their whole interval from then on.
 
+use crate::balance::splitmix64;
 use std::time::Duration;
 
 /// More checks than this that begin together are spread.
@@ -10,7 +11,7 @@ const MANY: usize = 100;
 /// So long at most; and no longer than a tenth of the interval.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// Random bits; not for secrets. (splitmix64: Steele, Lea and Flood, OOPSLA 2014.)
+/// Random bits; not for secrets.
 #[derive(Debug)]
 pub(super) struct Random(u64);
 
@@ -20,10 +21,7 @@ impl Random {
     }
 
     pub(super) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        splitmix64(&mut self.0)
     }
 
     /// From 0 to 1, without 1.

@@ -7,7 +7,7 @@ use super::{
     head::{Head, Version},
     name::Name,
 };
-use crate::error::Kind;
+use crate::{config::GRPC_STATUSES, error::Kind};
 use std::time::Duration;
 
 /// What calls are made of, and answers to them.
@@ -33,30 +33,9 @@ pub enum Code {
     Unauthenticated = 16,
 }
 
-/// The names of all statuses, by their codes.
-const NAMES: [&str; 17] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid argument",
-    "deadline exceeded",
-    "not found",
-    "already exists",
-    "permission denied",
-    "resource exhausted",
-    "failed precondition",
-    "aborted",
-    "out of range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data loss",
-    "unauthenticated",
-];
-
 /// The name of the status `code`; `None` = there is none of that code.
 pub fn name(code: u8) -> Option<&'static str> {
-    NAMES.get(usize::from(code)).copied()
+    GRPC_STATUSES.get(usize::from(code)).copied()
 }
 
 impl Code {

@@ -1,6 +1,7 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
 use crate::{
+    balance::splitmix64,
     dial::Dialer,
     http::Spares,
     net::Splice,
@@ -156,13 +157,12 @@ impl Local {
         }
     }
 
-    /// Random bits; not for secrets. (splitmix64: Steele, Lea and Flood, OOPSLA 2014.)
+    /// Random bits; not for secrets.
     pub fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut state = self.random.get();
+        let random = splitmix64(&mut state);
         self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        random
     }
 
     /// It is `now`: looked at once a second.

@@ -1,7 +1,7 @@
 //! `retry` of a pool: how often, after what, and within which budget.
 
 use super::super::{
-    Retry,
+    GRPC_STATUSES, Retry,
     keys::{self, nearest},
     report::Wrong,
     section::{Field, Section},
@@ -24,27 +24,6 @@ enum On {
     /// A gRPC status, by its code.
     Grpc(u8),
 }
-
-/// Of gRPC, by their codes: the place in this list.
-const GRPC: [&str; 17] = [
-    "ok",
-    "cancelled",
-    "unknown",
-    "invalid_argument",
-    "deadline_exceeded",
-    "not_found",
-    "already_exists",
-    "permission_denied",
-    "resource_exhausted",
-    "failed_precondition",
-    "aborted",
-    "out_of_range",
-    "unimplemented",
-    "internal",
-    "unavailable",
-    "data_loss",
-    "unauthenticated",
-];
 
 const WORDS: &[(&str, On)] = &[("connect", On::Connect), ("reset", On::Reset), ("timeout", On::Timeout)];
 const PEERS: &[(&str, &str)] = &[
@@ -109,7 +88,7 @@ fn on(field: &Field<'_>) -> Result<On, Wrong> {
 }
 
 fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {
-    match GRPC.iter().zip(0_u8..).find(|(known, _)| **known == name) {
+    match GRPC_STATUSES.iter().zip(0_u8..).find(|(known, _)| **known == name) {
         Some((_, 0)) => {
             let wrong = values::wanted(field.value(), "the gRPC status of a failure");
             Err(wrong.help("a call that went well is not made again: take it out"))
@@ -117,9 +96,9 @@ fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {
         Some((_, code)) => Ok(On::Grpc(code)),
         None => {
             let wrong = values::wanted(field.value(), "the name of a gRPC status");
-            Err(match status_of_grpc(name).or_else(|| nearest(name, GRPC.into_iter())) {
+            Err(match status_of_grpc(name).or_else(|| nearest(name, GRPC_STATUSES.into_iter())) {
                 Some(meant) => wrong.help(format!("did you mean \"grpc:{meant}\"?")),
-                None => wrong.help(format!("they are: {}", GRPC[1..].join(", "))),
+                None => wrong.help(format!("they are: {}", GRPC_STATUSES[1..].join(", "))),
             })
         }
     }
@@ -129,9 +108,13 @@ fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {
 fn status_of_grpc(text: &str) -> Option<&'static str> {
     let plain = text.to_ascii_lowercase().replace(['-', ' '], "_");
     let plain = if plain == "canceled" { "cancelled" } else { plain.as_str() };
-    let by_code = || GRPC.get(text.parse::<usize>().ok()?).copied();
+    let by_code = || GRPC_STATUSES.get(text.parse::<usize>().ok()?).copied();
     let squeezed = |name: &&str| name.replace('_', "") == plain;
-    GRPC.into_iter().find(|name| *name == plain).or_else(|| GRPC.into_iter().find(squeezed)).or_else(by_code)
+    GRPC_STATUSES
+        .into_iter()
+        .find(|name| *name == plain)
+        .or_else(|| GRPC_STATUSES.into_iter().find(squeezed))
+        .or_else(by_code)
 }
 
 /// 0 and `"off"`: no body is kept.

@@ -127,7 +127,7 @@ async fn an_answer_that_is_not_whole_or_not_right_fails() {
         (odd(&[GRPC], SERVING, &[]).await, "no grpc status"),
         (odd(&[GRPC], SERVING, &[("grpc-status", "99")]).await, "no grpc status"),
         (odd(&[GRPC], SERVING, &[("grpc-status", "14")]).await, "grpc status unavailable"),
-        (odd(&[GRPC, ("grpc-status", "7")], &[], &[]).await, "grpc status permission denied"),
+        (odd(&[GRPC, ("grpc-status", "7")], &[], &[]).await, "grpc status permission_denied"),
         (odd(&[GRPC, ("grpc-status", "0")], &[], &[]).await, "bad response"),
         (odd(&[GRPC], &[0, 0, 0, 0, 2, 8, 9], FINE).await, "serving status 9"),
         (odd(&[GRPC], &[1, 0, 0, 0, 2, 8, 1], FINE).await, "bad response"),

@@ -81,10 +81,14 @@ impl Receiver {
 }
 
 fn broken(error: h2::Error) -> Broken {
-    match error.is_io() {
-        true => error.into_io().map_or(Broken::Ended, Broken::Io),
-        false => Broken::Reset,
+    if error.is_io() {
+        return error.into_io().map_or(Broken::Ended, Broken::Io);
     }
+    if error.is_library() {
+        // Such as a body that is not as long as its head said (RFC 9113 section 8.1.1).
+        return Broken::Malformed(Reject { kind: crate::error::Kind::BadRequest, why: "the body breaks HTTP/2" });
+    }
+    Broken::Reset
 }
 
 /// Trailers as a head; in a response the proxy makes any error one of the backend.
