@@ -115,7 +115,7 @@ fn certificates(tls: &Section<'_>) -> Option<Vec<Certificate>> {
         field.wrong(Wrong::new(WHAT).help(help));
         return None;
     }
-    let read: Vec<_> = fields.iter().map(|field| certificate(&field.section(&keys::CERTIFICATE)?)).collect();
+    let read: Vec<_> = fields.iter().map(listed).collect();
     for (index, certificate) in read.iter().enumerate() {
         let same = |other: &&Option<Certificate>| matches!((other, certificate), (Some(other), Some(one)) if other.pair.cert == one.pair.cert);
         if let Some(first) = read[..index].iter().position(|other| same(&other)) {
@@ -124,6 +124,26 @@ fn certificates(tls: &Section<'_>) -> Option<Vec<Certificate>> {
         }
     }
     read.into_iter().collect()
+}
+
+/// One of `certificates`.
+fn listed(field: &Field<'_>) -> Option<Certificate> {
+    match field.value().as_str().and_then(stem) {
+        Some((path, stem)) => {
+            let help = format!("write certificates = [{{ cert = {path}, key = {} }}]", quoted(&format!("{stem}.key")));
+            field.wrong(values::wanted(field.value(), "a table").help(help));
+            None
+        }
+        None => certificate(&field.section(&keys::CERTIFICATE)?),
+    }
+}
+
+/// `text` in quotes and without its ending, if it is the path of a certificate; never what stands in one.
+fn stem(text: &str) -> Option<(String, &str)> {
+    const LONGEST: usize = 80;
+    let short = text.len() <= LONGEST && !text.contains(char::is_whitespace) && !text.contains("-----");
+    let stem = [".pem", ".crt", ".cer"].iter().find_map(|ending| text.strip_suffix(ending))?;
+    short.then(|| (quoted(text), stem))
 }
 
 /// `cert` and `key` of `section`, of which both must be written.
@@ -173,6 +193,12 @@ fn pair(cert: &Field<'_>, key: &Field<'_>) -> Option<Certificate> {
             // Where the same file is written twice, it is the certificate that is looked for first.
             let field = if error.is_of_key() || error.file != cert_path { key } else { cert };
             field.wrong(wrong(&error));
+            // The key has not been looked at then, and may be wrong as well.
+            if error.file == cert_path && key_path != cert_path {
+                if let Err(error) = tls::check_key(&key_path) {
+                    key.wrong(wrong(&error));
+                }
+            }
             None
         }
     }
@@ -249,11 +275,20 @@ fn min_version(field: &Field<'_>) -> Result<TlsVersion, Wrong> {
         return Err(values::wanted(field.value(), WHAT).help("what is older than TLS 1.2 is broken (RFC 8996)"));
     }
     match field.value() {
-        DeValue::Float(number) => {
+        DeValue::Float(number) if matches!(written, "1.2" | "1.3") => {
             Err(values::wanted(field.value(), WHAT).help(format!("write it in quotes: \"{number}\"")))
+        }
+        DeValue::Float(_) | DeValue::String(_) if is_other_version(written) => {
+            Err(values::wanted(field.value(), WHAT)
+                .help("write \"1.2\", or \"1.3\", which is the newest that there is"))
         }
         _ => values::choice(VERSIONS, &[], PEERS_VERSIONS)(field),
     }
+}
+
+/// `text` is the number of no version that we know: no slip of the fingers, but something else that is meant.
+fn is_other_version(text: &str) -> bool {
+    !VERSIONS.iter().any(|(known, _)| *known == text) && text.parse::<f32>().is_ok()
 }
 
 fn alpn(tls: &Section<'_>) -> Vec<Alpn> {

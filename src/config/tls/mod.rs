@@ -261,6 +261,11 @@ pub fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, PairError> {
     }
 }
 
+/// Why there is no key in the file `key`; whether it can be used is not looked at.
+pub(super) fn check_key(key: &Path) -> Result<(), PairError> {
+    private_key(key).map(drop)
+}
+
 /// The key is that of a certificate behind the first.
 fn is_later(pair: &CertifiedKey) -> bool {
     let key = |cert: &CertificateDer<'static>| CertifiedKey::new(vec![cert.clone()], Arc::clone(&pair.key));
