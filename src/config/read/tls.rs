@@ -1,7 +1,7 @@
 //! `[listener.tls]`, `tls` of a pool, and the certificates, keys and CAs that they name: read with the configuration, so
 //! that what cannot be used is told before it is needed.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{RootCertStore, pki_types::ServerName, sign::CertifiedKey};
 use toml::de::DeValue;
@@ -123,7 +123,25 @@ fn certificates(tls: &Section<'_>) -> Option<Vec<Certificate>> {
             fields[index].clash(wrong.help("keep one of them"), &fields[first]);
         }
     }
+    unseen(&read, &fields);
     read.into_iter().collect()
+}
+
+/// Warns of certificates that no client gets.
+fn unseen(read: &[Option<Certificate>], fields: &[Field<'_>]) {
+    let mut seen: HashMap<_, (&Certificate, &Field<'_>)> = HashMap::new();
+    for (certificate, field) in read.iter().zip(fields).filter_map(|(read, field)| Some((read.as_ref()?, field))) {
+        let Some(clients) = tls::clients(&certificate.pair) else { continue };
+        let (first, place) = *seen.entry(clients).or_insert((certificate, field));
+        // The same chain twice has been reported.
+        if first.pair.cert != certificate.pair.cert {
+            let wrong = Wrong::new(
+                "no client gets this certificate: of several for the same names and with the same kind of key, only the first is served",
+            );
+            let help = "keep one of them; one with another kind of key is for clients that know no other";
+            field.warn_because(wrong.help(help), place, "this one is served");
+        }
+    }
 }
 
 /// One of `certificates`.
@@ -208,7 +226,7 @@ fn wrong(error: &PairError) -> Wrong {
     Wrong::new(error.to_string()).help(error.help())
 }
 
-/// Warns of a certificate that no client accepts today. It may be renewed while we run.
+/// Warns of a certificate that no client accepts today, or soon. It may be renewed while we run.
 fn timely(pair: &CertifiedKey, field: &Field<'_>) {
     let Some((from, to)) = tls::validity(pair) else { return };
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
@@ -219,6 +237,9 @@ fn timely(pair: &CertifiedKey, field: &Field<'_>) {
     } else if now < from {
         let wrong = Wrong::new(format!("the certificate is not valid before {}", day(from)));
         field.warn(wrong.help("look at the clock of this host: clients refuse the certificate until then"));
+    } else if to.duration_since(now).is_ok_and(|left| left <= tls::ENDS_SOON) {
+        let wrong = Wrong::new(format!("the certificate ends soon, at {}", day(to)));
+        field.warn(wrong.help("renew it: clients refuse it then; new files are taken while we run"));
     }
 }
 

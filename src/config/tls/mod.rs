@@ -3,11 +3,13 @@
 //! Filled by `read::tls`; [`load_pair`] and [`load_roots`] read the same files again when they change on disk. Whatever a
 //! handshake needs is built of these by `tls`.
 
+mod names;
+
 use std::{
     error, fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use rustls::{
@@ -21,7 +23,12 @@ use rustls::{
 };
 use x509_cert::der::Decode;
 
+pub(super) use self::names::clients;
+pub use self::names::{LONGEST_NAME, host_names};
 use super::{files, units::quoted};
+
+/// A certificate is warned of from so long before its end.
+pub const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A bundle of all CAs of the web is a quarter of that.
 const MAX_PEM: u64 = 4 << 20;
