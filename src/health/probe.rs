@@ -64,8 +64,10 @@ impl Remote {
         self.greet(&mut stream).await.map_err(Outcome::broken)?;
         let Some(tls) = &self.tls else { return Ok(stream) };
         tls::connect(tls, &self.address, stream, true).await.map_err(|refused| {
-            tracing::debug!(why = %refused, "health check: no TLS");
-            Outcome::failed(if refused.certificate { "certificate is refused" } else { "tls handshake failed" })
+            let what = if refused.certificate { "certificate is refused" } else { "tls handshake failed" };
+            // A certificate may name many hosts.
+            let why: String = refused.why().chars().take(WHY).collect();
+            Outcome::Failed(format!("{what}: {why}").into())
         })
     }
 
@@ -86,6 +88,9 @@ impl Remote {
         stream.write_all(&header).await
     }
 }
+
+/// The most that is said of a handshake that failed, in characters.
+const WHY: usize = 120;
 
 impl Outcome {
     pub(super) fn failed(reason: &'static str) -> Self {

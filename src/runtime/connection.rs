@@ -63,7 +63,7 @@ fn prepare(
 async fn secured(open: &Open, server: Arc<tls::Server>, stream: Stream) -> Option<(Stream, bool)> {
     let client = open.client();
     let deadline = client.limits.header_timeout.map(|time| client.accepted + time);
-    let mut accepting = tls::accept(server, stream, deadline);
+    let mut accepting = tls::accept(server, stream, client.peer, deadline);
     let accepted = poll_fn(|cx| {
         client.wake_with(cx.waker());
         if client.is_closing() {

@@ -2,7 +2,10 @@
 //! counted by one word, and is said at the level `debug` alone.
 
 use super::{Handshake, Server};
-use crate::{net::Stream, telemetry::metrics::TlsFailure};
+use crate::{
+    net::{Peer, Stream},
+    telemetry::metrics::TlsFailure,
+};
 use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
 use std::{io, pin::Pin, sync::Arc};
 use tokio::time::{Instant, timeout_at};
@@ -11,9 +14,9 @@ use tokio_rustls::TlsAcceptor;
 /// A handshake that is under way. Boxed, so that what it needs does not stay in the task of the connection.
 pub type Accepting = Pin<Box<dyn Future<Output = Result<(Stream, Box<Handshake>), TlsFailure>>>>;
 
-/// Makes a TLS session of a fresh connection, before `deadline`. What fails is closed; the client is told why by an alert
+/// Makes a TLS session of a fresh connection from `peer`, before `deadline`. What fails is closed; the client is told why by an alert
 /// where TLS has one.
-pub fn accept(server: Arc<Server>, stream: Stream, deadline: Option<Instant>) -> Accepting {
+pub fn accept(server: Arc<Server>, stream: Stream, peer: Peer, deadline: Option<Instant>) -> Accepting {
     Box::pin(async move {
         let stream = stream.into_tcp().map_err(|_| TlsFailure::Closed)?;
         let accepting = TlsAcceptor::from(server.config()).accept(stream);
@@ -28,7 +31,7 @@ pub fn accept(server: Arc<Server>, stream: Stream, deadline: Option<Instant>) ->
             }
             Err(error) => {
                 let failure = reason(&error);
-                tracing::debug!(reason = failure.word(), %error, "a TLS handshake has failed");
+                tracing::debug!(?peer, reason = failure.word(), %error, "a TLS handshake has failed");
                 Err(failure)
             }
         }

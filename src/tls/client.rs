@@ -234,6 +234,13 @@ pub struct Refused {
     source: io::Error,
 }
 
+impl Refused {
+    /// The cause, in the words of the TLS library.
+    pub fn why(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.certificate { "the certificate is refused" } else { "the handshake failed" };

@@ -3,7 +3,7 @@
 use super::{testing::*, *};
 use crate::{
     config::{Address, Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, Protocol, TlsVersion},
-    net::Stream,
+    net::{Peer, Stream},
     telemetry::metrics::TlsFailure,
 };
 use rustls::{
@@ -79,7 +79,8 @@ async fn serve(
     within: Duration,
 ) -> Result<(Stream, Box<Handshake>), TlsFailure> {
     let (stream, _) = listener.accept().await.unwrap();
-    accept(Arc::clone(server), Stream::fresh(stream.into_std().unwrap()), Some(Instant::now() + within)).await
+    accept(Arc::clone(server), Stream::fresh(stream.into_std().unwrap()), Peer::Unix, Some(Instant::now() + within))
+        .await
 }
 
 /// Both sides of a handshake. The client's is only over when it has read something: TLS 1.3 tells it afterwards.
