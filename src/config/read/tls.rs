@@ -238,7 +238,7 @@ fn timely(pair: &CertifiedKey, field: &Field<'_>) {
         let wrong = Wrong::new(format!("the certificate is not valid before {}", day(from)));
         field.warn(wrong.help("look at the clock of this host: clients refuse the certificate until then"));
     } else if to.duration_since(now).is_ok_and(|left| left <= tls::ENDS_SOON) {
-        let wrong = Wrong::new(format!("the certificate ends soon, at {}", day(to)));
+        let wrong = Wrong::new(format!("the certificate ends at {}, within 14 days", day(to)));
         field.warn(wrong.help("renew it: clients refuse it then; new files are taken while we run"));
     }
 }
