@@ -212,10 +212,11 @@ fn pair(cert: &Field<'_>, key: &Field<'_>) -> Option<Certificate> {
             let field = if error.is_of_key() || error.file != cert_path { key } else { cert };
             field.wrong(wrong(&error));
             // The key has not been looked at then, and may be wrong as well.
-            if error.file == cert_path && key_path != cert_path {
-                if let Err(error) = tls::check_key(&key_path) {
-                    key.wrong(wrong(&error));
-                }
+            if error.file == cert_path
+                && key_path != cert_path
+                && let Err(error) = tls::check_key(&key_path)
+            {
+                key.wrong(wrong(&error));
             }
             None
         }
