@@ -70,7 +70,10 @@ fn of_incompatible(what: &PeerIncompatible) -> TlsFailure {
         | PeerIncompatible::Tls12NotOfferedOrEnabled
         | PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-        | PeerIncompatible::SupportedVersionsExtensionRequired => TlsFailure::Version,
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        // Looked for before the version is: TLS 1.1 and older have no such extension, and who speaks 1.2 sends it, as
+        // without it there is SHA-1 alone (RFC 5246 section 7.4.1.4.1).
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => TlsFailure::Version,
         _ => TlsFailure::Cipher,
     }
 }

@@ -1,6 +1,6 @@
 //! Which certificate a name gets. Hot path for handshakes.
 
-use super::certificate::host_names;
+use crate::config::tls::{LONGEST_NAME, host_names};
 use arc_swap::ArcSwap;
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
@@ -8,9 +8,6 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::{collections::HashMap, sync::Arc};
-
-/// The longest host name (RFC 1035 section 2.3.4).
-pub(super) const LONGEST: usize = 253;
 
 /// The certificates of a listener, by the names that they are for. Immutable.
 #[derive(Debug)]
@@ -59,7 +56,7 @@ impl Names {
     /// The places of the certificates for `name`, in whatever case.
     fn find(&self, name: &[u8]) -> Option<&[usize]> {
         let name = name.strip_suffix(b".").unwrap_or(name);
-        let mut lower = [0; LONGEST];
+        let mut lower = [0; LONGEST_NAME];
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
@@ -144,6 +141,7 @@ impl ResolvesServerCert for Shown {
 mod tests {
     use super::*;
     use crate::tls::testing::{Ca, params, rsa};
+    use rcgen::{DnType, SanType};
 
     const ECDSA: &[SignatureScheme] = &[SignatureScheme::ECDSA_NISTP256_SHA256];
     const RSA: &[SignatureScheme] = &[SignatureScheme::RSA_PSS_SHA256];
@@ -152,6 +150,21 @@ mod tests {
     fn chosen(names: &Names, name: Option<&str>, schemes: &[SignatureScheme]) -> usize {
         let pair = names.choose(name, schemes).unwrap();
         names.pairs.iter().position(|other| Arc::ptr_eq(other, pair)).unwrap()
+    }
+
+    #[test]
+    fn names_are_those_of_the_san_and_the_common_name_only_without_one() {
+        let ca = Ca::new();
+        let names = |params| host_names(&ca.issue(params).cert[0]);
+        let mut with = params(&["A.example", "*.B.example", "bad name", "f*.example", "*"]);
+        with.distinguished_name.push(DnType::CommonName, "common.example");
+        assert_eq!(names(with), ["a.example", "*.b.example"]);
+        let mut without = params(&[]);
+        without.distinguished_name.push(DnType::CommonName, "Common.example");
+        assert_eq!(names(without.clone()), ["common.example"]);
+        without.subject_alt_names.push(SanType::IpAddress("127.0.0.1".parse().unwrap()));
+        assert!(names(without).is_empty(), "there is a SAN, though without host names");
+        assert!(host_names(b"no certificate").is_empty());
     }
 
     #[test]

@@ -171,6 +171,17 @@ async fn raw(bytes: &[u8], stays: bool) -> Option<TlsFailure> {
     serve(&listener, &server, Duration::from_millis(200)).await.err()
 }
 
+/// What a client says first that knows TLS 1.1 and nothing newer: no `signature_algorithms`, as OpenSSL sends it.
+fn old_hello() -> Vec<u8> {
+    let mut hello = b"\x16\x03\x01\x00\x3b\x01\x00\x00\x37\x03\x02".to_vec();
+    hello.extend([7; 32]);
+    // No session, two suites with SHA-1, no compression, and the curve P-256.
+    hello.extend(b"\x00\x00\x04\xc0\x09\xc0\x13\x01\x00\x00\x08\x00\x0a\x00\x04\x00\x02\x00\x17");
+    let length = u8::try_from(hello.len()).unwrap();
+    (hello[4], hello[8]) = (length - 5, length - 9);
+    hello
+}
+
 #[tokio::test]
 async fn what_is_no_handshake_is_told_apart() {
     assert_eq!(raw(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", true).await, Some(TlsFailure::NotTls));
@@ -178,6 +189,7 @@ async fn what_is_no_handshake_is_told_apart() {
     assert_eq!(raw(b"\x16\x03\x01\x00\x04\x05\x00\x00\x00", true).await, Some(TlsFailure::Malformed));
     assert_eq!(raw(b"\x16\x03\x01\xff\xff\x01", true).await, Some(TlsFailure::Malformed));
     assert_eq!(raw(b"\x15\x03\x01\x00\x02\x02\x28", true).await, Some(TlsFailure::Cipher), "an alert of the client");
+    assert_eq!(raw(&old_hello(), true).await, Some(TlsFailure::Version));
     assert_eq!(raw(b"\x16\x03\x01\x02\x00\x01", true).await, Some(TlsFailure::Timeout));
     assert_eq!(raw(b"", true).await, Some(TlsFailure::Timeout));
     assert_eq!(raw(b"\x16\x03\x01\x02\x00\x01", false).await, Some(TlsFailure::Closed));

@@ -10,8 +10,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Warned about from so long before its end.
-const AHEAD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How often it is said.
 const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -154,7 +152,7 @@ impl Expiry {
     pub fn of(not_after: SystemTime, now: SystemTime) -> Self {
         match not_after.duration_since(now) {
             Err(_) => Self::Over,
-            Ok(left) if left > AHEAD => Self::Far,
+            Ok(left) if left > config::tls::ENDS_SOON => Self::Far,
             Ok(left) => Self::Soon(left.as_secs() / (24 * 60 * 60)),
         }
     }

@@ -82,14 +82,29 @@ impl Keys {
             return (!inert.is(value)).then(|| wrong.help(help));
         }
         let wrong = Wrong::new(format!("unknown key in {}", self.title));
+        if let Some(advice) = self.advice(key) {
+            return Some(wrong.help(advice));
+        }
         if let Some(ours) = self.meant(key) {
             let later = if self.is_later(ours) { ", which is not supported yet" } else { "" };
             return Some(wrong.help(format!("did you mean `{ours}`{later}?")));
         }
-        if let Some(other) = ALL.iter().find(|keys| keys.known.contains(&key)) {
+        if let Some(other) = self.nearby().chain(ALL).find(|keys| keys.known.contains(&key)) {
             return Some(wrong.help(format!("`{key}` belongs in {}", other.title)));
         }
         Some(wrong.help(format!("its keys are: {}", self.known.join(", "))))
+    }
+
+    /// What to do about `key` where the name of another key does not say it.
+    fn advice(&self, key: &str) -> Option<&'static str> {
+        let plain = key.to_ascii_lowercase().replace('-', "_");
+        let fits = |advice: &&Advice| advice.title == self.title && advice.words.contains(&plain.as_str());
+        ADVICE.iter().find(fits).map(|advice| advice.help)
+    }
+
+    /// The tables around this one: where several have a key, theirs is meant.
+    fn nearby(&self) -> impl Iterator<Item = &'static Keys> {
+        OF_POOL.iter().any(|keys| keys.title == self.title).then_some(&POOL).into_iter()
     }
 
     /// `key` is one of this table's, built or not.
@@ -123,6 +138,57 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>)
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+/// Words that no key stands for by its name alone.
+struct Advice {
+    /// The table that they stand in.
+    title: &'static str,
+    words: &'static [&'static str],
+    help: &'static str,
+}
+
+const ADVICE: &[Advice] = &[
+    Advice {
+        title: DOCUMENT.title,
+        words: &["tls", "ssl", "https", "certificate", "certificates", "cert", "certs"],
+        help: "TLS with clients is [listener.tls], below its [[listener]]; with backends it is [pool.NAME.tls]",
+    },
+    Advice {
+        title: BACKEND.title,
+        words: &["tls", "ssl", "https"],
+        help: "`tls` belongs in [pool.NAME], and holds for all of its backends: others want a pool of their own",
+    },
+    Advice {
+        title: LISTENER_TLS.title,
+        words: &[
+            "cert",
+            "cert_file",
+            "certificate",
+            "certs",
+            "crt",
+            "crt_list",
+            "key",
+            "key_file",
+            "ssl_certificate",
+            "ssl_certificate_key",
+            "tls_certificates",
+        ],
+        help: "write certificates = [{ cert = \"a.pem\", key = \"a.key\" }], with both paths of each certificate",
+    },
+    Advice { title: LISTENER_TLS.title, words: MAX_VERSION, help: NO_UPPER_BOUND },
+    Advice { title: POOL_TLS.title, words: MAX_VERSION, help: NO_UPPER_BOUND },
+    Advice {
+        title: POOL_TLS.title,
+        words: &["min_version", "minversion", "proxy_ssl_protocols", "ssl_min_ver", "versions"],
+        help: "take it out: TLS 1.2 and 1.3 are spoken with backends, the newest that both sides know",
+    },
+];
+const MAX_VERSION: &[&str] =
+    &["max_version", "maxversion", "ssl_max_ver", "tls_max_version", "tls_maximum_protocol_version"];
+const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
+
+/// Tables inside `[pool.NAME]`.
+const OF_POOL: [&Keys; 7] = [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS];
 
 /// Every table, to tell where a misplaced key belongs.
 pub(super) const ALL: [&Keys; 28] = [

@@ -155,7 +155,8 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     let pool = Pool { backends: backends?, ..pool };
     fits(&pool, &section);
     doubt(&pool, &section);
-    plain(&pool, &section);
+    checks_fit(&pool, &section);
+    retries_fit(&pool, &section);
     Some(Entry { pool, field })
 }
 
@@ -183,18 +184,51 @@ fn fits(pool: &Pool, section: &Section<'_>) {
     }
 }
 
-/// Warns of checks that speak in plain text where the backends speak TLS.
-fn plain(pool: &Pool, section: &Section<'_>) {
+/// Warns of checks that speak what the backends do not, at the backends' own port.
+fn checks_fit(pool: &Pool, section: &Section<'_>) {
     let fields = section.field("health_check").map(|field| field.list()).unwrap_or_default();
     // A check that cannot be built has been reported, and would shift the others.
-    if pool.tls.is_none() || fields.len() != pool.health_checks.len() {
+    if fields.len() != pool.health_checks.len() {
         return;
     }
-    for (check, field) in pool.health_checks.iter().zip(&fields) {
-        if check.port == 0 && matches!(&check.probe, Probe::Http(probe) if !probe.tls) {
-            let wrong = Wrong::new("the check asks in plain text, and the backends speak TLS there");
-            field.warn(wrong.help("write type = \"https\", or the `port` that answers in plain text"));
+    for (check, field) in pool.health_checks.iter().zip(&fields).filter(|(check, _)| check.port == 0) {
+        if let Some(wrong) = unlike(&check.probe, pool) {
+            field.warn(wrong);
         }
+    }
+}
+
+/// How `probe` speaks otherwise than requests do.
+fn unlike(probe: &Probe, pool: &Pool) -> Option<Wrong> {
+    let (message, help) = match probe {
+        Probe::Http(probe) if !probe.tls && pool.tls.is_some() => (
+            "the check asks in plain text, and the backends speak TLS there",
+            "write type = \"https\", or the `port` that answers in plain text",
+        ),
+        Probe::Http(probe) if !probe.tls && pool.protocol == Protocol::H2 => (
+            "the check speaks HTTP/1.1, and requests to the backends are HTTP/2",
+            "write type = \"tcp\" or \"grpc\", or the `port` that answers HTTP/1.1",
+        ),
+        Probe::Grpc(_) if pool.protocol == Protocol::H1 => (
+            "the check speaks HTTP/2, and requests to the backends are HTTP/1.1",
+            "gRPC needs h2 or auto: write protocol = \"h2\", or the `port` that answers gRPC",
+        ),
+        _ => return None,
+    };
+    Some(Wrong::new(message).help(help))
+}
+
+/// Warns of gRPC statuses that no call can end with.
+fn retries_fit(pool: &Pool, section: &Section<'_>) {
+    if pool.protocol != Protocol::H1 || pool.retry.on_grpc == 0 {
+        return;
+    }
+    let retry = section.field("retry").map(|field| field.entries()).unwrap_or_default();
+    let on = retry.iter().filter(|(key, _)| *key == "on").flat_map(|(_, field)| field.list());
+    let is_grpc = |field: &Field<'_>| field.value().as_str().is_some_and(|text| text.starts_with("grpc:"));
+    if let Some(field) = on.into_iter().find(is_grpc) {
+        let wrong = Wrong::new("the backends are called by HTTP/1.1, which has no gRPC");
+        field.warn(wrong.help("gRPC needs h2 or auto: write protocol = \"h2\" or, with tls, \"auto\""));
     }
 }
 

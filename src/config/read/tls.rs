@@ -1,7 +1,7 @@
 //! `[listener.tls]`, `tls` of a pool, and the certificates, keys and CAs that they name: read with the configuration, so
 //! that what cannot be used is told before it is needed.
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::SystemTime};
 
 use rustls::{RootCertStore, pki_types::ServerName, sign::CertifiedKey};
 use toml::de::DeValue;
@@ -115,7 +115,7 @@ fn certificates(tls: &Section<'_>) -> Option<Vec<Certificate>> {
         field.wrong(Wrong::new(WHAT).help(help));
         return None;
     }
-    let read: Vec<_> = fields.iter().map(|field| certificate(&field.section(&keys::CERTIFICATE)?)).collect();
+    let read: Vec<_> = fields.iter().map(listed).collect();
     for (index, certificate) in read.iter().enumerate() {
         let same = |other: &&Option<Certificate>| matches!((other, certificate), (Some(other), Some(one)) if other.pair.cert == one.pair.cert);
         if let Some(first) = read[..index].iter().position(|other| same(&other)) {
@@ -123,7 +123,45 @@ fn certificates(tls: &Section<'_>) -> Option<Vec<Certificate>> {
             fields[index].clash(wrong.help("keep one of them"), &fields[first]);
         }
     }
+    unseen(&read, &fields);
     read.into_iter().collect()
+}
+
+/// Warns of certificates that no client gets.
+fn unseen(read: &[Option<Certificate>], fields: &[Field<'_>]) {
+    let mut seen: HashMap<_, (&Certificate, &Field<'_>)> = HashMap::new();
+    for (certificate, field) in read.iter().zip(fields).filter_map(|(read, field)| Some((read.as_ref()?, field))) {
+        let Some(clients) = tls::clients(&certificate.pair) else { continue };
+        let (first, place) = *seen.entry(clients).or_insert((certificate, field));
+        // The same chain twice has been reported.
+        if first.pair.cert != certificate.pair.cert {
+            let wrong = Wrong::new(
+                "no client gets this certificate: of several for the same names and with the same kind of key, only the first is served",
+            );
+            let help = "keep one of them; one with another kind of key is for clients that know no other";
+            field.warn_because(wrong.help(help), place, "this one is served");
+        }
+    }
+}
+
+/// One of `certificates`.
+fn listed(field: &Field<'_>) -> Option<Certificate> {
+    match field.value().as_str().and_then(stem) {
+        Some((path, stem)) => {
+            let help = format!("write certificates = [{{ cert = {path}, key = {} }}]", quoted(&format!("{stem}.key")));
+            field.wrong(values::wanted(field.value(), "a table").help(help));
+            None
+        }
+        None => certificate(&field.section(&keys::CERTIFICATE)?),
+    }
+}
+
+/// `text` in quotes and without its ending, if it is the path of a certificate; never what stands in one.
+fn stem(text: &str) -> Option<(String, &str)> {
+    const LONGEST: usize = 80;
+    let short = text.len() <= LONGEST && !text.contains(char::is_whitespace) && !text.contains("-----");
+    let stem = [".pem", ".crt", ".cer"].iter().find_map(|ending| text.strip_suffix(ending))?;
+    short.then(|| (quoted(text), stem))
 }
 
 /// `cert` and `key` of `section`, of which both must be written.
@@ -173,6 +211,12 @@ fn pair(cert: &Field<'_>, key: &Field<'_>) -> Option<Certificate> {
             // Where the same file is written twice, it is the certificate that is looked for first.
             let field = if error.is_of_key() || error.file != cert_path { key } else { cert };
             field.wrong(wrong(&error));
+            // The key has not been looked at then, and may be wrong as well.
+            if error.file == cert_path && key_path != cert_path {
+                if let Err(error) = tls::check_key(&key_path) {
+                    key.wrong(wrong(&error));
+                }
+            }
             None
         }
     }
@@ -182,7 +226,7 @@ fn wrong(error: &PairError) -> Wrong {
     Wrong::new(error.to_string()).help(error.help())
 }
 
-/// Warns of a certificate that no client accepts today. It may be renewed while we run.
+/// Warns of a certificate that no client accepts today, or soon. It may be renewed while we run.
 fn timely(pair: &CertifiedKey, field: &Field<'_>) {
     let Some((from, to)) = tls::validity(pair) else { return };
     let day = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
@@ -193,6 +237,9 @@ fn timely(pair: &CertifiedKey, field: &Field<'_>) {
     } else if now < from {
         let wrong = Wrong::new(format!("the certificate is not valid before {}", day(from)));
         field.warn(wrong.help("look at the clock of this host: clients refuse the certificate until then"));
+    } else if to.duration_since(now).is_ok_and(|left| left <= tls::ENDS_SOON) {
+        let wrong = Wrong::new(format!("the certificate ends soon, at {}", day(to)));
+        field.warn(wrong.help("renew it: clients refuse it then; new files are taken while we run"));
     }
 }
 
@@ -249,11 +296,20 @@ fn min_version(field: &Field<'_>) -> Result<TlsVersion, Wrong> {
         return Err(values::wanted(field.value(), WHAT).help("what is older than TLS 1.2 is broken (RFC 8996)"));
     }
     match field.value() {
-        DeValue::Float(number) => {
+        DeValue::Float(number) if matches!(written, "1.2" | "1.3") => {
             Err(values::wanted(field.value(), WHAT).help(format!("write it in quotes: \"{number}\"")))
+        }
+        DeValue::Float(_) | DeValue::String(_) if is_other_version(written) => {
+            Err(values::wanted(field.value(), WHAT)
+                .help("write \"1.2\", or \"1.3\", which is the newest that there is"))
         }
         _ => values::choice(VERSIONS, &[], PEERS_VERSIONS)(field),
     }
+}
+
+/// `text` is the number of no version that we know: no slip of the fingers, but something else that is meant.
+fn is_other_version(text: &str) -> bool {
+    !VERSIONS.iter().any(|(known, _)| *known == text) && text.parse::<f32>().is_ok()
 }
 
 fn alpn(tls: &Section<'_>) -> Vec<Alpn> {

@@ -17,7 +17,8 @@ pub(super) struct Listener {
     /// "http": HTTP/1.1 and HTTP/2, with WebSocket and gRPC. Without TLS, HTTP/2 by prior knowledge.
     #[schemars(extend("default" = "http"))]
     protocol: String,
-    /// Answer every request with 308 to https, before any route. Not beside tls.
+    /// Answer every request with 308 to https, before any route: to the same host without its port, thus to port 443. Not
+    /// where a trusted proxy says X-Forwarded-Proto: https. Not beside tls.
     #[schemars(extend("default" = false))]
     redirect_to_https: bool,
     /// Connections that the kernel holds before they are accepted.
@@ -84,7 +85,9 @@ pub(super) struct H2 {
     reset_rate: String,
 }
 
-/// TLS alone is spoken on this listener. Absent: no TLS. Files are read with the configuration, and again when they change.
+/// TLS alone is spoken on this listener. Absent: no TLS. Certificates and keys are read again when they change, client_ca
+/// with a reload. A request, HTTP/1.1 or HTTP/2, for a host that has another certificate than the name of its handshake
+/// gets 421.
 #[derive(JsonSchema)]
 pub(super) struct Tls {
     /// "1.2" | "1.3". Default: "1.2".
@@ -102,7 +105,8 @@ pub(super) struct Tls {
     client_auth: String,
 }
 
-/// Chosen by the name that the client asks for; the first is for all others.
+/// Chosen by the name that the client asks for; the first is for all others. When one ends is the metric
+/// evenkeel_tls_certificate_not_after_timestamp_seconds, whose label `certificate` is `cert` as written here.
 #[derive(JsonSchema)]
 pub(super) struct Certificate {
     /// PEM: the certificate, then those that vouch for it.

@@ -49,7 +49,8 @@ pub(super) struct Pool {
     source_address: Vec<String>,
 }
 
-/// TLS to the backends; tls = true for this table without keys. Absent: no TLS. Not to unix sockets.
+/// TLS to the backends; tls = true for this table without keys. Absent: no TLS. Not to unix sockets. cert and key are read
+/// again when they change, ca with a reload.
 #[derive(JsonSchema)]
 pub(super) struct Tls {
     /// CAs of the backends, PEM. Default: the system's.

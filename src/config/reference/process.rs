@@ -86,7 +86,7 @@ pub(super) struct Log {
     /// our own to a gRPC call is a status of gRPC on HTTP 200: `status` is 200, here and in metrics, and `failure` tells.
     #[schemars(extend("default" = "stdout", "examples" = ["/var/log/evenkeel/access.log"]))]
     access: String,
-    /// "json" | "combined", as Apache and nginx write it.
+    /// "json" | "combined", as Apache and nginx write it: it does not tell of TLS.
     #[schemars(extend("default" = "json"))]
     access_format: String,
     /// The share of requests that get a line; failures always do.

@@ -3,11 +3,13 @@
 //! Filled by `read::tls`; [`load_pair`] and [`load_roots`] read the same files again when they change on disk. Whatever a
 //! handshake needs is built of these by `tls`.
 
+mod names;
+
 use std::{
     error, fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use rustls::{
@@ -21,7 +23,12 @@ use rustls::{
 };
 use x509_cert::der::Decode;
 
+pub(super) use self::names::clients;
+pub use self::names::{LONGEST_NAME, host_names};
 use super::{files, units::quoted};
+
+/// A certificate is warned of from so long before its end.
+pub const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A bundle of all CAs of the web is a quarter of that.
 const MAX_PEM: u64 = 4 << 20;
@@ -259,6 +266,11 @@ pub fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, PairError> {
         Err(rustls::Error::InconsistentKeys(_)) => Err(PairError::new(key, Fault::Mismatch(cert.to_path_buf()))),
         Err(error) => Err(PairError::new(cert, Fault::BadCertificate(1, reason(&error)))),
     }
+}
+
+/// Why there is no key in the file `key`; whether it can be used is not looked at.
+pub(super) fn check_key(key: &Path) -> Result<(), PairError> {
+    private_key(key).map(drop)
 }
 
 /// The key is that of a certificate behind the first.

@@ -13,7 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ED2
 pub(in super::super) struct Certs(pub(in super::super) PathBuf);
 
 impl Certs {
-    /// `ca.pem` = `clients.pem`, and what it vouches for: `a`, `b` (RSA), `ed`, `evenkeel`; beside many that are wrong.
+    /// `ca.pem` = `clients.pem`, and what it vouches for: `a`, `b` (RSA), `ed`, `evenkeel`, and `a` again; beside many that are wrong.
     pub(in super::super) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let name = format!("evenkeel-certs-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -48,6 +48,11 @@ impl Certs {
             certs.write(&format!("{name}.pem"), &make(name, &key, (2020, 4000)).pem());
             certs.write(&format!("{name}.key"), &key.serialize_pem());
         }
+        let rsa = KeyPair::from_pem(&fs::read_to_string(certs.path("b.key")).unwrap()).unwrap();
+        certs.write("a-rsa.pem", &make("a", &rsa, (2020, 4000)).pem());
+        let again = KeyPair::generate().unwrap();
+        certs.write("a-again.pem", &make("a", &again, (2020, 4000)).pem());
+        certs.write("a-again.key", &again.serialize_pem());
         certs.write_bad(&a.pem(), a.der());
         certs
     }

@@ -107,6 +107,27 @@ fn a_file_that_may_not_be_read_says_whom_to_let() {
 }
 
 #[test]
+fn a_certificate_that_ends_within_14_days_is_warned_of() {
+    let certs = Certs::new();
+    let warned = |left: Duration| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = (SystemTime::now() + left).into();
+        certs.write("x.pem", &params.self_signed(&key).unwrap().pem());
+        certs.write("x.key", &key.serialize_pem());
+        let text = format!("{LISTENER}tls.certificates = {{ cert = \"x.pem\", key = \"x.key\" }}\n{POOL}");
+        let warnings = Config::parse(&text, &certs.file()).unwrap().warnings;
+        warnings.map(|warnings| warnings.iter().map(|warning| warning.message.clone()).collect::<String>())
+    };
+    let hour = Duration::from_secs(3600);
+    assert_eq!(warned(ENDS_SOON + hour), None);
+    for left in [ENDS_SOON - hour, hour] {
+        let told = warned(left).unwrap();
+        assert!(told.starts_with("the certificate ends soon, at "), "{told}");
+    }
+}
+
+#[test]
 fn every_key_of_a_listener_with_tls_is_read() {
     let certs = Certs::new();
     let read = certs.listener(
@@ -234,8 +255,12 @@ fn the_17_statuses_of_grpc_have_their_codes() {
         "unauthenticated",
     ];
     for (name, code) in names.iter().zip(1..) {
-        assert_eq!(certs.pool(&format!("retry.on = \"grpc:{name}\"")).retry.on_grpc, 1 << code, "{name}");
+        assert_eq!(
+            certs.pool(&format!("protocol = \"h2\"\nretry.on = \"grpc:{name}\"")).retry.on_grpc,
+            1 << code,
+            "{name}"
+        );
     }
     let all: Vec<_> = names.iter().map(|name| format!("\"grpc:{name}\"")).collect();
-    assert_eq!(certs.pool(&format!("retry.on = [{}]", all.join(", "))).retry.on_grpc, 0x1_fffe);
+    assert_eq!(certs.pool(&format!("protocol = \"h2\"\nretry.on = [{}]", all.join(", "))).retry.on_grpc, 0x1_fffe);
 }
