@@ -1,25 +1,14 @@
 """One measurement: one proxy, one workload, one window. Backend, proxy and generator start anew for each."""
-import json
 import os
 import shutil
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 
+from client import answers, connect, exchange, tls_client
 from processes import Process, free_port, machine, own_cpu
-
-WRK_REPORT = """
-done = function(summary, latency)
-  local e = summary.errors
-  io.write(string.format('JSON {"requests": %d, "us": %d, "p50": %d, "p99": %d, "errors": %d}\\n', summary.requests,
-    summary.duration, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
-end
-"""
-REQUEST = b"GET /s HTTP/1.1\r\nHost: localhost\r\n\r\n"
-BODY = 128  # bytes that /s answers
 
 
 class Failed(Exception):
@@ -33,6 +22,14 @@ class Workload:
     connections: int = 64
     close: bool = False
     pinned: bool = False
+    tls: bool = False
+    memory: bool = False
+    generator: str = "wrk"  # see load.py
+    streams: int = 1  # of each connection
+
+    def serves(self, proxy):
+        """Whether this can be asked of the proxy."""
+        return proxy.tls is not None or not self.tls
 
 
 WORKLOADS = {
@@ -41,20 +38,37 @@ WORKLOADS = {
     "1m": Workload("keep-alive, 1 MiB, 16 connections", path="/l", connections=16),
     "close": Workload("a new connection per request, 128 B, 64 at a time", close=True),
     "1core": Workload("one worker pinned to a core, generator and backend on another, 128 B", pinned=True),
-    "memory": Workload("resident memory, idle and with idle kept connections"),
+    "memory": Workload("resident memory, idle and with idle kept connections", memory=True, generator=None),
+    "tls": Workload("TLS 1.3, keep-alive, 128 B, 64 connections", tls=True),
+    "handshake": Workload("a full TLS 1.3 handshake per request (ECDSA P-256), 128 B, 64 at a time", tls=True,
+                          generator="handshakes"),
+    "h2": Workload("HTTP/2 over TLS 1.3, 128 B, 16 connections x 32 streams", connections=16, streams=32, tls=True,
+                   generator="h2load"),
+    "tls-memory": Workload("resident memory, idle and with idle kept TLS 1.3 connections", tls=True, memory=True,
+                           generator=None),
 }
 
 
 class Bench:
     """What all measurements share: programs, settings, a temporary folder."""
 
-    def __init__(self, options, wrk, backend):
-        self.options, self.wrk, self.backend = options, wrk, backend
+    def __init__(self, options, generators, backend, openssl):
+        self.options, self.generators, self.backend = options, generators, backend
         self.cpus = sorted(os.sched_getaffinity(0))
         self.dir = tempfile.mkdtemp(prefix="evenkeel-compare-")
-        self.script = os.path.join(self.dir, "report.lua")
-        with open(self.script, "w") as file:
-            file.write(WRK_REPORT)
+        self.certificate = os.path.join(self.dir, "certificate.pem")  # its key is in the same file
+        generators.prepare(self.dir)
+        if openssl:
+            self.make_certificate(openssl)
+
+    def make_certificate(self, openssl):
+        done = subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                               "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext",
+                               "subjectAltName=DNS:localhost", "-keyout", self.certificate, "-out", self.certificate],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            self.close()
+            sys.exit(f"openssl req: {done.stderr.strip()}")
 
     def close(self):
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -64,28 +78,30 @@ class Bench:
         workers, threads = (1, 1) if pinned else (self.options.workers, min(2, len(self.cpus)))
         cpu, other_cpu = (self.cpus[0], self.cpus[1]) if pinned else (None, None)
         ports = [free_port() for _ in range(3)]
+        tls = tls_client() if workload.tls else None
         running = []
         try:
             # --leave-open: else the relay, which looks at nothing, could keep no connection under `close`.
             command = [self.backend, "--leave-open", "--threads", str(threads), *map(str, ports)]
             backend = self.start("backend", command, ports, other_cpu, running)
             port = free_port()
-            values = {"dir": self.dir, "port": port, "workers": workers, **dict(zip(("b1", "b2", "b3"), ports))}
-            started = self.start(proxy.name, proxy.prepare(values), [port], cpu, running)
-            if workload is WORKLOADS["memory"]:
-                return self.memory(started, port)
+            values = {"dir": self.dir, "port": port, "workers": workers, "certificate": self.certificate,
+                      **dict(zip(("b1", "b2", "b3"), ports))}
+            started = self.start(proxy.name, proxy.prepare(values, workload.tls), [port], cpu, running, tls)
+            if workload.memory:
+                return self.memory(started, port, tls)
             return self.window(started, backend, port, workload, threads, other_cpu)
         finally:
             for process in reversed(running):
                 process.stop()
 
-    def start(self, name, command, ports, cpu, running):
+    def start(self, name, command, ports, cpu, running, tls=None):
         """Starts a server and waits until each of its ports has answered a request rightly."""
         process = Process(command, os.path.join(self.dir, name + ".log"), cpu)
         running.append(process)
         end = time.monotonic() + 10
         for port in ports:
-            while not answers(port):
+            while not answers(port, tls):
                 if process.child.poll() is not None or time.monotonic() > end:
                     raise Failed(f"{name} does not serve; it said: {process.said() or 'nothing'}")
                 time.sleep(0.05)
@@ -113,22 +129,20 @@ class Bench:
         }
 
     def generate(self, port, workload, threads, seconds, cpu):
-        command = [self.wrk, f"-t{threads}", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "10s",
-                   "-s", self.script, f"http://127.0.0.1:{port}{workload.path}"]
-        if workload.close:
-            command += ["-H", "Connection: close"]
+        command = self.generators.command(workload, port, threads, seconds)
+        name = workload.generator
         pin = (lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=pin,
-                                  timeout=seconds + 60)
+                                  env=self.generators.environment(), timeout=seconds + 60)
         except subprocess.TimeoutExpired:
-            raise Failed("wrk did not come to an end") from None
-        for line in done.stdout.splitlines():
-            if line.startswith("JSON "):
-                return json.loads(line[5:])
-        raise Failed(f"wrk: {(done.stdout + done.stderr).strip()[-500:]}")
+            raise Failed(f"{name} did not come to an end") from None
+        figures = self.generators.figures(workload, done.stdout, seconds)
+        if figures is None:
+            raise Failed(f"{name}: {(done.stdout + done.stderr).strip()[-500:]}")
+        return figures
 
-    def memory(self, proxy, port):
+    def memory(self, proxy, port, tls):
         time.sleep(1)
         idle_rss, idle_pss = proxy.memory()
         kept, errors = [], 0
@@ -136,7 +150,7 @@ class Bench:
         try:
             while len(kept) + errors < wanted:
                 # A few at a time, so that few connections to backends are made: those are not what is measured.
-                batch = [connect(port) for _ in range(min(50, wanted - len(kept) - errors))]
+                batch = [connect(port, tls) for _ in range(min(50, wanted - len(kept) - errors))]
                 answered = [client for client in batch if client and exchange(client)]
                 errors += len(batch) - len(answered)
                 kept += answered
@@ -149,38 +163,3 @@ class Bench:
             raise Failed(f"no connection was served; it said: {proxy.said()}")
         return {"idle_rss_kib": idle_rss, "idle_pss_kib": idle_pss, "connection_kib": (full_rss - idle_rss) / len(kept),
                 "errors": errors, "noise": 0.0}
-
-
-def connect(port):
-    try:
-        client = socket.create_connection(("127.0.0.1", port), timeout=5)
-        client.sendall(REQUEST)
-        return client
-    except OSError:
-        return None
-
-
-def exchange(client):
-    """Reads the answer to REQUEST; whether it is whole and right."""
-    answer = b""
-    try:
-        while len(answer.partition(b"\r\n\r\n")[2]) < BODY:
-            piece = client.recv(4096)
-            if not piece:
-                break
-            answer += piece
-    except OSError:
-        pass
-    head, _, body = answer.partition(b"\r\n\r\n")
-    if head.startswith(b"HTTP/1.1 200 ") and len(body) == BODY:
-        return True
-    client.close()
-    return False
-
-
-def answers(port):
-    client = connect(port)
-    if client is None or not exchange(client):
-        return False
-    client.close()
-    return True

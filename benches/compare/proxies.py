@@ -1,6 +1,7 @@
 """The proxies that are compared, and their settings, which say the same thing in each one's language:
-as many workers, plain HTTP/1.1 on both sides, round robin over three backends, 1,024 kept backend connections,
-kept client connections for 300 s, no access log, no bound on requests per connection.
+as many workers, HTTP/1.1 to the backends, round robin over three backends, 1,024 kept backend connections,
+kept client connections for 300 s, no access log, no bound on requests per connection. With TLS: versions 1.2 and
+1.3, HTTP/2 and HTTP/1.1 by ALPN, one certificate; session tickets and caches as they are by default.
 
 evenkeel's metrics are on: it has no switch to turn them off. In a template, {NAME} is replaced.
 """
@@ -23,7 +24,7 @@ http {
     keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s;
   }
   server {
-    listen 127.0.0.1:{port} reuseport backlog=4096;
+    listen 127.0.0.1:{port} reuseport backlog=4096{tls};
     location / {
       proxy_pass http://backends; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_buffers 8 32k; proxy_buffer_size 32k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
@@ -31,6 +32,9 @@ http {
   }
 }
 """
+# `http2` is a parameter up to nginx 1.25; later ones warn, and take it.
+NGINX_TLS = """ ssl http2;
+    ssl_certificate {certificate}; ssl_certificate_key {certificate}; ssl_protocols TLSv1.2 TLSv1.3"""
 
 HAPROXY = """
 global
@@ -43,7 +47,7 @@ defaults
   timeout server 300s
   timeout http-keep-alive 300s
 frontend front
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{port} backlog 4096{tls}
   default_backend back
 backend back
   balance roundrobin
@@ -52,6 +56,7 @@ backend back
   server b2 127.0.0.1:{b2}
   server b3 127.0.0.1:{b3}
 """
+HAPROXY_TLS = " ssl crt {certificate} alpn h2,http/1.1 ssl-min-ver TLSv1.2"
 
 EVENKEEL = """
 [server]
@@ -66,18 +71,23 @@ access = "off"
 [[listener]]
 address = "127.0.0.1:{port}"
 idle_timeout = "300s"
-
+{tls}
 [pool.backends]
 backends = ["127.0.0.1:{b1}", "127.0.0.1:{b2}", "127.0.0.1:{b3}"]
 keepalive = { max_idle = 1024, idle_timeout = "300s" }
 """
+EVENKEEL_TLS = """
+[listener.tls]
+certificates = [{ cert = "{certificate}", key = "{certificate}" }]
+"""
 
 
 class Proxy:
-    """`command` and `config` are templates; `program` is a path once `find` has been here."""
+    """`command`, `config` and `tls` (its part for TLS; None: speaks none) are templates; `program` is a path once
+    `find` has been here."""
 
-    def __init__(self, name, command, config="", version=None, package=None):
-        self.name, self.command, self.config = name, command, config
+    def __init__(self, name, command, config="", tls=None, version=None, package=None):
+        self.name, self.command, self.config, self.tls = name, command, config, tls
         self.version_flag, self.package = version, package
         self.program, self.version = None, "this repository's"
 
@@ -87,9 +97,10 @@ class Proxy:
         if self.version_flag:
             self.version = first_line([self.program, self.version_flag])
 
-    def prepare(self, values):
-        """Writes the configuration; returns the command line."""
-        values = {**values, "program": self.program, "config": os.path.join(values["dir"], self.name + ".conf")}
+    def prepare(self, values, tls):
+        """Writes the configuration, with TLS or without; returns the command line."""
+        values = {**values, "program": self.program, "config": os.path.join(values["dir"], self.name + ".conf"),
+                  "tls": fill(self.tls, values) if tls else ""}
         with open(values["config"], "w") as file:
             file.write(fill(self.config, values))
         return [fill(word, values) for word in self.command.split()]
@@ -97,9 +108,9 @@ class Proxy:
 
 PROXIES = {proxy.name: proxy for proxy in (
     Proxy("relay", "{program} {workers} {port} {b1} {b2} {b3}"),
-    Proxy("nginx", "{program} -p {dir} -c {config}", NGINX, version="-v", package="nginx-light"),
-    Proxy("haproxy", "{program} -db -f {config}", HAPROXY, version="-v", package="haproxy"),
-    Proxy("evenkeel", "{program} run -c {config}", EVENKEEL, version="--version"),
+    Proxy("nginx", "{program} -p {dir} -c {config}", NGINX, NGINX_TLS, version="-v", package="nginx-light"),
+    Proxy("haproxy", "{program} -db -f {config}", HAPROXY, HAPROXY_TLS, version="-v", package="haproxy"),
+    Proxy("evenkeel", "{program} run -c {config}", EVENKEEL, EVENKEEL_TLS, version="--version"),
 )}
 
 

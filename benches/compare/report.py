@@ -66,7 +66,7 @@ def summary(results, workloads):
     columns = [(peer, "cpu_us") for peer in peers] + [(peer, "rps") for peer in servers]
     columns += [(peer, "p99_us") for peer in servers]
     rows = [[workloads[name].title, *(ratio(rounds, SUBJECT, peer, key) for peer, key in columns)]
-            for name, rounds in results.items() if name != "memory" and measured(rounds, [SUBJECT])]
+            for name, rounds in results.items() if not workloads[name].memory and measured(rounds, [SUBJECT])]
     return table(head, rows) if rows and peers else ""
 
 
@@ -78,7 +78,7 @@ def report(heading, results, workloads, options):
         text += ["## Ratios (less is better, but for requests/s)", short]
     for name, rounds in results.items():
         text += [f"## {name}: {workloads[name].title}",
-                 workload_table(rounds, options.proxies, options.connections, name == "memory")]
+                 workload_table(rounds, options.proxies, options.connections, workloads[name].memory)]
         runs = [run for one in rounds for run in one.values()]
         disturbed = sum(run["noise"] > options.noise for run in runs)
         if disturbed:
