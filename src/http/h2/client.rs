@@ -32,7 +32,7 @@ use std::{
 use tokio::sync::OnceCell;
 
 /// What a backend may send of one body before we have passed it on, in bytes.
-const WINDOW: u32 = 256 * 1024;
+const WINDOW: u32 = 128 * 1024;
 /// Streams of one connection; further ones get another connection.
 const STREAMS: usize = 100;
 /// A backend's response head, in bytes.

@@ -52,7 +52,9 @@ impl AsyncRead for Counted {
         let polled = self.tap().poll_read(cx, buf);
         self.watch.quiet.set(polled.is_pending());
         ready!(polled)?;
-        if let Err(flood) = self.frames.pass(&buf.filled()[before..]) {
+        let pinched = self.watch.pinched.take();
+        let counted = self.frames.pinched(pinched).and_then(|()| self.frames.pass(&buf.filled()[before..]));
+        if let Err(flood) = counted {
             self.watch.flood.set(Some(flood));
             buf.set_filled(before);
             return Poll::Pending;

@@ -17,7 +17,7 @@ pub enum Flood {
     Empty,
     /// PRIORITY.
     Priorities,
-    /// WINDOW_UPDATE by very little.
+    /// WINDOW_UPDATE by very little that answers nothing, and bodies that windows cut into tiny pieces.
     TinyWindows,
     /// What the `h2` crate has bounds of its own for: CONTINUATION, field blocks far over the limit, streams that it had
     /// to reset, tiny DATA.

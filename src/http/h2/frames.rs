@@ -8,8 +8,12 @@ use super::flood::{Flood, Meter};
 
 /// Bytes of a frame header.
 const HEADER: usize = 9;
-/// A smaller increment of a window is not worth its frame.
-const TINY: u32 = 128;
+/// A smaller increment of a window, or a piece of a body, is not worth its frame.
+pub(super) const TINY: u32 = 128;
+/// Bytes of ours that a tiny increment may answer: a client may open two windows for each frame with one byte in it.
+const WORTH: usize = 5;
+/// The most that is kept of that, in increments.
+const MOST_CREDIT: usize = 4096;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -46,6 +50,8 @@ pub(super) struct Frames {
     answered: bool,
     /// Bytes that we owe in acknowledgements: they answer nothing.
     owed: usize,
+    /// Tiny increments that answer what we have said: clients of short messages open their windows by as little.
+    credit: usize,
     meter: Meter,
 }
 
@@ -64,6 +70,7 @@ impl Frames {
             begun: false,
             answered: false,
             owed: 0,
+            credit: 0,
             meter,
         }
     }
@@ -143,16 +150,30 @@ impl Frames {
     fn window_update(&mut self, payload: &[u8]) -> Result<(), Flood> {
         // One that is not four bytes long is an error, and not our affair.
         self.increment = payload.iter().fold(self.increment, |sum, byte| sum << 8 | u32::from(*byte));
-        if self.left == 0 && self.increment & 0x7fff_ffff < TINY {
-            self.meter.count(Flood::TinyWindows)
-        } else {
-            Ok(())
+        if self.left > 0 || self.increment & 0x7fff_ffff >= TINY {
+            return Ok(());
         }
+        match self.credit.checked_sub(1) {
+            Some(left) => {
+                self.credit = left;
+                Ok(())
+            }
+            None => self.meter.count(Flood::TinyWindows),
+        }
+    }
+
+    /// So many pieces of bodies were tiny because the client's windows are.
+    ///
+    /// # Errors
+    /// That was too often.
+    pub(super) fn pinched(&mut self, times: u32) -> Result<(), Flood> {
+        (0..times).try_for_each(|_| self.meter.count(Flood::TinyWindows))
     }
 
     /// So many bytes have gone to the client.
     pub(super) fn said(&mut self, bytes: usize) {
         self.answered |= bytes > self.owed;
+        self.credit = (self.credit + bytes.saturating_sub(self.owed).div_ceil(WORTH)).min(MOST_CREDIT);
         self.owed = self.owed.saturating_sub(bytes);
     }
 

@@ -352,7 +352,7 @@ fn begin(opened: Box<Opened>) -> Begun {
         Framing::None => (Source::Empty, None),
         _ => (Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))), None),
     };
-    let sink = Sink::h2(Sender::new(respond, &spares), inbound);
+    let sink = Sink::h2(Sender::new(respond, &spares, live.watch()), inbound);
     Begun { request: head, guarded, refused, source, sink, client, spares, live }
 }
 

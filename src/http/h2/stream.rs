@@ -1,6 +1,6 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
-use super::request::is_name;
+use super::{frames::TINY, request::is_name, watch::Watch};
 use crate::http::{
     Spares,
     body::{Broken, Chunk, Pulled},
@@ -146,19 +146,42 @@ pub struct Sender {
     left: Option<u64>,
     sent: u64,
     spares: Rc<Spares>,
+    /// Of the client's connection.
+    watch: Option<Rc<Watch>>,
+    /// The window made the last piece tiny.
+    pinched: bool,
 }
 
 impl Sender {
-    pub(super) fn new(respond: SendResponse<Bytes>, spares: &Rc<Spares>) -> Self {
-        let (stream, pending) = (None, Bytes::new());
-        let spares = Rc::clone(spares);
-        Self { respond: Some(respond), stream, pending, last: false, ended: false, left: None, sent: 0, spares }
+    pub(super) fn new(respond: SendResponse<Bytes>, spares: &Rc<Spares>, watch: &Rc<Watch>) -> Self {
+        Self {
+            respond: Some(respond),
+            stream: None,
+            pending: Bytes::new(),
+            last: false,
+            ended: false,
+            left: None,
+            sent: 0,
+            spares: Rc::clone(spares),
+            watch: Some(Rc::clone(watch)),
+            pinched: false,
+        }
     }
 
     /// The body of a request whose head has been sent; `ended` = it has none. `left` = its length, if it was said.
     pub(super) fn request(stream: SendStream<Bytes>, ended: bool, left: Option<u64>, spares: &Rc<Spares>) -> Self {
-        let (pending, spares) = (Bytes::new(), Rc::clone(spares));
-        Self { respond: None, stream: Some(stream), pending, last: ended, ended, left, sent: 0, spares }
+        Self {
+            respond: None,
+            stream: Some(stream),
+            pending: Bytes::new(),
+            last: ended,
+            ended,
+            left,
+            sent: 0,
+            spares: Rc::clone(spares),
+            watch: None,
+            pinched: false,
+        }
     }
 
     fn answering(&mut self) -> io::Result<&mut SendResponse<Bytes>> {
@@ -236,6 +259,14 @@ impl Sender {
                 },
                 room => room,
             };
+            // Now and then a window ends so; one that always does makes us send a frame for nearly nothing.
+            let tiny = room < self.pending.len() && room < TINY as usize;
+            if std::mem::replace(&mut self.pinched, tiny)
+                && tiny
+                && let Some(watch) = &self.watch
+            {
+                watch.pinched.set(watch.pinched.get() + 1);
+            }
             let piece = self.pending.split_to(room.min(self.pending.len()));
             let end = self.last && self.pending.is_empty();
             stream.send_data(piece, end).map_err(io::Error::other)?;

@@ -18,6 +18,8 @@ pub(super) struct Watch {
     pub(super) unfinished: Cell<Option<Instant>>,
     /// Since when the client has taken nothing of what we have for it.
     pub(super) stuck: Cell<Option<Instant>>,
+    /// Tiny pieces of bodies that windows have made since this was last asked.
+    pub(super) pinched: Cell<u32>,
     /// Streams that the client has opened, and whether the `h2` crate has seen all that came.
     pub(super) opened: Cell<u64>,
     pub(super) quiet: Cell<bool>,
@@ -31,8 +33,9 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(now: Instant) -> Rc<Self> {
-        let (flood, unfinished, stuck, opened, quiet, live) = Default::default();
-        Rc::new(Self { flood, unfinished, stuck, opened, quiet, live, idle: Cell::new(now), waker: RefCell::default() })
+        let (flood, unfinished, stuck, pinched, opened, quiet, live) = Default::default();
+        let (idle, waker) = (Cell::new(now), RefCell::default());
+        Rc::new(Self { flood, unfinished, stuck, pinched, opened, quiet, live, idle, waker })
     }
 
     /// The connection's task.
@@ -75,6 +78,13 @@ impl Live {
     pub(super) fn new(watch: &Rc<Watch>) -> Self {
         watch.live.set(watch.live.get() + 1);
         Self { watch: Rc::clone(watch), ended: None }
+    }
+}
+
+impl Live {
+    /// The connection's.
+    pub(super) fn watch(&self) -> &Rc<Watch> {
+        &self.watch
     }
 }
 

@@ -1,8 +1,8 @@
 //! Frames that cost us more than they cost their sender: over `reset_rate` the connection ends, and it is counted.
 
 use super::*;
-use crate::support::h2raw::{code, dependency, frame};
-use crate::support::{Process, wait_for};
+use crate::support::h2raw::{PREFACE, code, dependency, frame};
+use crate::support::{H2Backend, Process, push, wait_for};
 
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
@@ -128,4 +128,65 @@ fn a_flood_is_logged_with_its_kind() {
     wait_for("it is said", || !lines().is_empty());
     assert!(lines()[0].contains("settings") && lines()[0].contains("web"), "{:?}", lines());
     assert!(lines().len() < 5, "it is not said for each, when there are many: {:?}", lines());
+}
+
+/// As gRPC's own library does: for each short message it opens the stream's and the connection's window by its length,
+/// and measures the path.
+#[test]
+fn a_client_of_many_short_messages_is_no_flood() {
+    let backend = H2Backend::start(100, |request, mut respond| async move {
+        let mut stream = request.into_body();
+        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+        while let Some(Ok(data)) = stream.data().await {
+            let _ = stream.flow_control().release_capacity(data.len());
+            push(&mut send, data.to_vec(), false).await;
+        }
+        let _ = send.send_data(bytes::Bytes::new(), true);
+    });
+    let evenkeel = Setup::to(&[backend.address()]).pool("protocol = \"h2\"").start();
+    let mut h2 = H2::open(evenkeel.address());
+    h2.headers(1, flag::END_HEADERS, request("POST", "/", &[]));
+    for turn in 0..1_000 {
+        h2.frame(kind::DATA, 0, 1, b"hello!");
+        loop {
+            match h2.next() {
+                Event::Frame(frame) if frame.kind == kind::DATA => break,
+                Event::Frame(frame) => assert_ne!(frame.kind, kind::GOAWAY, "turn {turn}"),
+                other => panic!("turn {turn}: {other:?}"),
+            }
+        }
+        for stream in [0, 1] {
+            h2.frame(kind::WINDOW_UPDATE, 0, stream, &6u32.to_be_bytes());
+        }
+        h2.frame(kind::PING, 0, 0, &[0; 8]);
+    }
+}
+
+#[test]
+fn a_window_that_cuts_an_answer_into_crumbs_is_a_flood() {
+    let backend = Backend::ok("x".repeat(10_000).leak());
+    let evenkeel = with(&backend, "h2 = { reset_rate = \"50/s\" }");
+    let mut h2 = H2::connect(evenkeel.address());
+    h2.send(PREFACE);
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    h2.send(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]));
+    h2.headers(1, flag::END_HEADERS | flag::END_STREAM, request("GET", "/", &[]));
+    let mut crumbs = 0;
+    // One byte more for each byte that comes: no increment is without its answer.
+    loop {
+        match h2.next() {
+            Event::Frame(frame) if frame.kind == kind::DATA => {
+                crumbs += 1;
+                h2.frame(kind::WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes());
+            }
+            Event::Frame(frame) if frame.kind == kind::GOAWAY => {
+                assert_eq!(frame.payload[4..8], ENHANCE_YOUR_CALM.to_be_bytes());
+                break;
+            }
+            Event::Frame(_) => {}
+            other => panic!("after {crumbs}: {other:?}"),
+        }
+    }
+    assert!((50..1_000).contains(&crumbs), "{crumbs}");
+    wait_for("it is counted", || closed(&evenkeel) == 1.0);
 }
