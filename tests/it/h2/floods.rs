@@ -156,9 +156,9 @@ fn a_client_of_many_short_messages_is_no_flood() {
             }
         }
         for stream in [0, 1] {
-            h2.frame(kind::WINDOW_UPDATE, 0, stream, &6u32.to_be_bytes());
+            h2.frame(kind::WINDOW_UPDATE, 0, stream, 6u32.to_be_bytes());
         }
-        h2.frame(kind::PING, 0, 0, &[0; 8]);
+        h2.frame(kind::PING, 0, 0, [0; 8]);
     }
 }
 
@@ -177,7 +177,7 @@ fn a_window_that_cuts_an_answer_into_crumbs_is_a_flood() {
         match h2.next() {
             Event::Frame(frame) if frame.kind == kind::DATA => {
                 crumbs += 1;
-                h2.frame(kind::WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes());
+                h2.frame(kind::WINDOW_UPDATE, 0, 1, 1u32.to_be_bytes());
             }
             Event::Frame(frame) if frame.kind == kind::GOAWAY => {
                 assert_eq!(frame.payload[4..8], ENHANCE_YOUR_CALM.to_be_bytes());
