@@ -355,9 +355,11 @@ impl Head {
     pub fn add_lines(&mut self, lines: &Lines) {
         let base = self.buf.len();
         self.buf.extend_from_slice(&lines.bytes);
-        let shift = |span: Span| Span::new(base + span.start(), base + span.end());
-        for &(name, value, id) in &lines.fields[..lines.count] {
-            self.push(shift(name), shift(value), id, true);
+        let fields = lines.values.iter().zip(&lines.names).take(usize::from(lines.count));
+        for (value, &id) in fields {
+            let (start, end) = (base + value.start(), base + value.end());
+            let colon = start - 2;
+            self.push(Span::new(colon - id.spelling().len(), colon), Span::new(start, end), id, true);
         }
     }
 
@@ -435,9 +437,10 @@ impl Head {
 #[derive(Debug)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// Where the name and the value of each are.
-    fields: [(Span, Span, Name); 4],
-    count: usize,
+    /// Where the value of each is; its name, as we spell it, stands in front of it.
+    values: [Span; 4],
+    names: [Name; 4],
+    count: u8,
 }
 
 impl Default for Lines {
@@ -449,19 +452,17 @@ impl Default for Lines {
 impl Lines {
     /// No lines yet, and room for what usual ones need.
     pub fn new() -> Self {
-        let none = (Span::default(), Span::default(), Name::Other);
-        Self { bytes: Vec::with_capacity(112), fields: [none; 4], count: 0 }
+        Self { bytes: Vec::with_capacity(112), values: [Span::default(); 4], names: [Name::Other; 4], count: 0 }
     }
 
     /// Appends a line whose value `write` appends. There is no fifth.
     pub fn add(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
         self.bytes.extend_from_slice(id.spelling().as_bytes());
-        let name = Span::new(start, self.bytes.len());
         self.bytes.extend_from_slice(b": ");
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.fields[self.count] = (name, Span::new(start, self.bytes.len()), id);
+        let place = usize::from(self.count);
+        (self.values[place], self.names[place]) = (Span::new(start, self.bytes.len()), id);
         self.count += 1;
         self.bytes.extend_from_slice(b"\r\n");
     }
