@@ -53,15 +53,21 @@ fn picks(criterion: &mut Criterion) {
     ];
     for (name, algorithm) in algorithms {
         for count in [3u32, 10, 32, 10_000] {
-            let members: Vec<Member> =
-                (0..count).map(|id| Member { id, weight: 1 + id % 5, load: Arc::default() }).collect();
+            let members: Vec<Member> = (0..count)
+                .map(|id| Member {
+                    id,
+                    identity: balance::hash(&id.to_be_bytes()),
+                    weight: 1 + id % 5,
+                    load: Arc::default(),
+                })
+                .collect();
             members.iter().step_by(4).for_each(|member| member.load.begin());
             let balancer = balance::build(algorithm, &members, &Arc::default());
             let (tried, mut random) = (Tried::default(), 0u64);
             criterion.bench_function(&format!("pick/{name}/{count}"), |bencher| {
                 bencher.iter(|| {
                     random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                    balancer.pick(black_box(&Pick { key: 0, worker: 0, random, tried: &tried }))
+                    balancer.pick(black_box(&Pick { key: random, worker: 0, random, now: 0, tried: &tried }))
                 });
             });
         }

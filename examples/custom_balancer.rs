@@ -18,7 +18,7 @@ struct FirstWithRoom(Vec<Member>);
 impl Balancer for FirstWithRoom {
     fn pick(&self, pick: &Pick<'_>) -> Picked {
         let fresh = || self.0.iter().enumerate().filter(|(_, member)| !pick.tried.has(member.id));
-        let room = fresh().find(|(_, member)| member.load.in_flight() < FILL * member.weight);
+        let room = fresh().find(|(_, member)| member.load.in_flight() < FILL * member.weight / Member::UNIT);
         room.or_else(|| fresh().next()).map_or(Picked::Exhausted, |(place, _)| Picked::Member(place))
     }
 }

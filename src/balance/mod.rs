@@ -3,7 +3,9 @@
 //! To add an algorithm: one file, one variant of [`Algorithm`], one arm of [`build`], and the shared suite runs on it.
 
 mod burdens;
+mod common;
 mod dice;
+mod hash;
 mod least_connections;
 mod load;
 mod power_of_two_choices;
@@ -13,13 +15,12 @@ mod shares;
 #[cfg(test)]
 mod testing;
 
+pub use common::{Common, InFlight};
 pub use dice::splitmix64;
-pub use load::Load;
+pub use hash::hash;
+pub use load::{Load, Report, Taken};
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicUsize},
-};
+use std::{fmt, sync::Arc};
 
 /// Ids that are remembered without an allocation.
 const INLINE: usize = 8;
@@ -29,21 +30,30 @@ const INLINE: usize = 8;
 pub struct Member {
     /// The backend's number: stable while the table changes.
     pub id: u32,
-    /// Its share beside the others'; at least 1.
+    /// [`hash`] of its name: the same on every instance and after every restart.
+    pub identity: u64,
+    /// Its share beside the others', in hundredths ([`Member::UNIT`] = a weight of 1); at least 1.
     pub weight: u32,
     /// What it carries now.
     pub load: Arc<Load>,
 }
 
+impl Member {
+    /// A weight of 1 in the configuration: a ramp needs steps below.
+    pub const UNIT: u32 = 100;
+}
+
 /// What a choice is made from.
 #[derive(Debug)]
 pub struct Pick<'a> {
-    /// A hash of what the pool keys on; 0 where it has no key.
+    /// A [`hash`] of what the pool keys on; random bits where there is nothing.
     pub key: u64,
     /// The worker that asks.
     pub worker: usize,
     /// Random bits, new for each pick.
     pub random: u64,
+    /// When, in microseconds since a beginning that all workers share.
+    pub now: u64,
     /// Who has failed this exchange already.
     pub tried: &'a Tried,
 }
@@ -111,17 +121,32 @@ pub enum Algorithm {
     PowerOfTwoChoices,
     /// The one that carries least for its weight; of 8 random ones where there are more than 32.
     LeastConnections,
+    /// The one that would answer first: peak EWMA of the time to the response head, times what is in flight.
+    LeastResponseTime,
+    /// The one through which the fewest bytes go, both ways.
+    LeastBandwidth,
+    /// By what the backends say of themselves.
+    CustomLoad,
+    /// By the key, consistently; nobody carries more than `bound` percent of the mean, above 100.
+    Hash {
+        /// In percent of the mean.
+        bound: u32,
+    },
     /// One from outside the crate, given to the builder as `examples/custom_balancer.rs` shows.
     Custom(fn(&[Member]) -> Box<dyn Balancer>),
 }
 
-/// Builds `algorithm` over `members`. `cursor` is the pool's place in its order, carried over rebuilds.
-pub fn build(algorithm: Algorithm, members: &[Member], cursor: &Arc<AtomicUsize>) -> Box<dyn Balancer> {
+/// Builds `algorithm` over `members`. `common` is what the pool carries over rebuilds.
+pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> Box<dyn Balancer> {
     match algorithm {
-        Algorithm::RoundRobin => Box::new(round_robin::RoundRobin::new(members, Arc::clone(cursor))),
+        Algorithm::RoundRobin => Box::new(round_robin::RoundRobin::new(members, Arc::clone(common))),
         Algorithm::Random => Box::new(random::Random::new(members)),
         Algorithm::PowerOfTwoChoices => Box::new(power_of_two_choices::PowerOfTwoChoices::new(members)),
         Algorithm::LeastConnections => Box::new(least_connections::LeastConnections::new(members)),
+        // BASE: replaced by their own files
+        Algorithm::LeastResponseTime | Algorithm::LeastBandwidth | Algorithm::CustomLoad | Algorithm::Hash { .. } => {
+            Box::new(least_connections::LeastConnections::new(members))
+        }
         Algorithm::Custom(build) => build(members),
     }
 }

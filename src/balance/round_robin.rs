@@ -3,11 +3,8 @@
 //! The order is nginx's smooth one (each step adds every weight to its member's credit, takes the largest credit, and
 //! charges it the sum): members with more weight come often and evenly, not in bursts.
 
-use super::{Balancer, Member, Pick, Picked};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use super::{Balancer, Common, Member, Pick, Picked};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 /// The longest order that is laid out. Weights whose sum is larger, after what they share is taken out, are scaled down.
 const MAX_ORDER: usize = 16 * 1024;
@@ -20,12 +17,12 @@ const MAX_LOOKS: usize = 1 << 20;
 pub(super) struct RoundRobin {
     /// Place in the list and id, in turn.
     order: Box<[(u32, u32)]>,
-    cursor: Arc<AtomicUsize>,
+    common: Arc<Common>,
 }
 
 impl RoundRobin {
-    pub(super) fn new(members: &[Member], cursor: Arc<AtomicUsize>) -> Self {
-        Self { order: lay_out(members), cursor }
+    pub(super) fn new(members: &[Member], common: Arc<Common>) -> Self {
+        Self { order: lay_out(members), common }
     }
 }
 
@@ -35,7 +32,7 @@ impl Balancer for RoundRobin {
         if length == 0 {
             return Picked::Exhausted;
         }
-        let first = self.cursor.fetch_add(1, Relaxed) % length;
+        let first = self.common.cursor.fetch_add(1, Relaxed) % length;
         let turn = self.order[first..].iter().chain(&self.order[..first]);
         let mut fresh = turn.filter(|(_, id)| !pick.tried.has(*id));
         fresh.next().map_or(Picked::Exhausted, |&(place, _)| Picked::Member(place as usize))

@@ -8,7 +8,12 @@ use std::collections::VecDeque;
 
 /// Members with these weights, idle.
 pub(super) fn members(weights: &[u32]) -> Vec<Member> {
-    let member = |(id, &weight): (u32, &u32)| Member { id: id + 100, weight, load: Arc::default() };
+    let member = |(id, &weight): (u32, &u32)| Member {
+        id: id + 100,
+        identity: hash(&id.to_be_bytes()),
+        weight,
+        load: Arc::default(),
+    };
     (0..).zip(weights).map(member).collect()
 }
 
@@ -35,7 +40,7 @@ pub(super) fn suite(algorithm: Algorithm) {
 }
 
 fn pick(random: u64, tried: &Tried) -> Pick<'_> {
-    Pick { key: random, worker: 0, random, tried }
+    Pick { key: random, worker: 0, random, now: 0, tried }
 }
 
 /// Where each of `picks` went.

@@ -172,6 +172,10 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         protocol: Protocol::H1,
         send_proxy_protocol: None,
         tls: None,
+        hash: Hash::default(),
+        custom_load: None,
+        sticky: None,
+        slow_start: None,
     };
     assert_eq!(pools, [expected]);
 }
@@ -245,6 +249,10 @@ fn every_key_of_a_pool_is_read() {
         protocol: Protocol::H1,
         send_proxy_protocol: None,
         tls: None,
+        hash: Hash::default(),
+        custom_load: None,
+        sticky: None,
+        slow_start: None,
     };
     assert_eq!(read, expected);
 }

@@ -5,9 +5,9 @@ use super::{
     checks::{self, ChecksTls},
 };
 use crate::{
-    balance::Algorithm,
+    balance::{Algorithm, Member as Share},
     config,
-    pool::{Backend, Ordered, Registry, Slot, Table},
+    pool::{Backend, Build, Ordered, Registry, Slot, Table},
     telemetry::metrics::State,
     tls,
 };
@@ -33,6 +33,8 @@ pub struct Pool {
     /// The algorithm's name, for people.
     pub algorithm_name: &'static str,
     algorithm: Algorithm,
+    /// Clients stick to backends, within so many percent of the mean.
+    sticky: Option<u32>,
     try_any: bool,
     initially_up: bool,
 }
@@ -91,11 +93,18 @@ impl Pool {
             weight: backend.weight,
             backup: backend.backup,
         };
+        let bound = pool.hash.bounded_load;
+        let hash = Algorithm::Hash { bound };
         let (own, algorithm_name) = match pool.algorithm {
             config::Algorithm::RoundRobin => (Algorithm::RoundRobin, "round_robin"),
             config::Algorithm::Random => (Algorithm::Random, "random"),
             config::Algorithm::PowerOfTwoChoices => (Algorithm::PowerOfTwoChoices, "power_of_two_choices"),
             config::Algorithm::LeastConnections => (Algorithm::LeastConnections, "least_connections"),
+            config::Algorithm::LeastResponseTime => (Algorithm::LeastResponseTime, "least_response_time"),
+            config::Algorithm::LeastBandwidth => (Algorithm::LeastBandwidth, "least_bandwidth"),
+            config::Algorithm::CustomLoad => (Algorithm::CustomLoad, "custom_load"),
+            config::Algorithm::IpHash => (hash, "ip_hash"),
+            config::Algorithm::Hash => (hash, "hash"),
         };
         let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
@@ -123,6 +132,7 @@ impl Pool {
             retry: pool.retry.clone(),
             algorithm_name: if algorithm.is_some() { "custom" } else { algorithm_name },
             algorithm: algorithm.unwrap_or(own),
+            sticky: pool.sticky.as_ref().map(|_| bound),
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,
             initially_up: pool.health_checks.iter().all(|check| check.initially_up),
         })
@@ -155,7 +165,7 @@ impl Pool {
         let standing: Vec<_> = self.members.iter().map(|member| (member, self.state(member))).collect();
         let tier = |backup: bool, fine: &dyn Fn(State) -> bool| -> Vec<(Arc<Backend>, u32)> {
             let of_tier = standing.iter().filter(|(member, state)| member.backup == backup && fine(*state));
-            of_tier.map(|(member, _)| (Arc::clone(&member.backend), weight(member))).collect()
+            of_tier.map(|(member, _)| (Arc::clone(&member.backend), weight(member) * Share::UNIT)).collect()
         };
         let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);
         let mut chosen = tier(false, &State::is_up);
@@ -168,12 +178,24 @@ impl Pool {
             chosen = tier(false, &undrained);
             chosen.extend(tier(true, &undrained));
         }
+        let holds = |&&(member, state): &&(&Member, State)| match state {
+            State::Drain => member.backend.health.verdict().up != Some(false),
+            state => state.is_up() && weight(member) == 0,
+        };
+        let held: Vec<_> = standing.iter().filter(holds).map(|(member, _)| Arc::clone(&member.backend)).collect();
         for (member, state) in &standing {
             let weight = if state.is_up() { weight(member) } else { 0 };
             member.backend.stands(*state, weight);
         }
         self.slot.metrics.set_all_down(all_down);
-        self.slot.publish(Table::new(self.algorithm, &chosen, &self.slot.cursor))
+        let table = Build {
+            algorithm: self.algorithm,
+            sticky: self.sticky,
+            usable: &chosen,
+            held: &held,
+            common: &self.slot.common,
+        };
+        self.slot.publish(Table::new(&table))
     }
 }
 

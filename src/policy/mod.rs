@@ -20,7 +20,7 @@ pub use field::FieldName;
 pub use headers::Headers;
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
-pub use split::{Split, hash};
+pub use split::Split;
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};

@@ -4,7 +4,7 @@
 //! share. A change from 95:5 to 90:10 moves one user in twenty, and every instance decides alike.
 
 use super::{FieldName, request};
-use crate::{config::SplitBy, http::Head};
+use crate::{balance::hash, config::SplitBy, http::Head};
 use std::net::IpAddr;
 
 /// How requests are shared out.
@@ -59,37 +59,10 @@ impl Split {
     }
 }
 
-/// FNV-1a of 64 bits, then the finalizer of MurmurHash3 (`fmix64`), which spreads over all bits what FNV leaves in the
-/// lower ones. It is the same in every process and every version: splits of all instances agree by it.
-pub fn hash(bytes: &[u8]) -> u64 {
-    let fnv = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    fmix64(fnv)
-}
-
-fn fmix64(mut hash: u64) -> u64 {
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ hash >> 33
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::policy::test_head;
-
-    #[test]
-    fn the_hash_is_the_published_one() {
-        assert_eq!(fmix64(0), 0);
-        assert_eq!(fmix64(1), 0xb456_bcfc_34c2_cb2c);
-        // FNV-1a's own test vectors, before the finalizer.
-        assert_eq!(hash(b""), fmix64(0xcbf2_9ce4_8422_2325));
-        assert_eq!(hash(b"a"), fmix64(0xaf63_dc4c_8601_ec8c));
-        assert_eq!(hash(b"foobar"), fmix64(0x8594_4171_f739_67e8));
-    }
 
     #[test]
     fn shares_follow_the_weights() {

@@ -4,7 +4,7 @@
 
 use super::{Health, registry::Ids};
 use crate::{
-    balance::Load,
+    balance::{self, Load},
     config::Address,
     net::{Budget, Permit},
     telemetry::metrics::{BackendMetrics, State},
@@ -38,6 +38,8 @@ pub struct Backend {
     pub pool: String,
     /// In logs, metrics and the API.
     pub name: String,
+    /// [`balance::hash`] of its name: the same on every instance.
+    pub identity: u64,
     /// Where it is.
     pub address: Address,
     /// As it is written in `Host` when the client's is not passed.
@@ -77,6 +79,7 @@ impl Backend {
             id: ids.take(),
             pool: pool.to_owned(),
             name: name.to_owned(),
+            identity: balance::hash(name.as_bytes()),
             address: address.clone(),
             host,
             load,

@@ -14,4 +14,4 @@ pub use lease::Lease;
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
 pub use slot::Slot;
-pub use table::Table;
+pub use table::{Build, Table};

@@ -1,14 +1,14 @@
 //! Where a pool's table stands: the lock-free backend table. Control publishes, workers look. Hot path.
 
 use super::{RetryBudget, Table};
-use crate::telemetry::metrics::PoolMetrics;
+use crate::{balance::Common, telemetry::metrics::PoolMetrics};
 use arc_swap::ArcSwap;
 use std::{
     fmt,
     sync::{
         Arc,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicU64,
             Ordering::{Acquire, Release},
         },
     },
@@ -19,8 +19,8 @@ pub struct Slot {
     table: ArcSwap<Table>,
     /// Grows with each table: workers look at it before each choice.
     version: AtomicU64,
-    /// The place in the order of round robin.
-    pub cursor: Arc<AtomicUsize>,
+    /// What its balancers share.
+    pub common: Arc<Common>,
     /// How many retries the pool can afford.
     pub budget: RetryBudget,
     /// What is counted of the pool.
@@ -31,11 +31,11 @@ impl Slot {
     /// A slot with an empty table, for so many workers.
     pub(super) fn new(metrics: Arc<PoolMetrics>, workers: usize) -> Self {
         // Processes that start together must not all begin with the first backend.
-        let cursor = AtomicUsize::new(getrandom::u32().unwrap_or(0) as usize);
+        let cursor = getrandom::u32().unwrap_or(0) as usize;
         Self {
             table: ArcSwap::from_pointee(Table::empty()),
             version: AtomicU64::new(0),
-            cursor: Arc::new(cursor),
+            common: Arc::new(Common::new(workers, cursor)),
             budget: RetryBudget::new(workers),
             metrics,
         }

@@ -1,51 +1,101 @@
 //! Who can be chosen now. Hot path.
 
 use super::Backend;
-use crate::balance::{self, Algorithm, Balancer, Member, Pick, Picked};
-use std::sync::{Arc, atomic::AtomicUsize};
+use crate::balance::{self, Algorithm, Balancer, Common, Member, Pick, Picked};
+use std::sync::Arc;
 
 /// The usable backends of a pool and the balancer over them; immutable, made anew by control when something changes.
 #[derive(Debug)]
 pub struct Table {
+    /// Those that can be chosen, then those that only their own clients reach.
     backends: Vec<Arc<Backend>>,
     balancer: Box<dyn Balancer>,
+    /// Where stickiness finds another backend.
+    hashed: Option<Box<dyn Balancer>>,
+    /// Identities and places, in order; empty where clients are known by nothing.
+    identities: Box<[(u64, u32)]>,
+}
+
+/// What a table is made of.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// How one is chosen.
+    pub algorithm: Algorithm,
+    /// Clients stick to backends; above so many percent of the mean another one is found for them.
+    pub sticky: Option<u32>,
+    /// Those that can be chosen, with their weights in hundredths; those of weight 0 are left out.
+    pub usable: &'a [(Arc<Backend>, u32)],
+    /// Those that only their own clients reach: drained, or without weight.
+    pub held: &'a [Arc<Backend>],
+    /// What the pool keeps over its tables.
+    pub common: &'a Arc<Common>,
 }
 
 impl Table {
-    /// A table of those of `backends` that have weight.
-    pub fn new(algorithm: Algorithm, backends: &[(Arc<Backend>, u32)], cursor: &Arc<AtomicUsize>) -> Self {
-        let usable = || backends.iter().filter(|(_, weight)| *weight > 0);
+    /// A table of what `build` says.
+    pub fn new(build: &Build<'_>) -> Self {
+        let usable = || build.usable.iter().filter(|(_, weight)| *weight > 0);
         let member = |(backend, weight): &(Arc<Backend>, u32)| Member {
             id: backend.id,
+            identity: backend.identity,
             weight: *weight,
             load: Arc::clone(&backend.load),
         };
         let members: Vec<_> = usable().map(member).collect();
-        let backends = usable().map(|(backend, _)| Arc::clone(backend)).collect();
-        Self { balancer: balance::build(algorithm, &members, cursor), backends }
+        let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
+        let mut identities = Vec::new();
+        let hash = |bound| balance::build(Algorithm::Hash { bound }, &members, build.common);
+        if build.sticky.is_some() {
+            backends.extend(build.held.iter().cloned());
+            identities.extend(backends.iter().zip(0..).map(|(backend, place)| (backend.identity, place)));
+            identities.sort_unstable();
+        }
+        Self {
+            balancer: balance::build(build.algorithm, &members, build.common),
+            hashed: build.sticky.map(hash),
+            backends,
+            identities: identities.into(),
+        }
     }
 
     /// Nobody can be chosen.
     pub(super) fn empty() -> Self {
-        Self::new(Algorithm::RoundRobin, &[], &Arc::default())
+        let common = &Arc::default();
+        Self::new(&Build { algorithm: Algorithm::Random, sticky: None, usable: &[], held: &[], common })
     }
 
-    /// Nobody can be chosen.
+    /// Nobody can be chosen, nor reached.
     pub fn is_empty(&self) -> bool {
         self.backends.is_empty()
     }
 
     /// Chooses a backend that was not tried, and says where it is in this table.
     pub fn pick(&self, pick: &Pick<'_>) -> Option<usize> {
-        match self.balancer.pick(pick) {
+        self.place(self.balancer.pick(pick))
+    }
+
+    /// As [`Table::pick`], by the key alone, whatever the algorithm: every instance finds the same. `None` as well where
+    /// clients are known by nothing.
+    pub fn pick_hashed(&self, pick: &Pick<'_>) -> Option<usize> {
+        self.place(self.hashed.as_ref()?.pick(pick))
+    }
+
+    /// Where the backend of that identity is, if it can serve its own clients.
+    pub fn find(&self, identity: u64) -> Option<usize> {
+        let at = self.identities.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
+        Some(self.identities[at].1 as usize)
+    }
+
+    /// The backend at a place that was given by one of the above.
+    pub fn backend(&self, place: usize) -> &Arc<Backend> {
+        &self.backends[place]
+    }
+
+    fn place(&self, picked: Picked) -> Option<usize> {
+        match picked {
             // A balancer from outside may name a place that is not there.
             Picked::Member(place) => (place < self.backends.len()).then_some(place),
             Picked::Exhausted => None,
         }
-    }
-
-    /// The backend at a place that [`Table::pick`] gave.
-    pub fn backend(&self, place: usize) -> &Arc<Backend> {
-        &self.backends[place]
     }
 }

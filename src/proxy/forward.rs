@@ -157,7 +157,7 @@ async fn try_once(
     record.attempts += 1;
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
-    let lease = Lease::new(backend);
+    let lease = Lease::new(backend, &pool.slot.common, way.local.worker);
     if state.raw {
         return Box::pin(raw::run(way, pool, &lease, exchange, connection, record)).await;
     }
@@ -207,7 +207,15 @@ async fn acquire(
         let mut full = Tried::default();
         loop {
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
-            let pick = |tried| seen.table.pick(&Pick { key: 0, worker: local.worker, random: local.random(), tried });
+            let pick = |tried| {
+                seen.table.pick(&Pick {
+                    key: 0,
+                    worker: local.worker,
+                    random: local.random(),
+                    now: local.micros(now),
+                    tried,
+                })
+            };
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
             let backend = seen.table.backend(number);

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        Address, Algorithm, Backend, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
+        Address, Algorithm, Backend, Hash, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
@@ -151,6 +151,10 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         protocol: section.read("protocol", Protocol::H1, values::choice(PROTOCOLS, &[], PEERS_PROTOCOLS)),
         send_proxy_protocol: section.read("send_proxy_protocol", None, send_proxy_protocol),
         tls: tls::pool(&section),
+        hash: Hash::default(),
+        custom_load: None,
+        sticky: None,
+        slow_start: None,
     };
     let pool = Pool { backends: backends?, ..pool };
     fits(&pool, &section);
