@@ -7,6 +7,7 @@ use super::{
 use crate::{
     balance::{Algorithm, Member as Share},
     config,
+    policy::Key,
     pool::{Backend, Build, Ordered, Registry, Slot, Table},
     telemetry::metrics::State,
     tls,
@@ -32,6 +33,8 @@ pub struct Pool {
     pub retry: config::Retry,
     /// The algorithm's name, for people.
     pub algorithm_name: &'static str,
+    /// What its algorithm chooses by; `None`: not by the request.
+    pub key: Option<Key>,
     algorithm: Algorithm,
     /// Clients stick to backends, within so many percent of the mean.
     sticky: Option<u32>,
@@ -106,6 +109,11 @@ impl Pool {
             config::Algorithm::IpHash => (hash, "ip_hash"),
             config::Algorithm::Hash => (hash, "hash"),
         };
+        let hashed = match pool.algorithm {
+            config::Algorithm::IpHash => Some(&config::HashKey::ClientIp),
+            config::Algorithm::Hash => Some(&pool.hash.key),
+            _ => None,
+        };
         let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
             max_idle: max_idle.div_ceil(registry.workers().max(1)),
@@ -131,6 +139,7 @@ impl Pool {
             checks_tls: checks::secured(pool, registry, before)?,
             retry: pool.retry.clone(),
             algorithm_name: if algorithm.is_some() { "custom" } else { algorithm_name },
+            key: hashed.map(|key| Key::new(key, pool.hash.ipv6_prefix)),
             algorithm: algorithm.unwrap_or(own),
             sticky: pool.sticky.as_ref().map(|_| bound),
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,

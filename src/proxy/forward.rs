@@ -26,7 +26,7 @@ const ROUNDS: usize = 4;
 pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let pool = &way.plan().pools[place];
     pool.slot.budget.request(way.local.worker, way.local.second());
-    let mut state = State::new(pool, exchange);
+    let mut state = State::new(way, pool, exchange, record);
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
         let deadline = deadline(way, exchange, record);
@@ -55,6 +55,8 @@ fn deadline(way: &Way<'_>, exchange: &Exchange<'_>, record: &Record) -> Option<I
 
 /// What goes from one attempt to the next.
 struct State {
+    /// What the pool's algorithm chooses by: random bits if that is nothing of the request.
+    key: u64,
     tried: Tried,
     replay: Replay,
     idempotent: bool,
@@ -67,12 +69,14 @@ struct State {
 }
 
 impl State {
-    fn new(pool: &Pool, exchange: &Exchange<'_>) -> Self {
+    fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &Record) -> Self {
+        let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
         let idempotent = exchange.request.method().is_idempotent();
         let body = exchange.guarded.framing != Framing::None;
         let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
-        Self { tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
+        let key = key.unwrap_or_else(|| way.local.random());
+        Self { key, tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
@@ -209,7 +213,7 @@ async fn acquire(
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
             let pick = |tried| {
                 seen.table.pick(&Pick {
-                    key: 0,
+                    key: state.key,
                     worker: local.worker,
                     random: local.random(),
                     now: local.micros(now),
