@@ -40,7 +40,9 @@ mod timeouts;
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
 mod health;
+mod least;
 mod retries;
+mod slow_start;
 
 // What is written about it.
 mod access_log;
