@@ -6,6 +6,7 @@ mod lease;
 mod registry;
 mod retry_budget;
 mod slot;
+mod slow_start;
 mod table;
 
 pub use backend::{Backend, Counted, Ordered};
@@ -14,4 +15,5 @@ pub use lease::Lease;
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
 pub use slot::Slot;
+pub use slow_start::SlowStart;
 pub use table::{Build, Table};

@@ -3,7 +3,9 @@
 use super::{
     Record, Way,
     attempt::{Attempt, Outcome},
-    client, raw,
+    client,
+    meter::{self, Meter},
+    raw,
     replay::Replay,
 };
 use crate::{
@@ -162,16 +164,22 @@ async fn try_once(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let lease = Lease::new(backend, &pool.slot.common, way.local.worker);
+    let meter = Meter::new(pool, backend);
     if state.raw {
-        return Box::pin(raw::run(way, pool, &lease, exchange, connection, record)).await;
+        let outcome = Box::pin(raw::run(way, pool, (&lease, &meter), exchange, connection, record)).await;
+        meter.end(way.local, exchange, record);
+        return outcome;
     }
     let begun = if kept { now } else { Instant::now() };
     let more = record.call && state.has_more(&pool.retry, until);
-    let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent, more };
+    let attempt = Attempt { way, pool, lease: &lease, meter: &meter, kept, begun, idempotent: state.idempotent, more };
     let again = std::mem::replace(&mut state.begun, true);
     match attempt.run(exchange, connection, &mut state.replay, again, record).await {
         Outcome::Stale => {}
-        outcome => return outcome,
+        outcome => {
+            meter.end(way.local, exchange, record);
+            return outcome;
+        }
     }
     let Some(room) = way.local.dialer.room(backend, &pool.settings) else {
         return Outcome::Failed(Kind::QueueFull);
@@ -179,7 +187,9 @@ async fn try_once(
     match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
         Ok(connection) => {
             let attempt = Attempt { kept: false, begun: Instant::now(), ..attempt };
-            attempt.run(exchange, connection, &mut state.replay, true, record).await
+            let outcome = attempt.run(exchange, connection, &mut state.replay, true, record).await;
+            meter.end(way.local, exchange, record);
+            outcome
         }
         Err(error) => refused(way, backend, &error),
     }
@@ -318,7 +328,12 @@ fn connect<'p>(
             }
             None => dial.await,
         };
-        *record.connect.get_or_insert(Duration::ZERO) += begun.elapsed();
+        let now = Instant::now();
+        let spent = now - begun;
+        *record.connect.get_or_insert(Duration::ZERO) += spent;
+        if let Err(error) = &connected {
+            meter::unreached(way, backend, error.kind(), now, spent);
+        }
         connected
     })
 }

@@ -41,7 +41,9 @@ mod timeouts;
 mod balancing;
 mod hash;
 mod health;
+mod least;
 mod retries;
+mod slow_start;
 
 // What is written about it.
 mod access_log;
