@@ -16,6 +16,7 @@ mod problem;
 mod read;
 mod reference;
 mod report;
+pub mod scenario;
 mod section;
 mod syntax;
 mod template;
