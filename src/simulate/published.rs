@@ -34,29 +34,30 @@ fn two_choices_wait_as_the_supermarket_model_says() {
     assert!(two.max_queue <= 8 && random.max_queue >= 5 * two.max_queue, "{two:?}\n{random:?}");
 }
 
-/// As many requests as backends, and nobody is ever served: balls into bins.
-fn longest(n: u32, contender: Contender) -> u32 {
-    let text = format!(
-        "duration = \"1s\"\ntimeout = \"1h\"\narrivals = {{ rate = \"{n}/s\" }}\n\
-         backend = {{ count = {n}, service = \"100s\" }}"
-    );
-    let [outcome] = play(&text, [contender]);
-    // One is served.
-    outcome.max_queue + 1
+/// As many requests as backends, and nobody is ever done: balls into bins. The longest queue, as a mean over seeds.
+fn longest(n: u32, contender: Contender) -> f64 {
+    let one = |seed: u32| {
+        let text = format!(
+            "seed = {seed}\nduration = \"1s\"\ntimeout = \"1h\"\narrivals = {{ rate = \"{n}/s\" }}\n\
+             backend = {{ count = {n}, service = \"100s\" }}"
+        );
+        let [outcome] = play(&text, [contender]);
+        // One is served.
+        f64::from(outcome.max_queue + 1)
+    };
+    (1..=6).map(one).sum::<f64>() / 6.0
 }
 
 #[test]
 fn with_two_choices_the_longest_queue_grows_with_the_logarithm_of_the_logarithm() {
-    // Random: ln n / ln ln n (1 + o(1)): 3, 4.2, 5.3 and more in finite cases; two choices: ln ln n / ln 2 + O(1).
-    let sizes = [100, 1_000, 10_000];
+    let sizes = [100, 10_000];
     let random = sizes.map(|n| longest(n, Random));
     let two = sizes.map(|n| longest(n, PowerOfTwoChoices));
-    assert!(two.iter().all(|longest| (2..=4).contains(longest)), "{two:?}");
-    assert!(two[2] <= two[0] + 1, "{two:?}");
-    assert!(
-        random[2] >= random[0] + 2 && random.iter().zip(two).all(|(random, two)| *random > two),
-        "{random:?}, {two:?}"
-    );
+    println!("random {random:?}, two choices {two:?}");
+    // ln ln n / ln 2 + O(1), of which the first grows by 1 here.
+    assert!(two[0] >= 2.0 && two[1] <= 4.0 && two[1] - two[0] < 1.2, "{two:?}");
+    // ln n / ln ln n (1 + o(1)), of which the first grows by 1.1 here, and the rest as much again.
+    assert!(random[1] - random[0] > 1.2 && random[0] > two[0] + 0.8 && random[1] > two[1] + 2.0, "{random:?} {two:?}");
 }
 
 /// 100 of one kind above 32 members, where eight are looked at.

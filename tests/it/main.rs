@@ -45,6 +45,9 @@ mod least;
 mod retries;
 mod slow_start;
 
+// The same without sockets and without time.
+mod simulate;
+
 // What is written about it.
 mod access_log;
 
