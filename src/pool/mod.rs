@@ -5,6 +5,7 @@ mod health;
 mod lease;
 mod registry;
 mod retry_budget;
+mod sessions;
 mod slot;
 mod table;
 
@@ -13,5 +14,6 @@ pub use health::{Health, Verdict};
 pub use lease::Lease;
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
+pub use sessions::Sessions;
 pub use slot::Slot;
 pub use table::{Build, Table};

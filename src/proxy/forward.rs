@@ -5,6 +5,7 @@ use super::{
     attempt::{Attempt, Outcome},
     client, raw,
     replay::Replay,
+    sticky,
 };
 use crate::{
     balance::{Pick, Tried},
@@ -201,20 +202,20 @@ async fn acquire(
     record: &mut Record,
 ) -> Result<Acquired, Kind> {
     let (local, pool) = (way.local, &way.plan().pools[place]);
-    let mut asked = Vec::new();
+    let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
         let seen = way.pinned.table(place);
         let mut full = Tried::default();
         loop {
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
-            let pick = |tried| {
-                seen.table.pick(&Pick {
-                    key: 0,
-                    worker: local.worker,
-                    random: local.random(),
-                    now: local.micros(now),
-                    tried,
-                })
+            let waits = (!asked.is_empty()).then_some(&full);
+            let mut pick = |tried| {
+                let pick =
+                    Pick { key: 0, worker: local.worker, random: local.random(), now: local.micros(now), tried };
+                match &pool.sticky {
+                    None => seen.table.pick(&pick),
+                    Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+                }
             };
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
@@ -243,6 +244,7 @@ async fn acquire(
                 }
                 Checkout::Wait(_) => {}
                 Checkout::Full => {
+                    met_full = true;
                     full.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
@@ -258,8 +260,7 @@ async fn acquire(
             let _ = done.await;
         }
     }
-    let any = !way.pinned.table(place).table.is_empty();
-    Err(if any { Kind::QueueFull } else { Kind::NoBackend })
+    Err(if met_full { Kind::QueueFull } else { Kind::NoBackend })
 }
 
 /// A backend could not be connected to: that was an attempt.
