@@ -1,16 +1,14 @@
 //! The API over real sockets, with a played control behind it.
 
-use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::testing::{Play, TOKEN, exchange, shared, socket, status};
 use super::*;
+use crate::telemetry::testing::Lines;
 
 /// Long enough that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -377,35 +375,6 @@ fn a_metrics_address_serves_scrapers_alone_under_any_name() {
         assert_eq!(status(&server.with_token("POST /api/v1/reload", "").await), "404");
         assert_eq!(status(&server.with_token("POST /metrics", "").await), "405");
     });
-}
-
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
 }
 
 #[test]

@@ -269,16 +269,8 @@ impl Attempt<'_> {
                 // Only now is the body the client's to send.
                 upload.pace = Some(Pace::new(Instant::now()));
             }
-            let flushed = exchange.sink.interim(&head);
-            let sink = &mut exchange.sink;
             exchange.timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
-            let flushed = poll_fn(|cx| match sink.poll_flush(cx) {
-                Poll::Pending => exchange.timer.poll(cx).map(|()| false),
-                Poll::Ready(result) => Poll::Ready(result.is_ok()),
-            })
-            .await
-                && flushed.is_ok();
-            if !flushed {
+            if exchange.sink.interim(&head).is_err() || !exchange.sink.flushed(exchange.timer).await {
                 return Err(Outcome::Failed(Kind::ClientGone));
             }
             interim += 1;

@@ -1,9 +1,10 @@
 //! From a configuration to running threads, or an error with nothing left behind.
 
 use super::{
-    Builder, Handle, Phase, Server, Shared,
+    Builder, Handle, Phase, Server, Shared, accept,
     control::{self, Control},
     reload,
+    seldom::Seldom,
     sockets::Sockets,
     systemd, worker,
 };
@@ -20,8 +21,7 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixListener,
     sync::{
-        Arc, Mutex,
-        atomic::AtomicUsize,
+        Arc,
         mpsc::{Receiver, channel},
     },
     time::SystemTime,
@@ -120,12 +120,11 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
     let (workers, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
     let shared = Arc::new(Shared {
         registry: Registry::new(Budget::new(Some(process / 2)), Arc::clone(&telemetry), count),
-        open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
         counts: (0..count).map(|worker| telemetry.worker(worker)).collect(),
         telemetry,
         workers,
         clients: Budget::new(Some(process.div_ceil(2))),
-        complained: Mutex::default(),
+        complaint: Seldom::new(accept::COMPLAINTS),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
         epoch: tokio::time::Instant::now(),
