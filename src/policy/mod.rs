@@ -22,7 +22,7 @@ pub use headers::Headers;
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use split::Split;
-pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, address_key, hide, read_set_cookie};
+pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, address_key, fuzz, hide, read_set_cookie};
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};

@@ -33,7 +33,16 @@ impl Registry {
     /// An empty one, for so many workers.
     pub fn new(process: Arc<Budget>, telemetry: Arc<Telemetry>, workers: usize) -> Self {
         let (backends, slots, ids) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { backends, slots, ids, process, telemetry, roots: SystemRoots::default(), cookie_key: OnceLock::new(), workers }
+        Self {
+            backends,
+            slots,
+            ids,
+            process,
+            telemetry,
+            roots: SystemRoots::default(),
+            cookie_key: OnceLock::new(),
+            workers,
+        }
     }
 
     /// Where metrics are made.

@@ -210,8 +210,7 @@ async fn acquire(
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
             let waits = (!asked.is_empty()).then_some(&full);
             let mut pick = |tried| {
-                let pick =
-                    Pick { key: 0, worker: local.worker, random: local.random(), now: local.micros(now), tried };
+                let pick = Pick { key: 0, worker: local.worker, random: local.random(), now: local.micros(now), tried };
                 match &pool.sticky {
                     None => seen.table.pick(&pick),
                     Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),

@@ -15,9 +15,7 @@ use crate::{
     pool::Table,
     telemetry::metrics::Stuck,
 };
-use std::{
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is known of the client of an exchange.
 #[derive(Clone, Copy, Debug, Default)]
@@ -186,14 +184,7 @@ pub(super) fn learn(local: &Local, plan: &Plan, head: &Head, record: &Record) {
 }
 
 /// Tells the client where its session is, if it does not know it yet or not well.
-pub(super) fn tell(
-    local: &Local,
-    plan: &Plan,
-    head: &mut Head,
-    request: &Head,
-    client: &Client,
-    record: &Record,
-) {
+pub(super) fn tell(local: &Local, plan: &Plan, head: &mut Head, request: &Head, client: &Client, record: &Record) {
     let Some((_, sticky)) = asked(plan, record) else { return };
     let (Some(cookie), Some(backend)) = (sticky.cookie(), record.backend()) else { return };
     let session = &record.sticky;

@@ -41,6 +41,7 @@ mod timeouts;
 mod balancing;
 mod health;
 mod retries;
+mod sticky;
 
 // What is written about it.
 mod access_log;

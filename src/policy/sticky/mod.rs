@@ -1,6 +1,7 @@
 //! What keeps a client at its backend: `sticky` of a pool. Built by `plan`, asked by `proxy`. Hot path.
 
 mod cookie;
+pub mod fuzz;
 mod session;
 
 pub use cookie::{Cookie, Read, Ticket};
