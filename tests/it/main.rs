@@ -44,6 +44,7 @@ mod health;
 mod least;
 mod retries;
 mod slow_start;
+mod sticky;
 
 // What is written about it.
 mod access_log;
