@@ -31,6 +31,12 @@ impl Split {
         self.by.as_ref()?.of(request, client)
     }
 
+    /// The pool at that place has a share.
+    pub fn has_share(&self, place: usize) -> bool {
+        let before = place.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        self.ends.get(place).is_some_and(|&end| end > before)
+    }
+
     /// The place of a pool, by `key`, or by chance: `random` is new for each request.
     pub fn pick(&self, key: Option<u64>, random: u64) -> usize {
         let total = self.ends.last().copied().unwrap_or_default();
@@ -58,7 +64,9 @@ mod tests {
         let half = Split::new([1, 1], None);
         assert_eq!([u64::MAX / 2, u64::MAX / 2 + 1].map(|random| half.pick(None, random)), [0, 1]);
         assert_eq!(Split::new([u32::MAX, u32::MAX], None).pick(Some(u64::MAX), 0), 1);
-        assert_eq!(Split::new([0, 7, 0], None).pick(None, u64::MAX), 1);
+        let middle = Split::new([0, 7, 0], None);
+        assert_eq!(middle.pick(None, u64::MAX), 1);
+        assert_eq!([0, 1, 2, 3].map(|place| middle.has_share(place)), [false, true, false, false]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     meter::{self, Meter},
     raw,
     replay::Replay,
+    sticky,
 };
 use crate::{
     balance::{Pick, Tried},
@@ -215,20 +216,25 @@ async fn acquire(
     record: &mut Record,
 ) -> Result<Acquired, Kind> {
     let (local, pool) = (way.local, &way.plan().pools[place]);
-    let mut asked = Vec::new();
+    let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
         let seen = way.pinned.table(place);
         let mut full = Tried::default();
         loop {
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
-            let pick = |tried| {
-                seen.table.pick(&Pick {
+            let waits = (!asked.is_empty()).then_some(&full);
+            let mut pick = |tried| {
+                let pick = Pick {
                     key: state.key,
                     worker: local.worker,
                     random: local.random(),
                     now: local.micros(now),
                     tried,
-                })
+                };
+                match &pool.sticky {
+                    None => seen.table.pick(&pick),
+                    Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+                }
             };
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
@@ -257,6 +263,7 @@ async fn acquire(
                 }
                 Checkout::Wait(_) => {}
                 Checkout::Full => {
+                    met_full = true;
                     full.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
@@ -272,8 +279,7 @@ async fn acquire(
             let _ = done.await;
         }
     }
-    let any = !way.pinned.table(place).table.is_empty();
-    Err(if any { Kind::QueueFull } else { Kind::NoBackend })
+    Err(if met_full { Kind::QueueFull } else { Kind::NoBackend })
 }
 
 /// A backend could not be connected to: that was an attempt.

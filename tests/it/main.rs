@@ -44,6 +44,7 @@ mod health;
 mod least;
 mod retries;
 mod slow_start;
+mod sticky;
 
 // The same without sockets and without time.
 mod simulate;
