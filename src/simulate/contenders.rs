@@ -3,6 +3,9 @@
 use super::textbook;
 use crate::balance::Algorithm;
 
+/// What a backend has said of itself is believed for so long, in milliseconds: as a pool's `expire` is by default.
+const EXPIRE: u32 = 180_000;
+
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -90,7 +93,7 @@ impl Contender {
             Self::LeastConnections => Algorithm::LeastConnections,
             Self::LeastResponseTime => Algorithm::LeastResponseTime,
             Self::LeastBandwidth => Algorithm::LeastBandwidth,
-            Self::CustomLoad => Algorithm::CustomLoad,
+            Self::CustomLoad => Algorithm::CustomLoad { expire: EXPIRE },
             Self::IpHash | Self::Hash => Algorithm::Hash { bound },
             Self::ExactLeastConnections => Algorithm::Custom(textbook::exact_least_connections),
             Self::ModuloHash => Algorithm::Custom(textbook::modulo_hash),
