@@ -4,10 +4,8 @@
 
 mod burdens;
 mod common;
-        Algorithm::LeastResponseTime => Box::new(least_response_time::LeastResponseTime::new(members)),
-        Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
-        Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
-        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
+mod consistent;
+mod custom_load;
 mod dice;
 mod few;
 mod hash;
@@ -155,19 +153,10 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::Random => Box::new(random::Random::new(members)),
         Algorithm::PowerOfTwoChoices => Box::new(power_of_two_choices::PowerOfTwoChoices::new(members)),
         Algorithm::LeastConnections => Box::new(least_connections::LeastConnections::new(members)),
-<<<<<<< HEAD
-        // BASE: replaced by their own files
-        Algorithm::LeastResponseTime | Algorithm::LeastBandwidth | Algorithm::CustomLoad => {
-            Box::new(least_connections::LeastConnections::new(members))
-        }
-        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
-=======
         Algorithm::LeastResponseTime => Box::new(least_response_time::LeastResponseTime::new(members)),
         Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
         Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
-        // BASE: replaced by its own file
-        Algorithm::Hash { .. } => Box::new(least_connections::LeastConnections::new(members)),
->>>>>>> algos
+        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
         Algorithm::Custom(build) => build(members),
     }
 }
