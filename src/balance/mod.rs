@@ -4,6 +4,7 @@
 
 mod burdens;
 mod common;
+mod consistent;
 mod custom_load;
 mod dice;
 mod few;
@@ -23,7 +24,7 @@ mod town;
 
 pub use common::{Common, InFlight};
 pub use dice::splitmix64;
-pub use hash::hash;
+pub use hash::{hash, hash_of};
 pub use load::{Load, Report, Taken};
 
 use std::{fmt, sync::Arc};
@@ -155,8 +156,7 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::LeastResponseTime => Box::new(least_response_time::LeastResponseTime::new(members)),
         Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
         Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
-        // BASE: replaced by its own file
-        Algorithm::Hash { .. } => Box::new(least_connections::LeastConnections::new(members)),
+        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
         Algorithm::Custom(build) => build(members),
     }
 }

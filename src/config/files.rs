@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use toml::de::DeValue;
+
 use super::{
     Secret,
     problem::{Problem, Source},
@@ -26,6 +28,11 @@ const MAX_PAGE: u64 = 1 << 20;
 const MAX_SECRET: u64 = 64 << 10;
 /// Shorter ones can be guessed.
 const MIN_SECRET: usize = 16;
+/// The same for what signs: as long as what SHA-256 makes of it.
+const MIN_MAC_KEY: usize = 32;
+/// A forged cookie is checked against each of them.
+const MAX_MAC_KEYS: usize = 16;
+const MAKE_ONE: &str = "`openssl rand -hex 32` makes one that nobody guesses";
 
 /// The file at `path`; `order` is its place among all that are read.
 pub(super) fn source(path: &Path, order: usize) -> Result<Arc<Source>, Box<Problem>> {
@@ -43,31 +50,43 @@ pub(super) fn page(field: &Field<'_>) -> Result<Vec<u8>, Wrong> {
 
 /// The secret of `{ file = "…" }` or `{ env = "…" }`, of which neither the value nor a part of it is ever told.
 pub(super) fn secret(field: &Field<'_>) -> Option<Secret> {
-    if field.value().as_str().is_some() {
-        let wrong = Wrong::new("found the secret itself, wanted where it is kept");
-        field.wrong(wrong.help(format!("write {}", super::keys::SECRET.example)));
+    kept(field, super::keys::SECRET.example, enough)
+}
+
+/// Keys for a MAC, one a line, kept as a [`secret`] is.
+pub(super) fn mac_keys(field: &Field<'_>) -> Option<Vec<Secret>> {
+    kept(field, "{ file = \"/etc/evenkeel/sticky.key\" } or { env = \"STICKY_KEY\" }", lines)
+}
+
+/// What `read` makes of the bytes that `field` says where to find.
+fn kept<T>(field: &Field<'_>, example: &str, read: impl Fn(&[u8]) -> Result<T, Wrong>) -> Option<T> {
+    let found = match field.value() {
+        DeValue::Table(_) => None,
+        DeValue::Array(_) => Some("a list"),
+        _ => Some("the secret itself"),
+    };
+    if let Some(found) = found {
+        let wrong = Wrong::new(format!("found {found}, wanted where it is kept"));
+        field.wrong(wrong.help(format!("write {example}")));
         return None;
     }
     let section = field.section(&super::keys::SECRET)?;
     match (section.field("file"), section.field("env")) {
-        (Some(file), None) => file.read(|file| enough(&regular(file, MAX_SECRET)?)),
+        (Some(file), None) => file.read(|file| read(&regular(file, MAX_SECRET)?)),
         (None, Some(name)) => name.read(|name| {
             let text = values::text(name, "the name of an environment variable")?;
             let fine = !text.is_empty() && !text.contains(['=', '\0']);
             let value = fine.then(|| std::env::var_os(text)).flatten();
             let missing = || Wrong::new(format!("the environment variable {} is not set", quoted(text)));
-            enough(std::os::unix::ffi::OsStrExt::as_bytes(value.ok_or_else(missing)?.as_os_str()))
+            read(std::os::unix::ffi::OsStrExt::as_bytes(value.ok_or_else(missing)?.as_os_str()))
         }),
         (Some(file), Some(name)) => {
             name.clash(Wrong::new("a secret is kept in one place").help("keep `file` or `env`"), &file);
             None
         }
         (None, None) => {
-            section.missing(
-                "file",
-                Wrong::new("a secret wants a `file` or an `env`")
-                    .help(format!("write {}", super::keys::SECRET.example)),
-            );
+            let wrong = Wrong::new("a secret wants a `file` or an `env`");
+            section.missing("file", wrong.help(format!("write {example}")));
             None
         }
     }
@@ -80,7 +99,38 @@ fn enough(bytes: &[u8]) -> Result<Secret, Wrong> {
         return Ok(secret);
     }
     let wrong = Wrong::new(format!("found {length} bytes there, wanted at least {MIN_SECRET}"));
-    Err(wrong.help("`openssl rand -hex 32` makes one that nobody guesses"))
+    Err(wrong.help(MAKE_ONE))
+}
+
+/// One key a line, the newest first; empty lines are none.
+fn lines(bytes: &[u8]) -> Result<Vec<Secret>, Wrong> {
+    let mut keys = Vec::new();
+    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let key = Secret::new(line);
+        let length = key.expose().len();
+        if key.expose().starts_with(b"#") {
+            let wrong = Wrong::new(format!("line {} begins with `#`, and a comment would be a key", number + 1));
+            return Err(wrong.help("write keys alone, one a line"));
+        }
+        if (1..MIN_MAC_KEY).contains(&length) {
+            let wrong = Wrong::new(format!(
+                "line {} has {length} bytes, wanted keys of at least {MIN_MAC_KEY}, one a line",
+                number + 1
+            ));
+            return Err(wrong.help(MAKE_ONE));
+        }
+        if length > 0 {
+            keys.push(key);
+        }
+    }
+    match keys.len() {
+        0 => Err(Wrong::new("found no key there, wanted one a line").help(MAKE_ONE)),
+        1..=MAX_MAC_KEYS => Ok(keys),
+        count => {
+            let wrong = Wrong::new(format!("found {count} keys there, wanted at most {MAX_MAC_KEYS}"));
+            Err(wrong.help("the first signs, and all are tried: take those out that sign no cookie any more"))
+        }
+    }
 }
 
 /// The path that `field` names, from the folder of the file that it stands in.

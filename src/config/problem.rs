@@ -112,8 +112,10 @@ impl Problem {
 
     /// The key is a secret's, or a slip that may have been meant for one: what stands there is not drawn.
     fn is_near_a_secret(&self) -> bool {
-        let of_admin = self.key.strip_prefix("admin.");
-        of_admin.is_some_and(|key| !matches!(key, "address" | "metrics_address"))
+        let of_admin = self.key.strip_prefix("admin.").map(|key| !matches!(key, "address" | "metrics_address"));
+        let of_sticky = self.key.rsplit_once(".sticky.");
+        let of_sticky = of_sticky.map(|(_, key)| !matches!(key, "type" | "name" | "ttl" | "fallback"));
+        of_admin.or(of_sticky).unwrap_or(false)
     }
 
     /// One piece of text, or two where the second place is in another file.
@@ -332,6 +334,6 @@ pub(super) fn shows_secret(line: &str) -> bool {
     SECRETS.iter().any(|word| {
         let value = line.find(word).map(|at| line[at + word.len()..].trim_start_matches(['"', '\'', ' ', '\t']));
         let value = value.and_then(|rest| rest.strip_prefix(['=', ':'])).map(str::trim_start);
-        value.is_some_and(|value| !value.is_empty() && !value.starts_with(['{', '[']))
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with('{'))
     })
 }

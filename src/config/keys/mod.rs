@@ -2,6 +2,7 @@
 //!
 //! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
 
+mod balance;
 mod listener;
 mod pool;
 mod process;
@@ -10,6 +11,7 @@ mod route;
 use toml::de::DeValue;
 
 pub(super) use self::{
+    balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -89,7 +91,7 @@ impl Keys {
             let later = if self.is_later(ours) { ", which is not supported yet" } else { "" };
             return Some(wrong.help(format!("did you mean `{ours}`{later}?")));
         }
-        if let Some(other) = self.nearby().chain(ALL).find(|keys| keys.known.contains(&key)) {
+        if let Some(other) = self.nearby().chain(self.others()).find(|keys| keys.known.contains(&key)) {
             return Some(wrong.help(format!("`{key}` belongs in {}", other.title)));
         }
         Some(wrong.help(format!("its keys are: {}", self.known.join(", "))))
@@ -105,6 +107,12 @@ impl Keys {
     /// The tables around this one: where several have a key, theirs is meant.
     fn nearby(&self) -> impl Iterator<Item = &'static Keys> {
         OF_POOL.iter().any(|keys| keys.title == self.title).then_some(&POOL).into_iter()
+    }
+
+    /// Every table of the file that this one is of; scenarios are files of their own, and small.
+    fn others(&self) -> impl Iterator<Item = &'static Keys> {
+        let ours = ALL.iter().any(|keys| keys.title == self.title);
+        ALL.into_iter().filter(move |_| ours)
     }
 
     /// `key` is one of this table's, built or not.
@@ -182,16 +190,49 @@ const ADVICE: &[Advice] = &[
         words: &["min_version", "minversion", "proxy_ssl_protocols", "ssl_min_ver", "versions"],
         help: "take it out: TLS 1.2 and 1.3 are spoken with backends, the newest that both sides know",
     },
+    Advice {
+        title: BACKEND.title,
+        words: &["cookie", "sticky"],
+        help: "a backend needs no value of its own: [pool.NAME.sticky] signs a hash of its name",
+    },
+    Advice {
+        title: STICKY.title,
+        words: &["domain", "http_only", "httponly", "path", "same_site", "samesite", "secure"],
+        help: "take it out: the cookie is HttpOnly; SameSite=Lax; Path=/, and Secure where the client speaks TLS",
+    },
+    Advice {
+        title: STICKY.title,
+        words: &["indirect", "insert", "nocache", "prefix", "rewrite"],
+        help: "take it out: type = \"cookie\" is a cookie of ours, and \"app_cookie\" is one of the application",
+    },
+    Advice {
+        title: HASH.title,
+        words: &[
+            "algorithm",
+            "function",
+            "hash_function",
+            "maximum_ring_size",
+            "method",
+            "minimum_ring_size",
+            "replicas",
+            "ring_size",
+            "seed",
+            "table_size",
+            "type",
+        ],
+        help: "take it out: hash and table are the same everywhere, so that every instance finds the same backend",
+    },
 ];
 const MAX_VERSION: &[&str] =
     &["max_version", "maxversion", "ssl_max_ver", "tls_max_version", "tls_maximum_protocol_version"];
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 7] = [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS];
+const OF_POOL: [&Keys; 11] =
+    [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS, &HASH, &CUSTOM_LOAD, &POLL, &STICKY];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 28] = [
+pub(super) const ALL: [&Keys; 32] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -220,4 +261,8 @@ pub(super) const ALL: [&Keys; 28] = [
     &LISTENER_TLS,
     &CERTIFICATE,
     &POOL_TLS,
+    &HASH,
+    &CUSTOM_LOAD,
+    &POLL,
+    &STICKY,
 ];

@@ -167,7 +167,7 @@ fn http(section: &Section<'_>) -> HttpProbe {
 }
 
 /// Sent as it stands.
-fn path(field: &Field<'_>) -> Result<String, Wrong> {
+pub(super) fn path(field: &Field<'_>) -> Result<String, Wrong> {
     const WHAT: &str = "a path, which begins with `/`";
     let text = values::text(field, WHAT)?;
     let wrong = values::wanted(field.value(), WHAT);

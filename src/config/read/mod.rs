@@ -2,6 +2,8 @@
 //!
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
+mod balance;
+mod custom_load;
 mod health;
 mod listener;
 mod log;
@@ -10,6 +12,7 @@ mod pool;
 mod process;
 mod retry;
 mod route;
+mod sticky;
 mod tls;
 mod warn;
 

@@ -10,41 +10,15 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        Address, Algorithm, Backend, Hash, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
+        Address, Backend, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
         values,
     },
-    Written, health, retry, tls,
+    Written, balance, custom_load, health, retry, sticky, tls,
 };
 
-const ALGORITHMS: &[(&str, Algorithm)] = &[
-    ("round_robin", Algorithm::RoundRobin),
-    ("weighted_round_robin", Algorithm::RoundRobin),
-    ("random", Algorithm::Random),
-    ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
-    ("least_connections", Algorithm::LeastConnections),
-    ("weighted_least_connections", Algorithm::LeastConnections),
-];
-const LATER_ALGORITHMS: &[&str] = &["least_response_time", "least_bandwidth", "ip_hash", "hash", "custom_load"];
-const PEERS_ALGORITHMS: &[(&str, &str)] = &[
-    ("roundrobin", "round_robin"),
-    ("rr", "round_robin"),
-    ("static_rr", "round_robin"),
-    ("wrr", "weighted_round_robin"),
-    ("least_conn", "least_connections"),
-    ("least_request", "least_connections"),
-    ("leastconn", "least_connections"),
-    ("least_time", "least_response_time"),
-    ("ewma", "least_response_time"),
-    ("p2c", "power_of_two_choices"),
-    ("random_choose", "power_of_two_choices"),
-    ("source", "ip_hash"),
-    ("maglev", "hash"),
-    ("ring_hash", "hash"),
-    ("uri", "hash"),
-];
 const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
 const PEERS_PROTOCOLS: &[(&str, &str)] = &[
     ("http", "h1"),
@@ -130,12 +104,12 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     }
     let backends = backends(&section);
     let seconds = |seconds| Some(Duration::from_secs(seconds));
-    let algorithm = values::choice(ALGORITHMS, LATER_ALGORITHMS, PEERS_ALGORITHMS);
+    let algorithm = balance::algorithm(&section);
     let all_down = &[("reject", WhenAllDown::Reject), ("try_any", WhenAllDown::TryAny)];
     let peers = &[("fail", "reject"), ("503", "reject"), ("panic", "try_any"), ("all", "try_any"), ("any", "try_any")];
     let pool = Pool {
         name: name.to_owned(),
-        algorithm: section.read("algorithm", Algorithm::RoundRobin, algorithm),
+        algorithm,
         backends: Vec::new(),
         keepalive: keepalive(&section),
         max_connections: section.read("max_connections", None, values::limit),
@@ -151,12 +125,13 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         protocol: section.read("protocol", Protocol::H1, values::choice(PROTOCOLS, &[], PEERS_PROTOCOLS)),
         send_proxy_protocol: section.read("send_proxy_protocol", None, send_proxy_protocol),
         tls: tls::pool(&section),
-        hash: Hash::default(),
-        custom_load: None,
-        sticky: None,
-        slow_start: None,
+        hash: balance::hash(&section),
+        custom_load: custom_load::custom_load(&section, algorithm),
+        sticky: sticky::sticky(&section),
+        slow_start: balance::slow_start(&section),
     };
     let pool = Pool { backends: backends?, ..pool };
+    balance::doubt(&pool, &section);
     fits(&pool, &section);
     doubt(&pool, &section);
     checks_fit(&pool, &section);

@@ -1,0 +1,123 @@
+//! Keys of what `[pool.NAME]` says about choosing a backend: `hash`, `custom_load` and `sticky`.
+
+use super::Keys;
+
+/// `hash` of a pool.
+pub(in super::super) const HASH: Keys = Keys {
+    title: "hash",
+    example: "`hash = { key = \"header:x-tenant\", bounded_load = \"125%\" }`",
+    known: &["key", "bounded_load", "ipv6_prefix"],
+    later: &[],
+    peers: &[
+        ("by", "key"),
+        ("expression", "key"),
+        ("field", "key"),
+        ("hash_key", "key"),
+        ("hash_on", "key"),
+        ("hash_policy", "key"),
+        ("on", "key"),
+        ("source", "key"),
+        ("balance_factor", "bounded_load"),
+        ("bound", "bounded_load"),
+        ("bounded", "bounded_load"),
+        ("factor", "bounded_load"),
+        ("hash_balance_factor", "bounded_load"),
+        ("load_factor", "bounded_load"),
+        ("max_load", "bounded_load"),
+        ("ipv6_mask", "ipv6_prefix"),
+        ("ipv6_prefix_len", "ipv6_prefix"),
+        ("ipv6_subnet", "ipv6_prefix"),
+        ("prefix", "ipv6_prefix"),
+        ("v6_prefix", "ipv6_prefix"),
+    ],
+};
+
+/// `custom_load` of a pool.
+pub(in super::super) const CUSTOM_LOAD: Keys = Keys {
+    title: "custom_load",
+    example: "`custom_load = { weights = { cpu_utilization = 1.0 } }`",
+    known: &["source", "poll", "weights", "combine", "limits", "expire"],
+    later: &[],
+    peers: &[
+        ("from", "source"),
+        ("mode", "source"),
+        ("type", "source"),
+        ("agent", "poll"),
+        ("agent_check", "poll"),
+        ("every", "poll"),
+        ("interval", "poll"),
+        ("path", "poll"),
+        ("url", "poll"),
+        ("metric", "weights"),
+        ("metric_names_for_computing_utilization", "weights"),
+        ("metrics", "weights"),
+        ("weight", "weights"),
+        ("aggregate", "combine"),
+        ("aggregation", "combine"),
+        ("function", "combine"),
+        ("limit", "limits"),
+        ("max", "limits"),
+        ("thresholds", "limits"),
+        ("expiration", "expire"),
+        ("expires", "expire"),
+        ("max_age", "expire"),
+        ("stale", "expire"),
+        ("ttl", "expire"),
+        ("weight_expiration_period", "expire"),
+    ],
+};
+
+/// `poll` of a pool's `custom_load`.
+pub(in super::super) const POLL: Keys = Keys {
+    title: "poll",
+    example: "`poll = { path = \"/load\", interval = \"5s\" }`",
+    known: &["path", "interval"],
+    later: &[],
+    peers: &[
+        ("endpoint", "path"),
+        ("target", "path"),
+        ("uri", "path"),
+        ("url", "path"),
+        ("every", "interval"),
+        ("frequency", "interval"),
+        ("inter", "interval"),
+        ("period", "interval"),
+        ("reporting_period", "interval"),
+    ],
+};
+
+/// `sticky` of a pool.
+pub(in super::super) const STICKY: Keys = Keys {
+    title: "sticky",
+    example: "`sticky = { type = \"cookie\", secret = { file = \"/etc/evenkeel/sticky.key\" } }`",
+    known: &["type", "name", "ttl", "secret", "fallback"],
+    later: &[],
+    peers: &[
+        ("by", "type"),
+        ("kind", "type"),
+        ("method", "type"),
+        ("mode", "type"),
+        ("cookie", "name"),
+        ("cookie_name", "name"),
+        ("field", "name"),
+        ("header", "name"),
+        ("header_name", "name"),
+        ("expire", "ttl"),
+        ("expires", "ttl"),
+        ("lifetime", "ttl"),
+        ("max_age", "ttl"),
+        ("maxage", "ttl"),
+        ("maxidle", "ttl"),
+        ("maxlife", "ttl"),
+        ("timeout", "ttl"),
+        ("dynamic_cookie_key", "secret"),
+        ("hmac_secret", "secret"),
+        ("key", "secret"),
+        ("keys", "secret"),
+        ("secrets", "secret"),
+        ("on_failure", "fallback"),
+        ("redispatch", "fallback"),
+        ("strict", "fallback"),
+        ("when_down", "fallback"),
+    ],
+};
