@@ -71,8 +71,8 @@ impl LeastBandwidth {
     /// What each would carry for its weight; infinite where there is nobody.
     fn costs<'c, const FOURS: usize>(&self, seats: impl Iterator<Item = [&'c Seat; 4]>, now: u64) -> [Four; FOURS] {
         // In columns. A cost is `own + each * waiting + absent * missing`; what all miss does not count.
-        let mut columns = [([0.0; 4], [0.0; 4], [0.0; 4]); FOURS];
-        let (mut sums, mut used) = (Sums::default(), 0);
+        let mut columns = [([f32::INFINITY; 4], [0.0; 4], [0.0; 4]); FOURS];
+        let mut sums = Sums::default();
         for ((own, waiting, missing), four) in columns.iter_mut().zip(seats) {
             let traffic = four.map(|seat| seat.load.traffic(now));
             for lane in 0..4 {
@@ -81,11 +81,10 @@ impl LeastBandwidth {
                 waiting[lane] = four[lane].load.in_flight() as f32 * four[lane].inverse;
                 missing[lane] = 1.0 - traffic[lane].watched;
             }
-            used += 1;
         }
         let (each, absent) = (sums.each(), sums.absent());
-        let mut costs = [[f32::INFINITY; 4]; FOURS];
-        for (cost, (own, waiting, missing)) in costs.iter_mut().zip(&columns[..used]) {
+        let mut costs = [[0.0; 4]; FOURS];
+        for (cost, (own, waiting, missing)) in costs.iter_mut().zip(&columns) {
             for lane in 0..4 {
                 cost[lane] = own[lane] + each * waiting[lane] + absent * (missing[lane] - sums.missing);
             }

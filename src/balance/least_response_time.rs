@@ -2,11 +2,14 @@
 //! for its weight; of all up to 32, of 8 random ones above. Hot path.
 //!
 //! What was observed long ago says little: it moves towards what the others take (half of the way in seven seconds). An
-//! idle one of which nothing is known counts as the fastest, a busy one as the mean of those that are looked at: so it is
-//! tried, one request at a time where all are idle, and is not flooded; and one that was slow is tried again. Costs that differ by a
-//! sixteenth are equal: that is noise, and equal ones go by weight.
+//! idle one of which nothing is known counts as the fastest, a busy one as the mean of those that are looked at: so a new
+//! one is tried at once, one request at a time while the others are idle, and is not flooded; and one that was slow is
+//! tried again. The mean alone would starve both for as long as a faster one is idle. Costs that differ by a sixteenth are
+//! equal: that is noise, and equal ones go by weight.
 //!
 //! An average would hide the one slow answer in ten that clients wait for; a peak counts at once (Finagle's "peak EWMA").
+//!
+//! A pick takes as long as its chain of sums and comparisons, so these are done in lanes of four: half of the time.
 
 use super::{
     Balancer, Member, Pick, Picked,
@@ -35,9 +38,8 @@ impl LeastResponseTime {
     /// What an answer of each would cost; infinite where there is nobody.
     fn costs<'c, const FOURS: usize>(&self, seats: impl Iterator<Item = [&'c Seat; 4]>, now: u64) -> [Four; FOURS] {
         // In columns: what is seen times how fresh it is, how much is not, and the burden.
-        let mut columns = [([0.0; 4], [0.0; 4], [0.0; 4]); FOURS];
+        let mut columns = [([0.0; 4], [1.0; 4], [f32::INFINITY; 4]); FOURS];
         let (mut known, mut seen, mut fastest) = ([0.0; 4], [0.0; 4], [f32::INFINITY; 4]);
-        let mut used = 0;
         for (column, four) in columns.iter_mut().zip(seats) {
             let latency = four.map(|seat| seat.load.latency(now));
             let burden = four.map(|seat| self.crowd.burden(seat, seat.load.in_flight()));
@@ -50,12 +52,11 @@ impl LeastResponseTime {
                 column.1[lane] = 1.0 - freshness;
             }
             column.2 = burden;
-            used += 1;
         }
         let unknown = Unknown::new(sum(known), sum(seen), lowest(fastest));
         let idle = self.crowd.burden_of_idle();
-        let mut costs = [[f32::INFINITY; 4]; FOURS];
-        for (cost, (seen, rest, burden)) in costs.iter_mut().zip(&columns[..used]) {
+        let mut costs = [[0.0; 4]; FOURS];
+        for (cost, (seen, rest, burden)) in costs.iter_mut().zip(&columns) {
             for lane in 0..4 {
                 let guess = if burden[lane] <= idle { unknown.idle } else { unknown.busy };
                 cost[lane] = (guess * rest[lane] + unknown.known * seen[lane]) * burden[lane];

@@ -11,7 +11,8 @@ const HALF_LIFE: f32 = 7_000.0;
 /// A backend of which nothing was seen for so many milliseconds counts as one that has just joined: four half-lives.
 const QUIET: u32 = 28_000;
 
-/// The first answer of a backend counts as so many milliseconds old, two half-lives: it may have been a lucky one.
+/// The first answer of a backend counts as so many milliseconds old, two half-lives: it may have been a lucky one, and a
+/// quarter of it is believed.
 const FIRST: u32 = 14_000;
 
 /// A clock of another worker may be behind by so many milliseconds.
@@ -90,8 +91,8 @@ impl Load {
     }
 
     /// Its answer took so many microseconds, up to the response head or to the failure. A peak counts at once, what is
-    /// better slowly (Finagle's "peak EWMA"); a failure makes it only worse. What is better is believed slowly, too: it
-    /// stays half as old as the one before was.
+    /// better slowly (Finagle's "peak EWMA"); a failure makes it only worse. What is better is believed slowly, too: it counts
+    /// as half as old as what was known before it.
     pub fn took(&self, now: u64, micros: u64, taken: Taken) {
         // At least 1: what is in flight multiplies it.
         let observed = micros.max(1) as f32;
@@ -123,8 +124,8 @@ impl Load {
     /// observations last): a backend that says "much" gets less and says "little" then, and without the average its
     /// share would swing for ever.
     pub fn report(&self, now: u64, report: Report) {
-        // What is not a number is 0.
-        let load = report.load.max(0.0).min(MOST_LOAD);
+        // What is not a number is 0, too.
+        let load = if report.load > 0.0 { report.load.min(MOST_LOAD) } else { 0.0 };
         self.reported.change(now, |old| {
             let load = old.map_or(load, |(old, _)| load + (old.value.abs() - load) * old.freshness.powi(3));
             // The sign is the limit's: a load has none.
@@ -163,10 +164,7 @@ impl Aging {
 
     fn get(&self, now: u64) -> Aged {
         let word = self.0.load(Relaxed);
-        let at = word as u32;
-        // Without a branch. What there never was is nothing.
-        let left = if at == 0 { 0.0 } else { roughly_left(now, at) };
-        Aged { value: value(word), freshness: left }
+        Aged { value: value(word), freshness: roughly_left(now, word as u32) }
     }
 
     /// `change` gives the new number for the old one and its age in milliseconds, and how old the new one is; `None` leaves
@@ -241,10 +239,11 @@ fn left(age: u32) -> f32 {
     (-(age as f32) / HALF_LIFE).exp2()
 }
 
-/// The same within 0.7 %, and nothing after a minute, for what a pick reads of each: one look.
+/// The same within 0.7 %, and nothing after a minute, for what a pick reads of each: one look, and no branch. Of what there
+/// never was, at 0, nothing is left.
 fn roughly_left(now: u64, at: u32) -> f32 {
     let step = stamp(now).wrapping_sub(at).wrapping_add(SKEW) / STEP;
-    LEFT[(step as usize).min(STEPS)]
+    LEFT[if at == 0 { STEPS } else { (step as usize).min(STEPS) }]
 }
 
 /// Milliseconds of a step of [`LEFT`].

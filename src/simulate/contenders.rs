@@ -3,7 +3,7 @@
 use super::textbook;
 use crate::balance::Algorithm;
 
-/// What a backend has said of itself is believed for so long, in milliseconds: as a pool's `expire` is by default.
+/// As long as a pool believes what its backends say of themselves if the file is silent, in milliseconds.
 const EXPIRE: u32 = 180_000;
 
 /// One of them.
