@@ -32,7 +32,7 @@ pub struct Outcome {
     pub max_queue: u32,
     /// The same in each piece of the time, and how long a piece is, in seconds.
     pub queues: (Vec<u32>, f64),
-    /// The time that the busiest backend worked for its weight, of the mean: 1 = all alike.
+    /// The time that the busiest backend served and sent for its weight, of the mean: 1 = all alike.
     pub imbalance: f64,
     /// The share of requests that came to the backend of the same client's request before.
     pub kept: f64,

@@ -6,7 +6,7 @@ use plotters::{
     prelude::*,
 };
 
-const SIZE: (u32, u32) = (900, 760);
+const SIZE: (u32, u32) = (900, 740);
 /// As far as quantiles go: 99.99 %.
 const NINES: f64 = 4.0;
 /// Points of a line of quantiles.
@@ -45,6 +45,7 @@ fn latencies<'a>(area: &Area<'a>, outcomes: &[Outcome]) -> Result<(), Failed<'a>
     let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.01, f64::max));
     let mut chart = ChartBuilder::on(area)
         .margin(10)
+        .margin_right(30)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..NINES, (least.min(most) * 0.8..most * 1.25).log_scale())?;
@@ -79,6 +80,7 @@ fn queues<'a>(area: &Area<'a>, outcomes: &[Outcome]) -> Result<(), Failed<'a>> {
     let end = outcomes.iter().map(|one| one.queues.0.len() as f64 * one.queues.1).fold(1e-3, f64::max);
     let mut chart: ChartContext<'_, _, Cartesian2d<RangedCoordf64, _>> = ChartBuilder::on(area)
         .margin(10)
+        .margin_right(30)
         .x_label_area_size(40)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..end, (0.9..f64::from(most) * 1.25).log_scale())?;

@@ -30,6 +30,9 @@ pub(super) struct Request {
     pub(super) begun: u64,
     /// When it will have been served, once it is.
     pub(super) until: u64,
+    /// Bytes of its answer that have not been sent, and of them those that are on their way.
+    pub(super) left: u64,
+    pub(super) piece: u64,
     /// Who serves it.
     pub(super) backend: u32,
     /// Through which balancer it goes.
@@ -75,6 +78,8 @@ impl Requests {
             arrival,
             begun: arrival.at,
             until: 0,
+            left: 0,
+            piece: 0,
             backend: NONE,
             instance,
             retries: 0,

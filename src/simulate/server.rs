@@ -10,6 +10,10 @@ use crate::config::scenario::{Backend, Distribution};
 /// Over which what it says of its utilisation is a mean, in nanoseconds: as the load of a CPU is measured over a time.
 const MEMORY: f64 = 1e9;
 
+/// Answers share its network by pieces of so many bytes, or of so many a second if that is more.
+const LEAST_PIECE: u64 = 64 << 10;
+const PIECES: u64 = 100;
+
 /// One of them.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -27,9 +31,9 @@ pub(super) struct Server {
     first: u32,
     last: u32,
     waiting: u32,
-    /// When what it sends will have gone.
+    /// When the pieces that it sends will have gone.
     sent: u64,
-    /// Nanoseconds of service.
+    /// Nanoseconds of service, and of sending.
     pub(super) worked: u64,
     /// Of its places that are busy, lately; and when that was reckoned.
     utilisation: (f64, u64),
@@ -88,11 +92,20 @@ impl Server {
         self.busy -= 1;
     }
 
-    /// When an answer of `size` that is ready now will have been sent; `None` = at once.
-    pub(super) fn send(&mut self, now: u64, size: u64) -> Option<u64> {
-        let bandwidth = self.bandwidth?;
-        self.sent = self.sent.max(now) + (size as f64 / bandwidth as f64 * 1e9) as u64;
-        Some(self.sent)
+    /// Whether its answers take time to be sent.
+    pub(super) fn is_limited(&self) -> bool {
+        self.bandwidth.is_some()
+    }
+
+    /// Sends the next piece of an answer of which `left` bytes are left, after the pieces of others: all that are on their
+    /// way share its network. Its length, and when it will have gone.
+    pub(super) fn send(&mut self, now: u64, left: u64) -> (u64, u64) {
+        let bandwidth = self.bandwidth.unwrap_or(u64::MAX);
+        let piece = left.min(LEAST_PIECE.max(bandwidth / PIECES));
+        let time = (piece as f64 / bandwidth as f64 * 1e9) as u64;
+        self.worked += time;
+        self.sent = self.sent.max(now) + time;
+        (piece, self.sent)
     }
 
     /// `id` waits.

@@ -95,6 +95,11 @@ fn answers_take_their_time_on_the_way() {
                 backend = { service = \"10ms\", bandwidth = \"10MiB/s\", concurrency = 9 }";
     let [outcome] = play(text, [RR]);
     near(report::millis(&outcome, 0.1), 110.0, 0.01);
+    // A small one beside a large one takes its turns: it does not wait for the end.
+    let text = "duration = \"50s\"\narrivals = { rate = \"20/s\" }\nbackend = { service = \"1ms\", concurrency = 99, \
+                bandwidth = \"10MiB/s\" }\nresponse = { size = { type = \"pareto\", mean = \"256KiB\", shape = 1.2 } }";
+    let [outcome] = play(text, [RR]);
+    assert!(report::millis(&outcome, 0.5) < 60.0 && report::millis(&outcome, 1.0) > 1000.0, "{outcome:?}");
 }
 
 #[test]

@@ -225,17 +225,30 @@ impl<'t> World<'t> {
         if self.contender.listens() {
             load.report(now / 1000, Report { load: server.utilisation(now), over: false });
         }
-        match server.send(now, request.arrival.size) {
-            Some(at) => {
-                request.stage = Stage::Sending;
-                self.due.push(Reverse((at, SENT | u64::from(request.generation) << 32 | u64::from(id))));
-            }
-            None => self.sent(id),
-        }
+        let (limited, size) = (server.is_limited(), request.arrival.size);
+        (request.stage, request.left, request.piece) = (Stage::Sending, size, size);
+        if limited { self.sends(id) } else { self.sent(id) }
+    }
+
+    /// The next piece of the answer to `id` goes.
+    fn sends(&mut self, id: u32) {
+        let request = self.requests.at(id);
+        let (piece, at) = self.servers[request.backend as usize].send(self.now, request.left);
+        request.piece = piece;
+        self.due.push(Reverse((at, SENT | u64::from(request.generation) << 32 | u64::from(id))));
+    }
+
+    /// A piece of the answer to `id` has come: that was the last, or the next one goes.
+    fn sent(&mut self, id: u32) {
+        let (now, request) = (self.now, self.requests.at(id));
+        let load = &self.members.instances[request.instance as usize].loads[request.backend as usize];
+        load.passed(now / 1000, request.piece);
+        request.left -= request.piece;
+        if request.left == 0 { self.finishes(id) } else { self.sends(id) }
     }
 
     /// The last byte of the answer to `id` has come.
-    fn sent(&mut self, id: u32) {
+    fn finishes(&mut self, id: u32) {
         self.ends(id, None);
         let (arrived, now) = (self.requests.at(id).arrival.at, self.now);
         self.record.answered(arrived, now);
@@ -261,9 +274,8 @@ impl<'t> World<'t> {
         let (now, request) = (self.now, self.requests.at(id));
         let instance = &self.members.instances[request.instance as usize];
         let load = &instance.loads[request.backend as usize];
-        match failure {
-            Some(taken) => load.took(now / 1000, (now - request.begun) / 1000, taken),
-            None => load.passed(now / 1000, request.arrival.size),
+        if let Some(taken) = failure {
+            load.took(now / 1000, (now - request.begun) / 1000, taken);
         }
         load.ended(now / 1000);
         load.end();

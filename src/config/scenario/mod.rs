@@ -131,7 +131,7 @@ pub struct Backend {
     pub concurrency: u32,
     /// How long it serves one; `None` = as long as the log says.
     pub service: Option<Distribution>,
-    /// Bytes a second of its answers, one after the other; `None` = no limit.
+    /// Bytes a second of its network, which its answers share; `None` = no limit.
     pub bandwidth: Option<u64>,
     /// When it refuses what comes and drops what it has, and for how long.
     pub fails: Vec<Span>,
