@@ -4,6 +4,7 @@ mod client;
 mod counted;
 mod flood;
 mod frames;
+mod maps;
 mod request;
 mod response;
 mod serve;
@@ -13,6 +14,7 @@ mod watch;
 
 pub use client::{Driver, Reply, Session, Unsent, connect};
 pub use flood::Flood;
+pub use maps::Maps;
 pub(super) use serve::answer;
 pub use serve::{Ended, Opened, serve};
 pub use stream::{Receiver, Sender};
