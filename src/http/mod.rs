@@ -46,4 +46,6 @@ pub struct Spares {
     pub pipes: Splice,
     /// Message heads.
     pub heads: Heads,
+    /// Maps of fields for HTTP/2.
+    pub maps: h2::Maps,
 }
