@@ -265,6 +265,7 @@ impl Attempt<'_> {
                     return Err(self.no_head(missing, exchange, inlet, upload, replay));
                 }
             };
+            self.hear(&mut head);
             if head.status() >= 200 || head.status() == 101 {
                 upload.opening.map_or(Ok(()), |opening| opening.settle(&mut head)).map_err(Outcome::Failed)?;
                 return Ok(Answer { head, guarded });
