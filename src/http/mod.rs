@@ -14,6 +14,7 @@ mod inlet;
 mod linger;
 mod method;
 pub mod name;
+pub mod orca;
 #[cfg(test)]
 mod properties;
 pub mod reply;

@@ -295,6 +295,7 @@ impl Attempt<'_> {
                     return Poll::Ready(Err(self.no_head(missing, exchange, inlet, upload, replay)));
                 }
             };
+            self.hear(&mut answer.head);
             let status = answer.head.status();
             if status >= 200 || status == 101 {
                 let settled = upload.opening.as_ref().map_or(Ok(()), |opening| opening.settle(&mut answer.head));

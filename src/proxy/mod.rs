@@ -14,6 +14,7 @@ mod pump;
 mod raw;
 mod relay;
 mod replay;
+mod report;
 mod sticky;
 mod timing;
 mod tunnel;
