@@ -1,16 +1,14 @@
 //! The API over real sockets, with a played control behind it.
 
-use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::testing::{Play, TOKEN, exchange, shared, socket, status};
 use super::*;
+use crate::telemetry::testing::Lines;
 
 /// Long enough that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,8 +95,8 @@ fn status_and_pools_are_told_with_their_generation() {
         let pools = server.get("/api/v1/pools").await;
         assert!(pools.contains("etag: \"7\"\r\n"), "{pools}");
         let backend = json!({
-            "name": "a", "address": "10.0.0.1:80", "state": "ready", "weight": 1, "in_flight": 3, "requests": 42,
-            "circuit": "closed", "since": "2026-01-02T03:04:05Z",
+            "name": "a", "address": "10.0.0.1:80", "state": "ready", "weight": 1, "effective_weight": 1.0, "in_flight": 3,
+            "requests": 42, "circuit": "closed", "since": "2026-01-02T03:04:05Z",
         });
         let pools = body(&pools);
         assert_eq!(pools.as_object().unwrap().len(), 1);
@@ -377,35 +375,6 @@ fn a_metrics_address_serves_scrapers_alone_under_any_name() {
         assert_eq!(status(&server.with_token("POST /api/v1/reload", "").await), "404");
         assert_eq!(status(&server.with_token("POST /metrics", "").await), "405");
     });
-}
-
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
 }
 
 #[test]

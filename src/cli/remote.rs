@@ -136,7 +136,7 @@ impl Remote {
         })?;
         let off = || Failure::Unreachable(format!("{file}: admin.address is \"off\": nobody can be called"));
         let address = callable(admin.address.ok_or_else(off)?);
-        if matches!(address, Address::Tcp(tcp) if tcp.port() == 0) {
+        if address.is_any_port() {
             let why = "admin.address has port 0: name the one that it got with --admin ADDRESS";
             return Err(Failure::Unreachable(format!("{file}: {why}")));
         }

@@ -23,6 +23,11 @@ pub enum Address {
 }
 
 impl Address {
+    /// Port 0: the kernel chooses one, so that two of the same do not clash.
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(socket) if socket.port() == 0)
+    }
+
     /// At another port unless that is 0. A unix socket has none.
     #[must_use]
     pub fn at_port(&self, port: u16) -> Self {
@@ -78,7 +83,7 @@ pub(super) fn call(field: &Field<'_>) -> Result<Address, Wrong> {
     let address = parse(field, Role::Call)?;
     let Address::Tcp(socket) = &address else { return Ok(address) };
     let wrong = Wrong::new(format!("found {}, wanted {}", quoted(&socket.to_string()), Role::Call.what()));
-    if socket.port() == 0 {
+    if address.is_any_port() {
         return Err(wrong.help("nothing can be called on port 0: write the port that it listens on"));
     }
     if socket.ip().is_unspecified() {

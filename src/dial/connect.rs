@@ -57,18 +57,18 @@ async fn speak(
 ) -> Result<Connection, Error> {
     let gone = || Error::from(Kind::ConnectFailed);
     let tls = settings.tls.as_ref().map(|tls| Arc::clone(tls.config()));
-    let agreed = stream.agreed_on_h2();
-    if room.raw {
-        let counted = room.counted.take().ok_or_else(gone)?;
-        return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
-    }
-    if settings.protocol == Protocol::H2 && tls.is_some() && !agreed {
-        return Err(Error::new(Kind::BackendTls, io::Error::other("the backend does not agree on h2 (ALPN)")));
-    }
+    // Of what a tunnel carries, we speak nothing.
+    let protocol = if room.raw { Protocol::H1 } else { settings.protocol };
+    let multiplexed = protocol != Protocol::H1 && (tls.is_none() || stream.agreed_on_h2());
     let counted = room.counted.take().ok_or_else(gone)?;
-    if settings.protocol == Protocol::H1 || !agreed && tls.is_some() {
-        if settings.protocol == Protocol::Auto {
-            dialer.chose_h1(backend.id);
+    if !multiplexed {
+        match protocol {
+            Protocol::H1 => {}
+            Protocol::H2 => {
+                let why = io::Error::other("the backend does not agree on h2 (ALPN)");
+                return Err(Error::new(Kind::BackendTls, why));
+            }
+            Protocol::Auto => dialer.chose_h1(backend.id),
         }
         return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
     }

@@ -122,6 +122,9 @@ pub struct Done {
 }
 
 impl Done {
+    /// The connection can carry nothing more, and nobody reads on.
+    const CUT: Self = Self { keep: false, linger: false, ended: None };
+
     /// The exchange ended at `ended`: a clock need not be read again.
     #[must_use]
     pub fn at(self, ended: Instant) -> Self {
@@ -232,7 +235,7 @@ impl<'c> Sink<'c> {
         if let Outlet::H2(sender) = &mut self.outlet {
             sender.abort();
         }
-        Done { keep: false, linger: false, ended: None }
+        Done::CUT
     }
 
     /// As [`Sink::abort`], where nobody has failed: the time is over.
@@ -240,7 +243,7 @@ impl<'c> Sink<'c> {
         if let Outlet::H2(sender) = &mut self.outlet {
             sender.cancel();
         }
-        Done { keep: false, linger: false, ended: None }
+        Done::CUT
     }
 
     /// Ready when the client has left. Not watched: a client that is still sending its body, or has sent 16 KiB of
@@ -300,7 +303,7 @@ impl<'c> Sink<'c> {
 
     /// The connection has been a tunnel, and is over.
     pub fn switched(&self) -> Done {
-        Done { keep: false, linger: false, ended: None }
+        Done::CUT
     }
 
     /// Ready when all that was staged has gone.

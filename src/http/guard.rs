@@ -27,6 +27,16 @@ pub struct Reject {
     pub why: &'static str,
 }
 
+impl Reject {
+    /// The same of a response: its backend is to blame.
+    pub(super) fn of_response(self) -> Self {
+        Self { kind: Kind::BadResponse, ..self }
+    }
+}
+
+/// More of a body has come, or is announced, than is allowed.
+pub(super) const BODY_TOO_LARGE: Reject = Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" };
+
 /// How a body is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -107,17 +117,21 @@ pub fn h1_request(head: &mut Head, raw_target: super::Span, underscores: Undersc
         Method::Connect => Some(Upgrade::Raw),
         _ => None,
     };
-    if let Some(expect) = head.get(Name::Expect) {
-        if !expect.eq_ignore_ascii_case(b"100-continue") {
-            return Err(bad("the expectation is unknown"));
-        }
-        // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot mean it, and without a body there is nothing to wait for.
-        guarded.expect = head.version() != Version::Http10 && guarded.framing != Framing::None;
-        head.remove(Name::Expect);
-    }
+    // RFC 9110 section 10.1.1: an HTTP/1.0 client cannot mean it, and without a body there is nothing to wait for.
+    guarded.expect = take_expect(head)? && head.version() != Version::Http10 && framing != Framing::None;
     check_underscores(head, underscores)?;
     head.received = head.target;
     Ok(guarded)
+}
+
+/// Takes out `Expect`; whether it was there.
+pub(super) fn take_expect(head: &mut Head) -> Result<bool, Reject> {
+    let Some(expect) = head.get(Name::Expect) else { return Ok(false) };
+    if !expect.eq_ignore_ascii_case(b"100-continue") {
+        return Err(bad("the expectation is unknown"));
+    }
+    head.remove(Name::Expect);
+    Ok(true)
 }
 
 pub(super) fn check_underscores(head: &mut Head, underscores: Underscores) -> Result<(), Reject> {
@@ -148,12 +162,17 @@ fn host(head: &mut Head) -> Result<(), Reject> {
     Ok(())
 }
 
+/// What `Content-Length` says. It stays where it is.
+pub(super) fn content_length(head: &Head) -> Result<Option<u64>, Reject> {
+    match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
+        Some(span) => decimal(head.text(span)).map(Some).ok_or(bad("Content-Length is malformed")),
+        None => Ok(None),
+    }
+}
+
 /// `Content-Length` and `Transfer-Encoding` (RFC 9112 sections 6.1 to 6.3), lifted out.
 fn body(head: &mut Head) -> Result<(Framing, Option<u64>), Reject> {
-    let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
-        Some(span) => Some(decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
-        None => None,
-    };
+    let length = content_length(head)?;
     let coding = head.single(Name::TransferEncoding).map_err(|_| bad("Transfer-Encoding is repeated"))?;
     let Some(coding) = coding else {
         head.remove(Name::ContentLength);
@@ -281,19 +300,18 @@ pub struct Asked {
 /// # Errors
 /// The response is ambiguous or malformed: 502, and its connection must not be used again.
 pub fn h1_response(head: &mut Head, asked: Asked) -> Result<Guarded, Reject> {
-    let response = |reject: Reject| Reject { kind: Kind::BadResponse, ..reject };
-    let Start::Response(status, _) = head.start() else { return Err(response(bad("this is no response"))) };
-    let (framing, length) = body(head).map_err(response)?;
-    let guarded = connection(head).map_err(response)?;
+    let Start::Response(status, _) = head.start() else { return Err(bad("this is no response").of_response()) };
+    let (framing, length) = body(head).map_err(Reject::of_response)?;
+    let guarded = connection(head).map_err(Reject::of_response)?;
     let bodiless = status < 200 || matches!(status, 204 | 304) || asked.method == Method::Head;
     if status < 200 && framing == Framing::Streamed {
-        return Err(response(bad("an interim response has a transfer coding")));
+        return Err(bad("an interim response has a transfer coding").of_response());
     }
     // What must not have a body and says that it has one may send it: whoever is next would get it.
     let doubtful = status == 204 && framing != Framing::UntilClose || status == 304 && framing == Framing::Streamed;
     let switched = status == 101;
     if switched && (asked.upgrade.is_none() || guarded.upgrade != asked.upgrade) {
-        return Err(response(bad("a switch of protocols that was not asked for")));
+        return Err(bad("a switch of protocols that was not asked for").of_response());
     }
     Ok(Guarded {
         framing: if bodiless { Framing::None } else { framing },

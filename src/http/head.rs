@@ -271,11 +271,6 @@ impl Head {
         self.fields.iter().filter(|field| field.live).map(|field| (field.id, field.name, field.value))
     }
 
-    /// All its bytes.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.buf
-    }
-
     /// The value of the first live field of that name, in any case. For names that are not well known.
     pub fn find(&self, name: &[u8]) -> Option<&[u8]> {
         self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -298,41 +293,25 @@ impl Head {
 
     /// Appends a field of ours whose value `write` appends. Returns where its value is.
     pub fn add_with(&mut self, id: Name, write: impl FnOnce(&mut Vec<u8>)) -> Span {
-        let start = self.buf.len();
-        self.buf.extend_from_slice(id.spelling().as_bytes());
-        let name = Span::new(start, self.buf.len());
-        self.buf.extend_from_slice(b": ");
-        let start = self.buf.len();
-        write(&mut self.buf);
-        let value = Span::new(start, self.buf.len());
-        self.buf.extend_from_slice(b"\r\n");
-        self.push(name, value, id, true);
-        value
+        self.append(id.spelling().as_bytes(), id, write)
     }
 
     /// Appends a field whose value is already somewhere in this head.
     pub fn add_copy(&mut self, id: Name, value: Span) {
-        let start = self.buf.len();
-        self.buf.extend_from_slice(id.spelling().as_bytes());
-        let name = Span::new(start, self.buf.len());
-        self.buf.extend_from_slice(b": ");
-        let start = self.buf.len();
-        self.buf.extend_from_within(value.range());
-        let value = Span::new(start, self.buf.len());
-        self.buf.extend_from_slice(b"\r\n");
-        self.push(name, value, id, true);
+        self.add_with(id, |buf| buf.extend_from_within(value.range()));
     }
 
     /// Appends a field whose value is made of `pieces`.
     pub fn add_pieces(&mut self, name: &[u8], id: Name, pieces: &[&[u8]]) -> Span {
-        let start = self.buf.len();
-        self.buf.extend_from_slice(name);
-        let name = Span::new(start, self.buf.len());
+        self.append(name, id, |buf| pieces.iter().for_each(|piece| buf.extend_from_slice(piece)))
+    }
+
+    #[inline]
+    fn append(&mut self, name: &[u8], id: Name, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let name = self.note(name);
         self.buf.extend_from_slice(b": ");
         let start = self.buf.len();
-        for piece in pieces {
-            self.buf.extend_from_slice(piece);
-        }
+        write(&mut self.buf);
         let value = Span::new(start, self.buf.len());
         self.buf.extend_from_slice(b"\r\n");
         self.push(name, value, id, true);

@@ -11,6 +11,7 @@ pub mod h1;
 pub mod h2;
 pub mod head;
 mod inlet;
+mod linger;
 mod method;
 pub mod name;
 #[cfg(test)]

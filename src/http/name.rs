@@ -135,6 +135,19 @@ impl Name {
         if same(known.spelling().as_bytes(), name) { known } else { Self::Other }
     }
 
+    /// The field is one of HTTP/1's connections: in later versions it makes a message malformed (RFC 9113 section 8.2.2).
+    pub(super) fn is_of_http1(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::Http2Settings
+        )
+    }
+
     /// The field frames, routes, or is ours alone: no `Connection` option and no trailer may name it
     /// (RFC 9110 sections 6.5.1 and 7.6.1).
     pub fn frames_or_routes(self) -> bool {

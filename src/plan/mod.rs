@@ -121,8 +121,7 @@ impl Numbers {
     /// The number of `listener`, and what counts its connections; new ones for a new address.
     fn of(&mut self, listener: &config::Listener) -> (usize, Arc<Budget>) {
         // Port 0 asks for any: then the name tells.
-        let any = matches!(listener.address, config::Address::Tcp(address) if address.port() == 0);
-        let key = (listener.address.clone(), any.then(|| listener.name.clone()));
+        let key = (listener.address.clone(), listener.address.is_any_port().then(|| listener.name.clone()));
         let next = self.known.len();
         self.known.entry(key).or_insert_with(|| (next, Budget::new(None))).clone()
     }

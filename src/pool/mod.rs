@@ -5,7 +5,9 @@ mod health;
 mod lease;
 mod registry;
 mod retry_budget;
+mod sessions;
 mod slot;
+mod slow_start;
 mod table;
 
 pub use backend::{Backend, Counted, Ordered};
@@ -13,5 +15,7 @@ pub use health::{Health, Verdict};
 pub use lease::Lease;
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
+pub use sessions::Sessions;
 pub use slot::Slot;
+pub use slow_start::SlowStart;
 pub use table::{Build, Table};

@@ -1,7 +1,7 @@
 //! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
 //! request path never does.
 
-use super::{Backend, Health, Slot};
+use super::{Backend, Health, Slot, SlowStart};
 use crate::{
     balance::Load,
     config::Address,
@@ -12,7 +12,7 @@ use crate::{
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 /// Backends and slots that a plan, a table or a connection still holds.
@@ -24,6 +24,8 @@ pub struct Registry {
     process: Arc<Budget>,
     telemetry: Arc<Telemetry>,
     roots: SystemRoots,
+    /// What sticky cookies are sealed with where the file has no secret.
+    cookie_key: OnceLock<[u8; 32]>,
     workers: usize,
 }
 
@@ -31,7 +33,16 @@ impl Registry {
     /// An empty one, for so many workers.
     pub fn new(process: Arc<Budget>, telemetry: Arc<Telemetry>, workers: usize) -> Self {
         let (backends, slots, ids) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { backends, slots, ids, process, telemetry, roots: SystemRoots::default(), workers }
+        Self {
+            backends,
+            slots,
+            ids,
+            process,
+            telemetry,
+            roots: SystemRoots::default(),
+            cookie_key: OnceLock::new(),
+            workers,
+        }
     }
 
     /// Where metrics are made.
@@ -44,21 +55,35 @@ impl Registry {
         &self.roots
     }
 
+    /// The secret of sticky cookies where the file has none: of this process alone, and the same after each reload.
+    ///
+    /// # Errors
+    /// A sentence for people: this machine gives no random numbers.
+    pub fn cookie_key(&self) -> Result<[u8; 32], String> {
+        if let Some(key) = self.cookie_key.get() {
+            return Ok(*key);
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| format!("no random key for the cookie: {error}"))?;
+        // Whoever was first has made it.
+        Ok(*self.cookie_key.get_or_init(|| key))
+    }
+
     /// How many workers there are.
     pub fn workers(&self) -> usize {
         self.workers
     }
 
     /// The backend of that pool at that address: the living one, or one that nobody has called yet. Under a new name
-    /// it is another one, with the load and the health of the first.
+    /// it is another one, with the load, the health and the ramp of the first.
     pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
         let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         let of_pool = all.entry(pool.to_owned()).or_default();
         let living = of_pool.get(address).and_then(Weak::upgrade);
         let state = match living {
             Some(backend) if backend.name == name => return backend,
-            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health)),
-            None => (Arc::<Load>::default(), Arc::<Health>::default()),
+            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health), Arc::clone(&backend.slow_start)),
+            None => (Arc::<Load>::default(), Arc::<Health>::default(), Arc::<SlowStart>::default()),
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
@@ -104,7 +129,7 @@ fn gauges(backend: &Backend) -> BackendGauges {
     BackendGauges {
         in_flight: i64::from(backend.load.in_flight()),
         connections: backend.connections() as i64,
-        weight: f64::from(weight),
+        weight,
         up: state.is_up(),
         state,
         passed,
@@ -146,6 +171,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &registry.backend("p", "a", &address)));
         let renamed = registry.backend("p", "b", &address);
         assert!(!Arc::ptr_eq(&first, &renamed) && Arc::ptr_eq(&first.load, &renamed.load));
+        assert!(Arc::ptr_eq(&first.slow_start, &renamed.slow_start), "another name is no other backend");
         assert_eq!((first.id, renamed.id, registry.backend("q", "a", &address).id), (0, 1, 2));
         drop((first, renamed));
         registry.prune();
@@ -153,5 +179,8 @@ mod tests {
         assert!(registry.backend("p", "a", &address).id < 3, "numbers are used again");
         let slot = registry.slot("p");
         assert!(Arc::ptr_eq(&slot, &registry.slot("p")));
+        let key = registry.cookie_key().unwrap();
+        assert_eq!(registry.cookie_key().unwrap(), key);
+        assert_ne!(key, [0; 32]);
     }
 }

@@ -4,6 +4,7 @@ use super::{Message, Phase, Shared, worker::Worker};
 use crate::{
     net::{self, Accepted, Budget, Permit, accept_ready},
     plan,
+    telemetry::metrics::WorkerMetrics,
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -12,18 +13,17 @@ use std::{
     os::unix::net::UnixListener,
     pin::pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 use tokio::{io::unix::AsyncFd, sync::watch};
 
 /// A rest after the descriptors have run out.
 const REST: Duration = Duration::from_millis(50);
+/// The time between two complaints about failing accepts.
+pub(super) const COMPLAINTS: Duration = Duration::from_secs(60);
 /// Handing over pays only on a clear gap: at least so many connections more, and half as many again.
-const GAP: usize = 16;
+const GAP: u64 = 16;
 /// Connections that are accepted in a row before others have their turn.
 const BATCH: usize = 64;
 
@@ -173,8 +173,8 @@ fn room_now(shared: &Shared, gate: &Gate) -> Option<(Permit, Permit)> {
 }
 
 /// The worker that a fresh connection goes to, if it is not this one.
-pub(super) fn lighter(workers: &[AtomicUsize], own: usize) -> Option<usize> {
-    let open = |worker: &usize| workers[*worker].load(Relaxed);
+pub(super) fn lighter(workers: &[Arc<WorkerMetrics>], own: usize) -> Option<usize> {
+    let open = |worker: &usize| workers[*worker].open();
     let mine = open(&own);
     if mine < GAP {
         return None;
@@ -186,7 +186,7 @@ pub(super) fn lighter(workers: &[AtomicUsize], own: usize) -> Option<usize> {
 
 /// Rests after a failure to accept. Says so at most once a minute, whichever workers and listeners meet it.
 async fn rest(shared: &Shared, gate: &Gate, error: &io::Error) {
-    if shared.may_complain() {
+    if shared.complaint.may_speak() {
         tracing::warn!(listener = %gate.served.load().name, %error, "cannot accept, resting");
     }
     tokio::time::sleep(REST).await;
@@ -206,8 +206,8 @@ pub(super) async fn unix(shared: Arc<Shared>, gate: Arc<Gate>, socket: UnixListe
             Ok(stream) => {
                 // One that was accepted waits for its place here, the others in the kernel's queue.
                 let permits = room(&shared, &gate).await;
-                let worker =
-                    (0..shared.open.len()).min_by_key(|&worker| shared.open[worker].load(Relaxed)).unwrap_or(0);
+                let workers = &shared.counts;
+                let worker = (0..workers.len()).min_by_key(|&worker| workers[worker].open()).unwrap_or(0);
                 let arrival = gate.arrival(Arrived::Unix(stream), permits);
                 let _ = shared.workers[worker].send(Message::Connection(arrival));
             }
@@ -243,13 +243,18 @@ mod tests {
 
     #[test]
     fn a_connection_is_handed_over_on_a_clear_gap_alone() {
-        let to = |open: [usize; 3], own| lighter(&open.map(AtomicUsize::new), own);
+        let with = |open: u64| {
+            let worker = Arc::<WorkerMetrics>::default();
+            (0..open).for_each(|_| worker.opened());
+            worker
+        };
+        let to = |open: [u64; 3], own| lighter(&open.map(with), own);
         assert_eq!(to([16, 0, 5], 0), Some(1));
         assert_eq!(to([15, 0, 5], 0), None, "too few to matter");
         assert_eq!(to([48, 33, 40], 0), None, "fewer than 16 more");
         assert_eq!(to([48, 32, 40], 0), None, "not 1.5 times as many");
         assert_eq!(to([49, 32, 40], 0), Some(1));
         assert_eq!(to([49, 32, 40], 1), None, "it has the fewest itself");
-        assert_eq!(lighter(&[AtomicUsize::new(99)], 0), None, "there is nobody else");
+        assert_eq!(lighter(&[with(99)], 0), None, "there is nobody else");
     }
 }

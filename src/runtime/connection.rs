@@ -16,14 +16,7 @@ use crate::{
     telemetry::metrics::{Closed, ListenerMetrics, TlsFailure},
     tls,
 };
-use std::{
-    cell::OnceCell,
-    future::poll_fn,
-    pin::Pin,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
-};
+use std::{cell::OnceCell, future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 /// The life of a connection that has something to say before its first request: its proxy whose it is, its client a TLS
 /// handshake.
@@ -151,7 +144,6 @@ impl Open {
         metrics: Arc<ListenerMetrics>,
         permits: (Permit, Permit),
     ) -> Self {
-        worker.shared.open[worker.number].fetch_add(1, Relaxed);
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
         let listed = Listed::new(worker, client, Some(metrics));
@@ -205,7 +197,7 @@ impl Open {
     /// It ends because of what its client sent. Said once a second at the most.
     fn flooded(&self, client: &Client, flood: h2::Flood) {
         self.closed_by(Closed::Flood);
-        if self.worker().may_tell_of_a_flood() {
+        if self.worker().floods.may_speak() {
             let pinned = self.plan();
             let listener = pinned.plan.listener(client.listener).map(|listener| listener.name.as_str());
             tracing::info!(listener, peer = ?client.peer, flood = flood.word(), "connection closed: too many frames");
@@ -222,7 +214,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = self.worker();
-        worker.shared.open[worker.number].fetch_sub(1, Relaxed);
         worker.shared.counts[worker.number].closed();
     }
 }

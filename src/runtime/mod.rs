@@ -5,7 +5,9 @@ mod certificates;
 mod connection;
 mod control;
 mod introduce;
+mod ramps;
 mod reload;
+mod seldom;
 mod sockets;
 mod start;
 mod systemd;
@@ -15,7 +17,10 @@ mod worker;
 pub use start::StartError;
 use start::cannot;
 
-use self::accept::{Arrival, Gate};
+use self::{
+    accept::{Arrival, Gate},
+    seldom::Seldom,
+};
 use crate::{
     balance::Algorithm,
     config::Config,
@@ -32,14 +37,11 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// The time between two complaints about failing accepts.
-const COMPLAINTS: Duration = Duration::from_secs(60);
 
 /// What one worker tells another, or control tells it.
 pub(crate) enum Message {
@@ -74,34 +76,20 @@ pub(crate) enum Order {
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) telemetry: Arc<Telemetry>,
-    /// Connections of each worker, for handing fresh ones over.
-    pub(crate) open: Vec<AtomicUsize>,
-    /// The same as they are counted.
+    /// Connections of each worker: counted, and looked at to hand fresh ones over.
     pub(crate) counts: Vec<Arc<WorkerMetrics>>,
     /// How to reach each worker.
     pub(crate) workers: Vec<mpsc::UnboundedSender<Message>>,
     /// Connections of the process, clients' side: half of them, as each client may need one to a backend.
     pub(crate) clients: Arc<Budget>,
-    /// When it was last said that accepting fails.
-    complained: Mutex<Option<Instant>>,
+    /// Says that accepting fails.
+    pub(crate) complaint: Seldom,
     /// Pipes of each worker, for large bodies.
     pub(crate) pipes: usize,
     /// Seconds are counted from here.
     pub(crate) epoch: tokio::time::Instant,
     /// Where the process is in its life.
     pub(crate) phase: watch::Sender<Phase>,
-}
-
-impl Shared {
-    /// Nothing has been said of it for a minute. Not a hot path: accepting has just failed.
-    pub(crate) fn may_complain(&self) -> bool {
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = complained.is_none_or(|at| at.elapsed() >= COMPLAINTS);
-        if may {
-            *complained = Some(Instant::now());
-        }
-        may
-    }
 }
 
 /// A thread's word that it has what it needs, or why not.

@@ -21,6 +21,13 @@ struct Socket {
     gate: Arc<Gate>,
 }
 
+impl Socket {
+    /// It is where `listener` listens. Port 0 asks for any: then the name tells.
+    fn serves(&self, listener: &config::Listener) -> bool {
+        self.address == listener.address && (!self.address.is_any_port() || self.listener == listener.name)
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Sockets {
@@ -71,11 +78,7 @@ impl Sockets {
 
     /// The socket that serves `listener`: one at its address.
     fn find(&self, listener: &config::Listener) -> Option<usize> {
-        // Port 0 asks for any: then the name tells.
-        let any = matches!(listener.address, Address::Tcp(address) if address.port() == 0);
-        self.open
-            .iter()
-            .position(|socket| socket.address == listener.address && (!any || socket.listener == listener.name))
+        self.open.iter().position(|socket| socket.serves(listener))
     }
 
     /// Puts `bound` to use for `plan`: relabels what stays. Gives the new sockets, and the gates to close once every
@@ -92,10 +95,7 @@ impl Sockets {
         let mut before = std::mem::take(&mut self.open);
         let planned = |name: &str| plan.listeners().find(|listener| listener.name == name);
         for listener in &config.listeners {
-            let any = matches!(listener.address, Address::Tcp(address) if address.port() == 0);
-            let same =
-                |socket: &Socket| socket.address == listener.address && (!any || socket.listener == listener.name);
-            let Some(place) = before.iter().position(same) else { continue };
+            let Some(place) = before.iter().position(|socket| socket.serves(listener)) else { continue };
             let mut socket = before.swap_remove(place);
             if let Some(planned) = planned(&listener.name)
                 && socket.listener != listener.name

@@ -1,9 +1,10 @@
 //! From a configuration to running threads, or an error with nothing left behind.
 
 use super::{
-    Builder, Handle, Phase, Server, Shared,
+    Builder, Handle, Phase, Server, Shared, accept,
     control::{self, Control},
     reload,
+    seldom::Seldom,
     sockets::Sockets,
     systemd, worker,
 };
@@ -20,8 +21,7 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixListener,
     sync::{
-        Arc, Mutex,
-        atomic::AtomicUsize,
+        Arc,
         mpsc::{Receiver, channel},
     },
     time::SystemTime,
@@ -70,7 +70,7 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
         Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm, before: None };
     let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
     let plan = Arc::new(plan);
-    reload::settle(&plan);
+    reload::settle(&plan, tokio::time::Instant::now());
     let (dealt, _) = sockets.adopt(bound, &config, &plan, count);
     shared.telemetry.config_accepted(1, SystemTime::now());
     let names = config.listeners.iter().map(|listener| listener.name.clone());
@@ -120,12 +120,11 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
     let (workers, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
     let shared = Arc::new(Shared {
         registry: Registry::new(Budget::new(Some(process / 2)), Arc::clone(&telemetry), count),
-        open: (0..count).map(|_| AtomicUsize::new(0)).collect(),
         counts: (0..count).map(|worker| telemetry.worker(worker)).collect(),
         telemetry,
         workers,
         clients: Budget::new(Some(process.div_ceil(2))),
-        complained: Mutex::default(),
+        complaint: Seldom::new(accept::COMPLAINTS),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
         epoch: tokio::time::Instant::now(),

@@ -4,6 +4,7 @@ use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
     connection::{Open, connected, prepared},
+    seldom::Seldom,
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
@@ -13,7 +14,7 @@ use crate::{
     telemetry::{access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
     rc::Rc,
@@ -45,8 +46,8 @@ pub(super) struct Worker {
     pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
-    /// When it was last said that a connection has sent too much of something.
-    flooded: Cell<Option<Instant>>,
+    /// Says that a connection has sent too much of something.
+    pub(super) floods: Seldom,
 }
 
 /// One client connection, or one stream of it.
@@ -166,8 +167,9 @@ impl Worker {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
-        let (clients, doomed, flooded) = Default::default();
-        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, flooded }
+        let (clients, doomed) = Default::default();
+        let floods = Seldom::new(FLOODS);
+        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, floods }
     }
 
     /// Accepts on `sockets` as well.
@@ -179,7 +181,7 @@ impl Worker {
 
     /// Opens a fresh connection here, or on a worker that has clearly fewer.
     pub(super) fn place(self: &Rc<Self>, arrival: Arrival) {
-        let arrival = match accept::lighter(&self.shared.open, self.number) {
+        let arrival = match accept::lighter(&self.shared.counts, self.number) {
             None => arrival,
             Some(other) => match self.shared.workers[other].send(Message::Connection(arrival)) {
                 Ok(()) => return,
@@ -341,16 +343,6 @@ impl Worker {
                 self.doomed.borrow_mut().push(Doomed { at: now + SWEEP, backend: None, ..doomed });
             }
         }
-    }
-
-    /// Nothing has been said of a flood for a second.
-    pub(super) fn may_tell_of_a_flood(&self) -> bool {
-        let now = Instant::now();
-        let may = self.flooded.get().is_none_or(|at| now - at >= FLOODS);
-        if may {
-            self.flooded.set(Some(now));
-        }
-        may
     }
 
     /// Cuts what is left when the process ends, and gives it a moment to say so in the log.

@@ -94,19 +94,16 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use tracing::level_filters::LevelFilter;
 
-    use super::*;
+    use super::{super::testing::Lines, *};
 
     /// What was written while `log` ran.
     fn written(environment: Option<&str>, level: &str, format: Format, log: impl FnOnce(&Handle)) -> String {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let (layer, handle) = layer(environment, level, format, false, Lines(Arc::clone(&lines)));
+        let lines = Lines::default();
+        let (layer, handle) = layer(environment, level, format, false, lines.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || log(&handle));
-        let lines = lines.lock().unwrap().clone();
-        String::from_utf8(lines).unwrap()
+        lines.text()
     }
 
     /// Else every disabled line of every library asks the filter.
@@ -115,28 +112,6 @@ mod tests {
         let (layer, _handle) = layer(None, "info", Format::Text, false, io::sink);
         let subscriber = tracing_subscriber::registry().with(layer);
         assert_eq!(tracing::Subscriber::max_level_hint(&subscriber), Some(LevelFilter::INFO));
-    }
-
-    #[derive(Clone)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Lines {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
     }
 
     fn messages(written: &str) -> Vec<&str> {

@@ -3,4 +3,6 @@
 pub mod access_log;
 pub mod log;
 pub mod metrics;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod trace;

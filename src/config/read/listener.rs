@@ -198,7 +198,7 @@ fn clashes(entry: &Entry<'_>, seen: &[&Entry<'_>]) {
 /// Reports an address that something else of ours has.
 fn occupied(entry: &Entry<'_>, taken: &Taken<'_>) {
     let (address, what) = (&entry.listener.address, taken.what);
-    if taken.address != *address || any_port(address) {
+    if taken.address != *address || address.is_any_port() {
         return;
     }
     match &taken.field {
@@ -215,7 +215,7 @@ fn occupied(entry: &Entry<'_>, taken: &Taken<'_>) {
 
 /// Both cannot be bound at once.
 fn overlap(new: &Listener, old: &Listener) -> Option<Wrong> {
-    if any_port(&new.address) {
+    if new.address.is_any_port() {
         return None;
     }
     if new.address == old.address {
@@ -231,9 +231,4 @@ fn overlap(new: &Listener, old: &Listener) -> Option<Wrong> {
         Wrong::new(format!("[::]:{port} takes IPv4 as well, so 0.0.0.0:{port} is taken"))
             .help("keep [::] alone, or set `ipv6_only = true` on it")
     })
-}
-
-/// The kernel chooses the port, so that two of the same do not clash.
-pub(super) fn any_port(address: &Address) -> bool {
-    matches!(address, Address::Tcp(address) if address.port() == 0)
 }

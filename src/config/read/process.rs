@@ -5,14 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    super::{
-        Address, Admin, Server, Trusted, Underscores, address, field, files, keys, network,
-        report::Wrong,
-        section::{Document, Field, Section},
-        values,
-    },
-    listener::any_port,
+use super::super::{
+    Address, Admin, Server, Trusted, Underscores, address, field, files, keys, network,
+    report::Wrong,
+    section::{Document, Field, Section},
+    values,
 };
 
 /// More threads than any machine that this was measured on.
@@ -88,7 +85,7 @@ pub(super) fn admin<'a>(document: &Document<'a>) -> (Admin, Vec<Taken<'a>>) {
     let taken: Vec<_> = taken("address", &admin.address, WHAT).into_iter().chain(metrics).collect();
     if let [api, metrics] = taken.as_slice()
         && api.address == metrics.address
-        && !any_port(&api.address)
+        && !api.address.is_any_port()
         && let Some(field) = &metrics.field
     {
         let wrong = Wrong::new(format!("{} is the address of the admin API", api.address));

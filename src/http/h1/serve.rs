@@ -11,6 +11,7 @@ use crate::{
         guard::{self, Framing, Guarded, Reject},
         h2,
         head::{Head, Span, Version},
+        linger::{LINGER, LINGER_BYTES, linger},
         runner::{Job, Server},
     },
     net::{Buf, Stream, Timer},
@@ -23,9 +24,6 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// What is read of a client that we have answered early, before the connection is closed: bytes and time.
-const LINGER_BYTES: u64 = 64 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
 /// How long an old connection may still ask for something, to be told that it is the last time.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -80,7 +78,10 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
             After::Idle(now) => wait(timer, client, now, client.limits.idle_timeout),
             After::Close => break,
             After::Linger => {
-                linger(wire).await;
+                // What is still to come may be less than a low-water mark.
+                wire.set_low_water(false);
+                drop(wire.take_carry());
+                linger(&wire.io).await;
                 break;
             }
         }
@@ -183,8 +184,7 @@ fn poll_guarded(
     if let (Framing::Length(length), Some(max)) = (guarded.framing, limits.max_body)
         && length > max
     {
-        let large = Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" };
-        return Poll::Ready(Err(large.into()));
+        return Poll::Ready(Err(guard::BODY_TOO_LARGE.into()));
     }
     Poll::Ready(Ok(guarded))
 }
@@ -225,25 +225,6 @@ async fn drained(wire: &Wire) -> bool {
         }
     });
     tokio::time::timeout(LINGER, drain).await.unwrap_or(false)
-}
-
-/// Ends our side, then reads on for a while: a reset would take our answer from the client (RFC 9112 section 9.6).
-async fn linger(wire: &Wire) {
-    let mut seen = 0;
-    let drain = poll_fn(|cx| {
-        let _ = ready!(wire.io.poll_shutdown(cx));
-        drop(wire.take_carry());
-        loop {
-            match ready!(wire.poll_more(cx)) {
-                Ok(n) if n > 0 && seen < LINGER_BYTES => {
-                    seen += n as u64;
-                    wire.spares.buffers.give(wire.take_carry());
-                }
-                _ => return Poll::Ready(()),
-            }
-        }
-    });
-    let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     http::{
         Spares,
         body::{Broken, Chunk, Pulled},
-        guard::{Framing, Reject},
+        guard::{self, Framing, Reject},
         head::{Head, Span},
     },
     net::{Buf, SMALL, Stream},
@@ -391,8 +391,7 @@ impl Inbound {
             self.used(end, spares);
             return Ok(true);
         }
-        let as_response = |reject: Reject| Reject { kind: Kind::BadResponse, ..reject };
-        let end = parse::head_end(self.carry.bytes(), &mut self.scanned).map_err(as_response)?;
+        let end = parse::head_end(self.carry.bytes(), &mut self.scanned).map_err(Reject::of_response)?;
         if end.unwrap_or(self.carry.len()) > limits.max_size {
             return Err(Reject { kind: Kind::ResponseHeadTooLarge, why: "the response head is too large" });
         }
@@ -423,7 +422,7 @@ impl Inbound {
         }
         let method = bytes.iter().position(|&byte| byte == b' ').unwrap_or(bytes.len());
         let text = &bytes[..method.min(MAX_METHOD)];
-        if method > MAX_METHOD || !text.iter().all(|&byte| crate::http::guard::is_token(byte)) {
+        if method > MAX_METHOD || !text.iter().all(|&byte| guard::is_token(byte)) {
             return Err(Reject { kind: Kind::BadRequest, why: "this is not a request line" });
         }
         // Room for the method, two blanks and the version.
@@ -473,7 +472,7 @@ impl Inbound {
         }
         self.received += data as u64;
         if self.max_body.is_some_and(|max| self.received.saturating_add(announced) > max) {
-            return Err(Broken::Malformed(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" }));
+            return Err(Broken::Malformed(guard::BODY_TOO_LARGE));
         }
         if last {
             self.ended(spares).map_err(Broken::Malformed)?;

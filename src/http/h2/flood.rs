@@ -1,6 +1,6 @@
 //! Counts what a client may send only so often: frames that cost us more than they cost it. Hot path.
 //!
-//! Called by `tap` for each such frame. A clock is read when a budget is spent, not at each frame.
+//! Called by `frames` for each such frame. A clock is read when a budget is spent, not at each frame.
 
 use tokio::time::Instant;
 

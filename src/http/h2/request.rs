@@ -44,10 +44,7 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &L
     if opening {
         websocket::forget_key(head);
     }
-    let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
-        Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
-        None => None,
-    };
+    let length = guard::content_length(head)?;
     head.remove(Name::ContentLength);
     let upgrade = match method {
         Method::Connect => Some(Upgrade::Raw),
@@ -64,10 +61,10 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, limits: &L
         Some(length) => Framing::Length(length),
     };
     if length.zip(limits.max_body).is_some_and(|(length, max)| length > max) {
-        return Err(Reject { kind: Kind::BodyTooLarge, why: "the request body is too large" });
+        return Err(guard::BODY_TOO_LARGE);
     }
     // As in HTTP/1.1: without a body there is nothing to wait for.
-    let expect = expects(head)? && framing != Framing::None;
+    let expect = guard::take_expect(head)? && framing != Framing::None;
     head.received = head.target;
     Ok(Guarded { framing, length, keep_alive: true, upgrade, trailers, expect, keep_timeout: None })
 }
@@ -87,16 +84,6 @@ pub(super) fn keep_call(parts: &Parts, head: &mut Head) {
     if kind.is_some_and(|kind| grpc::is_grpc(kind.as_bytes())) && !head.has(Name::ContentType) {
         head.add(Name::ContentType, grpc::CONTENT_TYPE);
     }
-}
-
-/// Takes out `Expect`; whether it was there.
-fn expects(head: &mut Head) -> Result<bool, Reject> {
-    let Some(expect) = head.get(Name::Expect) else { return Ok(false) };
-    if !expect.eq_ignore_ascii_case(b"100-continue") {
-        return Err(bad("the expectation is unknown"));
-    }
-    head.remove(Name::Expect);
-    Ok(true)
 }
 
 /// Sets the target. Returns its size.
@@ -169,12 +156,7 @@ fn fields(parts: &Parts, head: &mut Head, mut size: usize, limits: &HeadLimits) 
             Name::Host => {}
             Name::Te => trailers = value == b"trailers",
             Name::Cookie => crumbs.push(value),
-            Name::Connection
-            | Name::KeepAlive
-            | Name::ProxyConnection
-            | Name::TransferEncoding
-            | Name::Upgrade
-            | Name::Http2Settings => return Err(bad("a field of HTTP/1's connections")),
+            id if id.is_of_http1() => return Err(bad("a field of HTTP/1's connections")),
             id => {
                 head.add_pieces(name, id, &[value]);
             }

@@ -36,15 +36,7 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
             return Err(bad("a field name is invalid"));
         }
         let id = Name::of(name);
-        if matches!(
-            id,
-            Name::Connection
-                | Name::KeepAlive
-                | Name::ProxyConnection
-                | Name::TransferEncoding
-                | Name::Upgrade
-                | Name::Http2Settings
-        ) {
+        if id.is_of_http1() {
             return Err(bad("a field of HTTP/1's connections"));
         }
         head.add_pieces(name, id, &[value]);
@@ -52,10 +44,7 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
     if asked.upgrade == Some(Upgrade::WebSocket) && (200..300).contains(&status) {
         return Ok(switched(head));
     }
-    let length = match head.single(Name::ContentLength).map_err(|_| bad("Content-Length is repeated"))? {
-        Some(span) => Some(guard::decimal(head.text(span)).ok_or(bad("Content-Length is malformed"))?),
-        None => None,
-    };
+    let length = guard::content_length(head).map_err(Reject::of_response)?;
     head.remove(Name::ContentLength);
     let without = status < 200 || matches!(status, 204 | 304) || asked.method == Method::Head;
     let framing = match length {

@@ -22,6 +22,7 @@ use crate::{
         body::Source,
         guard::{Framing, Guarded, Reject},
         head::Head,
+        linger::linger,
         runner::Job,
     },
     net::{Buf, Stream, Timer},
@@ -40,10 +41,8 @@ use tokio::time::Instant;
 
 /// Bytes of one answer that the `h2` crate holds until the socket takes them.
 const SEND_BUFFER: usize = 64 * 1024;
-/// How long a client may take to see that the connection ends: to acknowledge it, and to read what was said last.
+/// How long a client may take to see that the connection ends: to acknowledge it.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// What is read of a client that has been told to go.
-const LINGER_BYTES: usize = 64 * 1024;
 /// Streams that were reset before we looked at them, where `reset_rate` is off.
 const MAX_RESETS: u32 = 1024;
 
@@ -303,23 +302,6 @@ impl Serving<'_> {
             || self.ending.is_some()
             || self.watch.live() >= 2 * self.client.limits.h2.max_streams as usize
     }
-}
-
-/// Reads on for a while: what is unread when a socket is closed turns what we said last into a reset.
-async fn linger(io: &Stream) {
-    let mut seen = 0;
-    let drain = poll_fn(|cx| {
-        let mut room = [0; 4096];
-        let _ = ready!(io.poll_shutdown(cx));
-        while seen < LINGER_BYTES {
-            match ready!(io.poll_read(cx, &mut room)) {
-                Ok(n @ 1..) => seen += n,
-                _ => break,
-            }
-        }
-        Poll::Ready(())
-    });
-    let _ = tokio::time::timeout(FAREWELL, drain).await;
 }
 
 /// What an exchange over a stream begins with.

@@ -1,12 +1,15 @@
 //! The two halves of an HTTP/2 stream: bodies pulled and pushed under its flow control. Hot path.
 
 use super::{frames::TINY, request::is_name, watch::Watch};
-use crate::http::{
-    Spares,
-    body::{Broken, Chunk, Pulled},
-    guard::Reject,
-    head::Head,
-    name::Name,
+use crate::{
+    error::Kind,
+    http::{
+        Spares,
+        body::{Broken, Chunk, Pulled},
+        guard::{BODY_TOO_LARGE, Reject},
+        head::Head,
+        name::Name,
+    },
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
@@ -60,8 +63,7 @@ impl Receiver {
         self.held = data.len();
         self.received += data.len() as u64;
         if self.max_body.is_some_and(|max| self.received > max) {
-            let large = Reject { kind: crate::error::Kind::BodyTooLarge, why: "the request body is too large" };
-            return Poll::Ready(Err(Broken::Malformed(large)));
+            return Poll::Ready(Err(Broken::Malformed(BODY_TOO_LARGE)));
         }
         self.ended = self.stream.is_end_stream();
         Poll::Ready(Ok(Some(Pulled { chunk: Chunk::Bytes(data), last: self.ended })))
@@ -86,7 +88,7 @@ fn broken(error: h2::Error) -> Broken {
     }
     if error.is_library() {
         // Such as a body that is not as long as its head said (RFC 9113 section 8.1.1).
-        return Broken::Malformed(Reject { kind: crate::error::Kind::BadRequest, why: "the body breaks HTTP/2" });
+        return Broken::Malformed(Reject { kind: Kind::BadRequest, why: "the body breaks HTTP/2" });
     }
     Broken::Reset
 }
@@ -98,7 +100,7 @@ fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
         // As HTTP/1 reads them: `grpc-message` may end with a blank.
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes().trim_ascii());
         if !is_name(name) {
-            return Err(Reject { kind: crate::error::Kind::BadRequest, why: "a trailer's name is invalid" });
+            return Err(Reject { kind: Kind::BadRequest, why: "a trailer's name is invalid" });
         }
         head.add_pieces(name, Name::of(name), &[value]);
     }
@@ -113,7 +115,7 @@ fn map_of(head: &Head) -> HeaderMap {
 
 /// Copies the fields of `head` to `map`: all values in one piece of memory, and no look at names that are known.
 pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
-    let bytes = Bytes::copy_from_slice(head.bytes());
+    let bytes = Bytes::copy_from_slice(head.buf());
     for (id, name, value) in head.places() {
         let name = match id {
             Name::Other => HeaderName::from_bytes(head.text(name)).ok(),

@@ -218,7 +218,7 @@ impl WorkerMetrics {
     }
 
     /// Connections that are open now.
-    pub(super) fn open(&self) -> u64 {
+    pub fn open(&self) -> u64 {
         let closed = self.closed.value();
         self.opened.value().saturating_sub(closed)
     }
