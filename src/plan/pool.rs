@@ -115,7 +115,7 @@ impl Pool {
             config::Algorithm::LeastConnections => (Algorithm::LeastConnections, "least_connections"),
             config::Algorithm::LeastResponseTime => (Algorithm::LeastResponseTime, "least_response_time"),
             config::Algorithm::LeastBandwidth => (Algorithm::LeastBandwidth, "least_bandwidth"),
-            config::Algorithm::CustomLoad => (Algorithm::CustomLoad, "custom_load"),
+            config::Algorithm::CustomLoad => (Algorithm::CustomLoad { expire: expire(pool) }, "custom_load"),
             config::Algorithm::IpHash => (hash, "ip_hash"),
             config::Algorithm::Hash => (hash, "hash"),
         };
@@ -259,6 +259,12 @@ fn secured(
     let addresses = pool.backends.iter().map(|backend| &backend.address);
     let built = tls::Client::build(tls, pool.protocol, addresses, before, registry.system_roots());
     built.map(Some).map_err(|why| format!("pool {}: tls: {why}", pool.name))
+}
+
+/// How long what a backend says of itself is believed, in milliseconds; with 0, for ever.
+fn expire(pool: &config::Pool) -> u32 {
+    let expire = pool.custom_load.as_ref().map_or(Duration::ZERO, |custom| custom.expire);
+    if expire.is_zero() { u32::MAX } else { u32::try_from(expire.as_millis()).unwrap_or(u32::MAX) }
 }
 
 /// An operator's, or the file's.
