@@ -148,7 +148,7 @@ pub struct Override {
 }
 
 /// A pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolView {
     /// Its name.
     pub name: String,
@@ -159,7 +159,7 @@ pub struct PoolView {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendView {
     /// Its name; else its address.
     pub name: String,
@@ -172,6 +172,9 @@ pub struct BackendView {
     pub reason: String,
     /// As the operator set it.
     pub weight: u32,
+    /// As `evenkeel_backend_weight`: less while it begins slowly, 0 while it cannot be chosen.
+    #[serde(default)]
+    pub effective_weight: f64,
     /// Attempts that have begun and not ended.
     pub in_flight: u64,
     /// Attempts since the start.

@@ -47,6 +47,7 @@ fn backend(name: &str) -> BackendView {
         state: "ready".into(),
         reason: String::new(),
         weight: 1,
+        effective_weight: 1.0,
         in_flight: 3,
         requests: 42,
         circuit: "closed".into(),
@@ -129,6 +130,7 @@ impl Play {
         }
         view.reason = change.deadline.map_or_else(String::new, |deadline| format!("within {deadline:?}"));
         view.weight = change.weight.unwrap_or(view.weight);
+        view.effective_weight = f64::from(view.weight);
         Ok(view.clone())
     }
 

@@ -10,7 +10,7 @@ use super::{
     remote::{Failure, Remote, finish},
     table::{printable, table},
 };
-use crate::admin::command::{Override, PoolView, Status};
+use crate::admin::command::{BackendView, Override, PoolView, Status};
 
 /// Tells people, or tools if `json`: then it is the API's own answer.
 pub fn status(remote: &Remote, json: bool) -> ExitCode {
@@ -58,22 +58,28 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
     let mut rows = vec![row(&title)];
     for pool in pools {
         for view in &pool.backends {
-            let numbers = [u64::from(view.weight), view.in_flight, view.requests].map(|number| number.to_string());
-            let [weight, in_flight, requests] = &numbers;
+            let [in_flight, requests] = [view.in_flight, view.requests].map(|number| number.to_string());
             rows.push(row(&[
                 &pool.name,
                 &view.name,
                 &view.address,
                 &view.state,
                 &view.circuit,
-                weight,
-                in_flight,
-                requests,
+                &weight(view),
+                &in_flight,
+                &requests,
                 &view.reason,
             ]));
         }
     }
     table(&rows, out)
+}
+
+/// What the operator set, and how much of it a backend has that begins slowly.
+fn weight(view: &BackendView) -> String {
+    let (set, effective) = (view.weight, view.effective_weight);
+    let ramps = effective > 0.0 && effective < f64::from(set);
+    if ramps { format!("{effective:.2} of {set}") } else { set.to_string() }
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -95,8 +101,9 @@ mod tests {
     #[test]
     fn people_read_a_table() {
         let mut play = Play::default();
+        play.pools[0].backends[1].effective_weight = 0.55;
         let sick = &mut play.pools[1].backends[0];
-        sick.state = "down".into();
+        (sick.state, sick.effective_weight) = ("down".into(), 0.0);
         sick.reason = "status 503\u{1b}[0m".into();
         let text = "\
 evenkeel 0.1.0 on lb-1: running, for 1h 2m 3s, with 2 workers
@@ -106,11 +113,11 @@ last read 2026-01-02T03:04:05Z: accepted
 LISTENER  ADDRESS     CONNECTIONS
 web       0.0.0.0:80  12
 
-POOL  BACKEND      ADDRESS      STATE  CIRCUIT  WEIGHT  IN FLIGHT  REQUESTS  REASON
-web   a            10.0.0.1:80  ready  closed   1       3          42
-web   unix:/run/x  unix:/run/x  ready  closed   1       3          42
-api   a            10.0.0.1:80  down   closed   1       3          42        status 503\u{fffd}[0m
-api   b            10.0.0.1:80  ready  closed   1       3          42
+POOL  BACKEND      ADDRESS      STATE  CIRCUIT  WEIGHT     IN FLIGHT  REQUESTS  REASON
+web   a            10.0.0.1:80  ready  closed   1          3          42
+web   unix:/run/x  unix:/run/x  ready  closed   0.55 of 1  3          42
+api   a            10.0.0.1:80  down   closed   1          3          42        status 503\u{fffd}[0m
+api   b            10.0.0.1:80  ready  closed   1          3          42
 
 changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file

@@ -7,12 +7,13 @@ use super::{
 use crate::{
     balance::{Algorithm, Member as Share},
     config,
-    policy::Sticky,
+    policy::{Key, Sticky},
     pool::{Backend, Build, Ordered, Registry, Slot, Table},
     telemetry::metrics::State,
     tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// A pool and its settings.
 #[derive(Debug)]
@@ -33,9 +34,15 @@ pub struct Pool {
     pub retry: config::Retry,
     /// The algorithm's name, for people.
     pub algorithm_name: &'static str,
+    /// What its algorithm chooses by; `None`: not by the request.
+    pub key: Option<Key>,
+    /// Its algorithm weighs bytes: they are told to the backends' loads as they flow.
+    pub metered: bool,
     /// What keeps clients at their backends.
     pub sticky: Option<Box<Sticky>>,
     algorithm: Algorithm,
+    /// How long a backend takes to its whole weight.
+    slow_start: Option<Duration>,
     /// No backend carries more of what is hashed than so many percent of the mean.
     bound: u32,
     try_any: bool,
@@ -109,6 +116,12 @@ impl Pool {
             config::Algorithm::IpHash => (hash, "ip_hash"),
             config::Algorithm::Hash => (hash, "hash"),
         };
+        let hashed = match pool.algorithm {
+            config::Algorithm::IpHash => Some(&config::HashKey::ClientIp),
+            config::Algorithm::Hash => Some(&pool.hash.key),
+            _ => None,
+        };
+        let (algorithm_name, algorithm) = algorithm.map_or((algorithm_name, own), |other| ("custom", other));
         let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
             max_idle: max_idle.div_ceil(registry.workers().max(1)),
@@ -137,8 +150,11 @@ impl Pool {
             checks: pool.health_checks.clone().into(),
             checks_tls: checks::secured(pool, registry, before)?,
             retry: pool.retry.clone(),
-            algorithm_name: if algorithm.is_some() { "custom" } else { algorithm_name },
-            algorithm: algorithm.unwrap_or(own),
+            key: hashed.map(|key| Key::new(key, pool.hash.ipv6_prefix)),
+            algorithm_name,
+            metered: matches!(algorithm, Algorithm::LeastBandwidth),
+            algorithm,
+            slow_start: pool.slow_start,
             sticky: sticky(pool, registry)?,
             bound,
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,
@@ -168,32 +184,37 @@ impl Pool {
 
     /// Makes the table that backends' states and weights make now, and publishes it: those of the first tier that can
     /// serve, else backups that can, else, with `when_all_down = "try_any"`, all that are not drained. Gives the table
-    /// before it. Control alone calls it.
-    pub fn refresh(&self) -> Arc<Table> {
-        let standing: Vec<_> = self.members.iter().map(|member| (member, self.state(member))).collect();
+    /// before it. Control alone calls it, and once more after [`Pool::next_step`].
+    pub fn refresh(&self, now: Instant) -> Arc<Table> {
+        let founds = self.slot.version() == 0;
+        let stands = |member| {
+            let state = self.state(member);
+            let share = member.backend.slow_start.stands(state, founds, self.slow_start, now);
+            (member, state, hundredths(weight(member), share))
+        };
+        let standing: Vec<_> = self.members.iter().map(stands).collect();
         let tier = |backup: bool, fine: &dyn Fn(State) -> bool| -> Vec<(Arc<Backend>, u32)> {
-            let of_tier = standing.iter().filter(|(member, state)| member.backup == backup && fine(*state));
-            of_tier.map(|(member, _)| (Arc::clone(&member.backend), weight(member) * Share::UNIT)).collect()
+            let of_tier = standing.iter().filter(|(member, state, _)| member.backup == backup && fine(*state));
+            of_tier.map(|(member, _, weight)| (Arc::clone(&member.backend), *weight)).collect()
         };
         let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);
         let mut chosen = tier(false, &State::is_up);
         if !usable(&chosen) {
             chosen = tier(true, &State::is_up);
         }
-        let all_down = !standing.iter().any(|(_, state)| state.is_up());
+        let all_down = !standing.iter().any(|(_, state, _)| state.is_up());
         if all_down && self.try_any {
             let undrained = |state| !matches!(state, State::Drain | State::Maintenance);
             chosen = tier(false, &undrained);
             chosen.extend(tier(true, &undrained));
         }
-        let holds = |&&(member, state): &&(&Member, State)| match state {
+        let holds = |&&(member, state, weight): &&(&Member, State, u32)| match state {
             State::Drain => member.backend.health.verdict().up != Some(false),
-            state => state.is_up() && weight(member) == 0,
+            state => state.is_up() && weight == 0,
         };
-        let held: Vec<_> = standing.iter().filter(holds).map(|(member, _)| Arc::clone(&member.backend)).collect();
-        for (member, state) in &standing {
-            let weight = if state.is_up() { weight(member) } else { 0 };
-            member.backend.stands(*state, weight);
+        let held: Vec<_> = standing.iter().filter(holds).map(|(member, ..)| Arc::clone(&member.backend)).collect();
+        for (member, state, weight) in &standing {
+            member.backend.stands(*state, if state.is_up() { *weight } else { 0 });
         }
         self.slot.metrics.set_all_down(all_down);
         let table = Build {
@@ -204,6 +225,11 @@ impl Pool {
             common: &self.slot.common,
         };
         self.slot.publish(Table::new(&table))
+    }
+
+    /// How soon its table should be made anew because backends are on their way to their whole weight; `None`: none is.
+    pub fn next_step(&self, now: Instant) -> Option<Duration> {
+        self.members.iter().filter_map(|member| member.backend.slow_start.next_step(self.slow_start, now)).min()
     }
 }
 
@@ -231,4 +257,10 @@ fn secured(
 /// An operator's, or the file's.
 fn weight(member: &Member) -> u32 {
     member.backend.ordered_weight().unwrap_or(member.weight)
+}
+
+/// A weight as tables have it. A share makes nobody's weight nothing.
+fn hundredths(weight: u32, share: f64) -> u32 {
+    let whole = weight * Share::UNIT;
+    ((f64::from(whole) * share).round() as u32).max(whole.min(1))
 }

@@ -2,9 +2,9 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Health, registry::Ids};
+use super::{Health, SlowStart, registry::Ids};
 use crate::{
-    balance::{self, Load},
+    balance::{self, Load, Member},
     config::Address,
     net::{Budget, Permit},
     telemetry::metrics::{BackendMetrics, State},
@@ -48,11 +48,13 @@ pub struct Backend {
     pub load: Arc<Load>,
     /// What checks have found out.
     pub health: Arc<Health>,
+    /// How far it has come since it joined or came back.
+    pub slow_start: Arc<SlowStart>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
     ordered_weight: AtomicU32,
-    /// In effect; 0 while it cannot be chosen.
+    /// In effect, in hundredths; 0 while it cannot be chosen.
     weight: AtomicU32,
     state: AtomicU8,
     connections: AtomicUsize,
@@ -65,7 +67,7 @@ impl Backend {
     /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
     pub(super) fn new(
         (pool, name, address): (&str, &str, &Address),
-        (load, health): (Arc<Load>, Arc<Health>),
+        (load, health, slow_start): (Arc<Load>, Arc<Health>, Arc<SlowStart>),
         metrics: Arc<BackendMetrics>,
         process: Arc<Budget>,
         ids: Arc<Ids>,
@@ -84,6 +86,7 @@ impl Backend {
             host,
             load,
             health,
+            slow_start,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -129,11 +132,12 @@ impl Backend {
     }
 
     /// The state and the weight that its pool's table has it in.
-    pub fn standing(&self) -> (State, u32) {
-        (State::ALL[usize::from(self.state.load(Relaxed))], self.weight.load(Relaxed))
+    pub fn standing(&self) -> (State, f64) {
+        let weight = f64::from(self.weight.load(Relaxed)) / f64::from(Member::UNIT);
+        (State::ALL[usize::from(self.state.load(Relaxed))], weight)
     }
 
-    /// A table has it in this state, with this weight. Control alone calls it.
+    /// A table has it in this state, with this weight in hundredths. Control alone calls it.
     pub fn stands(&self, state: State, weight: u32) {
         self.state.store(state as u8, Relaxed);
         self.weight.store(weight, Relaxed);

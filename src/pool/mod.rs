@@ -7,6 +7,7 @@ mod registry;
 mod retry_budget;
 mod sessions;
 mod slot;
+mod slow_start;
 mod table;
 
 pub use backend::{Backend, Counted, Ordered};
@@ -16,4 +17,5 @@ pub use registry::Registry;
 pub use retry_budget::RetryBudget;
 pub use sessions::Sessions;
 pub use slot::Slot;
+pub use slow_start::SlowStart;
 pub use table::{Build, Table};

@@ -1,7 +1,7 @@
 //! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
 //! request path never does.
 
-use super::{Backend, Health, Slot};
+use super::{Backend, Health, Slot, SlowStart};
 use crate::{
     balance::Load,
     config::Address,
@@ -75,15 +75,15 @@ impl Registry {
     }
 
     /// The backend of that pool at that address: the living one, or one that nobody has called yet. Under a new name
-    /// it is another one, with the load and the health of the first.
+    /// it is another one, with the load, the health and the ramp of the first.
     pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
         let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         let of_pool = all.entry(pool.to_owned()).or_default();
         let living = of_pool.get(address).and_then(Weak::upgrade);
         let state = match living {
             Some(backend) if backend.name == name => return backend,
-            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health)),
-            None => (Arc::<Load>::default(), Arc::<Health>::default()),
+            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health), Arc::clone(&backend.slow_start)),
+            None => (Arc::<Load>::default(), Arc::<Health>::default(), Arc::<SlowStart>::default()),
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
@@ -129,7 +129,7 @@ fn gauges(backend: &Backend) -> BackendGauges {
     BackendGauges {
         in_flight: i64::from(backend.load.in_flight()),
         connections: backend.connections() as i64,
-        weight: f64::from(weight),
+        weight,
         up: state.is_up(),
         state,
         passed,
@@ -171,6 +171,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &registry.backend("p", "a", &address)));
         let renamed = registry.backend("p", "b", &address);
         assert!(!Arc::ptr_eq(&first, &renamed) && Arc::ptr_eq(&first.load, &renamed.load));
+        assert!(Arc::ptr_eq(&first.slow_start, &renamed.slow_start), "another name is no other backend");
         assert_eq!((first.id, renamed.id, registry.backend("q", "a", &address).id), (0, 1, 2));
         drop((first, renamed));
         registry.prune();

@@ -2,6 +2,7 @@
 
 use super::{
     Record, Way, grpc, is_backends,
+    meter::Meter,
     opening::Opening,
     pump::Pump,
     relay::pass_on,
@@ -59,6 +60,7 @@ pub(super) struct Attempt<'a> {
     pub(super) way: &'a Way<'a>,
     pub(super) pool: &'a Pool,
     pub(super) lease: &'a Lease<'a>,
+    pub(super) meter: &'a Meter<'a>,
     /// The connection has been used before.
     pub(super) kept: bool,
     /// When the request goes out.
@@ -104,6 +106,7 @@ impl Attempt<'_> {
             Err(outcome) => {
                 if let Outcome::Failed(kind) = outcome {
                     self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
+                    self.missed(kind, &upload);
                     record.again = self.may_go_again(exchange, &inlet, &upload, replay);
                     tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
                 }
@@ -113,6 +116,7 @@ impl Attempt<'_> {
         let (now, status) = (Instant::now(), answer.head.status());
         let waited = now - upload.sent;
         self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
+        self.answered(now, waited, status, &upload);
         if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, &upload, replay)) {
             self.way.local.spares.heads.give(answer.head);
             return Outcome::Again;
@@ -133,8 +137,8 @@ impl Attempt<'_> {
         }
         if guarded.upgrade.is_some() {
             let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
-            let spares = &self.way.local.spares;
-            return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), spares, timeout, route, record)).await;
+            let ours = (self.way.local, self.meter);
+            return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
         }
         if upload.opening.is_some() {
             // It is refused, and over HTTP/2 its stream is still open.

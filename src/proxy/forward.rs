@@ -3,7 +3,9 @@
 use super::{
     Record, Way,
     attempt::{Attempt, Outcome},
-    client, raw,
+    client,
+    meter::{self, Meter},
+    raw,
     replay::Replay,
     sticky,
 };
@@ -27,7 +29,7 @@ const ROUNDS: usize = 4;
 pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let pool = &way.plan().pools[place];
     pool.slot.budget.request(way.local.worker, way.local.second());
-    let mut state = State::new(pool, exchange);
+    let mut state = State::new(way, pool, exchange, record);
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
         let deadline = deadline(way, exchange, record);
@@ -56,6 +58,8 @@ fn deadline(way: &Way<'_>, exchange: &Exchange<'_>, record: &Record) -> Option<I
 
 /// What goes from one attempt to the next.
 struct State {
+    /// What the pool's algorithm chooses by: random bits if that is nothing of the request.
+    key: u64,
     tried: Tried,
     replay: Replay,
     idempotent: bool,
@@ -68,12 +72,14 @@ struct State {
 }
 
 impl State {
-    fn new(pool: &Pool, exchange: &Exchange<'_>) -> Self {
+    fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &Record) -> Self {
+        let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
         let idempotent = exchange.request.method().is_idempotent();
         let body = exchange.guarded.framing != Framing::None;
         let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
-        Self { tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
+        let key = key.unwrap_or_else(|| way.local.random());
+        Self { key, tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
@@ -159,16 +165,22 @@ async fn try_once(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let lease = Lease::new(backend, &pool.slot.common, way.local.worker);
+    let meter = Meter::new(pool, backend);
     if state.raw {
-        return Box::pin(raw::run(way, pool, &lease, exchange, connection, record)).await;
+        let outcome = Box::pin(raw::run(way, pool, (&lease, &meter), exchange, connection, record)).await;
+        meter.end(way.local, exchange, record);
+        return outcome;
     }
     let begun = if kept { now } else { Instant::now() };
     let more = record.call && state.has_more(&pool.retry, until);
-    let attempt = Attempt { way, pool, lease: &lease, kept, begun, idempotent: state.idempotent, more };
+    let attempt = Attempt { way, pool, lease: &lease, meter: &meter, kept, begun, idempotent: state.idempotent, more };
     let again = std::mem::replace(&mut state.begun, true);
     match attempt.run(exchange, connection, &mut state.replay, again, record).await {
         Outcome::Stale => {}
-        outcome => return outcome,
+        outcome => {
+            meter.end(way.local, exchange, record);
+            return outcome;
+        }
     }
     let Some(room) = way.local.dialer.room(backend, &pool.settings) else {
         return Outcome::Failed(Kind::QueueFull);
@@ -176,7 +188,9 @@ async fn try_once(
     match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
         Ok(connection) => {
             let attempt = Attempt { kept: false, begun: Instant::now(), ..attempt };
-            attempt.run(exchange, connection, &mut state.replay, true, record).await
+            let outcome = attempt.run(exchange, connection, &mut state.replay, true, record).await;
+            meter.end(way.local, exchange, record);
+            outcome
         }
         Err(error) => refused(way, backend, &error),
     }
@@ -210,7 +224,13 @@ async fn acquire(
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
             let waits = (!asked.is_empty()).then_some(&full);
             let mut pick = |tried| {
-                let pick = Pick { key: 0, worker: local.worker, random: local.random(), now: local.micros(now), tried };
+                let pick = Pick {
+                    key: state.key,
+                    worker: local.worker,
+                    random: local.random(),
+                    now: local.micros(now),
+                    tried,
+                };
                 match &pool.sticky {
                     None => seen.table.pick(&pick),
                     Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
@@ -314,7 +334,12 @@ fn connect<'p>(
             }
             None => dial.await,
         };
-        *record.connect.get_or_insert(Duration::ZERO) += begun.elapsed();
+        let now = Instant::now();
+        let spent = now - begun;
+        *record.connect.get_or_insert(Duration::ZERO) += spent;
+        if let Err(error) = &connected {
+            meter::unreached(way, backend, error.kind(), now, spent);
+        }
         connected
     })
 }

@@ -8,6 +8,7 @@ mod forwarding;
 mod grpc;
 mod local;
 mod log;
+mod meter;
 mod opening;
 mod pump;
 mod raw;

@@ -1,7 +1,7 @@
 //! CONNECT where a route allows it (RFC 9110 section 9.3.6): a connection of its own to a backend becomes a tunnel. The
 //! CONNECT itself is not sent. Called by `forward`, which has chosen the backend and connected to it.
 
-use super::{Record, Way, attempt::Outcome, tunnel};
+use super::{Record, Way, attempt::Outcome, meter::Meter, tunnel};
 use crate::{
     dial::Connection,
     error::Kind,
@@ -14,7 +14,7 @@ use crate::{
 pub(super) async fn run(
     way: &Way<'_>,
     pool: &Pool,
-    lease: &Lease<'_>,
+    (lease, meter): (&Lease<'_>, &Meter<'_>),
     exchange: &mut Exchange<'_>,
     connection: Connection,
     record: &mut Record,
@@ -35,5 +35,5 @@ pub(super) async fn run(
     }
     let ends = (Inlet::H1(&own.wire), Outlet::H1(Writer::new(&own.wire)));
     let (timeout, route) = (pool.settings.tunnel_timeout, &way.route.metrics);
-    tunnel::run(exchange, ends, &way.local.spares, timeout, route, record).await
+    tunnel::run(exchange, ends, (way.local, meter), timeout, route, record).await
 }

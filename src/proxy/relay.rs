@@ -42,6 +42,7 @@ impl Attempt<'_> {
                 Poll::Ready(Err(Stop::Source(broken))) => return Poll::Ready(Err(backends_fault(&broken))),
                 Poll::Pending => waited = true,
             }
+            self.meter.look(self.way.local, || exchange.sink.outlet.sent() + upload.outlet.sent());
             if exchange.client.is_cut() {
                 return Poll::Ready(Err(Kind::Draining));
             }

@@ -1,8 +1,9 @@
 //! After a switch of protocols: bytes both ways, until both sides have finished.
 
 use super::{
-    Record,
+    Local, Record,
     attempt::Outcome,
+    meter::Meter,
     pump::{Pump, Stop, Watch},
 };
 use crate::{
@@ -73,11 +74,12 @@ impl Way {
 pub(super) async fn run(
     exchange: &mut Exchange<'_>,
     (mut inlet, mut outlet): (Inlet<'_>, Outlet<'_>),
-    spares: &Spares,
+    (local, meter): (&Local, &Meter<'_>),
     timeout: Option<Duration>,
     route: &Arc<RouteMetrics>,
     record: &mut Record,
 ) -> Outcome {
+    let spares = &local.spares;
     exchange.client.becomes_tunnel(route);
     let timer = exchange.timer;
     timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
@@ -102,6 +104,7 @@ pub(super) async fn run(
         let moved = up.pump.steps(&outlet) + down.pump.steps(&exchange.sink.outlet);
         if steps != moved {
             steps = moved;
+            meter.look(local, || outlet.sent() + exchange.sink.outlet.sent());
             timer.set_after(Instant::now(), timeout);
         }
         if exchange.client.is_cut() {

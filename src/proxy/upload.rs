@@ -66,6 +66,7 @@ impl Attempt<'_> {
         if !self.idempotent && upload.outlet.has_begun() && matches!(upload.outlet, Outlet::H1(_)) {
             replay.give_up();
         }
+        self.meter.look(self.way.local, || upload.outlet.sent());
         match moved {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) => {}

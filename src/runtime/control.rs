@@ -4,6 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
+    ramps::Ramps,
     reload::{Fixed, Past},
     sockets::{self, Sockets},
     start::Admin,
@@ -27,7 +28,10 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, Interval},
+};
 
 /// The least time between two tables of pools: changes that come together make one.
 const TABLES: Duration = Duration::from_millis(50);
@@ -52,6 +56,8 @@ pub(super) struct Control {
     pub(super) last: (SystemTime, Option<String>),
     /// Plans and tables that workers may still use.
     pub(super) past: Past,
+    /// When the next tables are due.
+    pub(super) ramps: Ramps,
     pub(super) monitor: Option<Monitor>,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
@@ -114,6 +120,7 @@ impl Control {
             started: now,
             last: (now, None),
             past: Past::default(),
+            ramps: Ramps::default(),
             monitor: None,
             certificates: None,
             draining: Arc::default(),
@@ -144,15 +151,8 @@ impl Control {
             tokio::select! {
                 Some(command) = asked.recv() => self.command(command).await,
                 Some(order) = parts.orders.recv() => self.order(order).await,
-                Some(pool) = changes.recv() => {
-                    // Whatever else has changed by now is in the same tables.
-                    tables.tick().await;
-                    let mut pools = vec![pool];
-                    while let Ok(pool) = changes.try_recv() {
-                        pools.push(pool);
-                    }
-                    self.refresh(&pools);
-                }
+                Some(pool) = changes.recv() => self.renew(vec![pool], &mut changes, &mut tables).await,
+                () = self.ramps.wait() => self.renew(Vec::new(), &mut changes, &mut tables).await,
                 _ = pet.tick(), if self.watchdog.is_some() => {
                     tokio::spawn(alive(Arc::clone(&self.shared)));
                 }
@@ -162,6 +162,21 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// New tables for `pools`, for those whose ramps ask for one, and for what else has changed by now.
+    async fn renew(
+        &mut self,
+        mut pools: Vec<String>,
+        changes: &mut mpsc::UnboundedReceiver<String>,
+        tables: &mut Interval,
+    ) {
+        tables.tick().await;
+        pools.extend(self.ramps.due(Instant::now()));
+        while let Ok(pool) = changes.try_recv() {
+            pools.push(pool);
+        }
+        self.refresh(&pools);
     }
 
     fn serve_admin(&self, parts: &mut Parts, commands: &mpsc::UnboundedSender<Command>) {
@@ -243,8 +258,10 @@ impl Control {
 
     /// New tables for these pools.
     pub(super) fn refresh(&mut self, pools: &[String]) {
+        let now = Instant::now();
         for pool in self.plan.pools.iter().filter(|pool| pools.contains(&pool.name)) {
-            self.past.tables.push(pool.refresh());
+            self.past.tables.push(pool.refresh(now));
+            self.ramps.note(pool, now);
         }
         self.tell_systemd();
     }

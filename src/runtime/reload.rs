@@ -1,6 +1,6 @@
 //! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
 
-use super::{Message, Phase, control::Control, sockets, systemd};
+use super::{Message, Phase, control::Control, ramps::Ramps, sockets, systemd};
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
@@ -9,11 +9,12 @@ use crate::{
     telemetry::access_log::{AccessLog, Format, Overflow, Settings, Sink},
 };
 use std::{
+    collections::HashSet,
     io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 /// A worker that takes no plan for so long is stuck; the watchdog's business.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,12 +38,19 @@ impl Past {
 }
 
 /// Puts what the plan says beside its tables in force: bounds, and today's tables.
-pub(super) fn settle(plan: &Plan) -> Vec<Arc<Table>> {
+pub(super) fn settle(plan: &Plan, now: Instant) -> Vec<Arc<Table>> {
     for listener in plan.listeners() {
         listener.connections.resize(listener.max_connections);
         listener.metrics.set_limit(listener.max_connections.map(|most| most as u64));
     }
-    plan.pools.iter().map(|pool| pool.refresh()).collect()
+    plan.pools.iter().map(|pool| pool.refresh(now)).collect()
+}
+
+/// Backends of `old` that `new` does not have begin slowly should they come back, also if something holds them until then.
+fn leave(old: &Plan, new: &Plan) {
+    let stay: HashSet<_> = new.backends().map(|backend| Arc::as_ptr(&backend.slow_start)).collect();
+    let gone = old.backends().filter(|backend| !stay.contains(&Arc::as_ptr(&backend.slow_start)));
+    gone.for_each(|backend| backend.slow_start.leaves());
 }
 
 /// The access log's key, and its file if it is one.
@@ -144,7 +152,10 @@ impl Control {
         let notes = self.notes(&config);
         let (dealt, closing) = self.sockets.adopt(bound, &config, &plan, workers);
         self.forget_orders(&config);
-        self.past.tables.extend(settle(&plan));
+        let now = Instant::now();
+        leave(&self.plan, &plan);
+        self.past.tables.extend(settle(&plan, now));
+        self.ramps = Ramps::of(&plan, now);
         self.past.plans.push(std::mem::replace(&mut self.plan, Arc::clone(&plan)));
         self.tell_workers(&plan, dealt.tcp, log.as_deref()).await;
         sockets::accept_unix(&self.shared, dealt.unix);

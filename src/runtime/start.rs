@@ -70,7 +70,7 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
         Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm, before: None };
     let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
     let plan = Arc::new(plan);
-    reload::settle(&plan);
+    reload::settle(&plan, tokio::time::Instant::now());
     let (dealt, _) = sockets.adopt(bound, &config, &plan, count);
     shared.telemetry.config_accepted(1, SystemTime::now());
     let names = config.listeners.iter().map(|listener| listener.name.clone());

@@ -136,6 +136,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         state: state.word().to_owned(),
         reason,
         weight: backend.ordered_weight().unwrap_or(member.weight),
+        effective_weight: backend.standing().1,
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
         circuit: "closed".to_owned(),

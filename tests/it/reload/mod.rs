@@ -19,7 +19,7 @@ fn file(listeners: &[(&str, &str)], pools: &[(&str, &[&Backend])], more: &str) -
     let listener = |(name, address): &(_, _)| format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\n\n");
     let pool = |(name, backends): &(_, &[&Backend])| {
         let backends: Vec<_> = backends.iter().map(|backend| backend.address().to_string()).collect();
-        let off = "health_check = { type = \"off\" }\nretry = { attempts = 0 }";
+        let off = "health_check = { type = \"off\" }\nretry = { attempts = 0 }\nslow_start = \"0s\"";
         format!("[pool.{name}]\nbackends = {backends:?}\n{off}\n\n")
     };
     let listeners: String = listeners.iter().map(listener).collect();

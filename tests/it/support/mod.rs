@@ -78,14 +78,15 @@ impl Setup {
 
     pub(crate) fn toml(&self) -> String {
         let Self { server, listener, pool, backends } = self;
-        // A backend of a test sees what the test sends, once, unless checks and retries are the story.
+        // A backend of a test sees what the test sends, once, and its share at once, unless that is the story.
         let unless = |key: &str, line: &'static str| if pool.contains(key) { "" } else { line };
         let checks = unless("health_check", "health_check = { type = \"off\" }\n");
         let retry = unless("retry", "retry = { attempts = 0 }\n");
+        let slow = unless("slow_start", "slow_start = \"0s\"\n");
         format!(
             "[server]\n{server}\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n[log]\naccess = \"off\"\n\n\
              [[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n{listener}\n\n\
-             [pool.web]\nbackends = {backends:?}\n{checks}{retry}{pool}\n"
+             [pool.web]\nbackends = {backends:?}\n{checks}{retry}{slow}{pool}\n"
         )
     }
 
