@@ -28,11 +28,13 @@ fn hold(telemetry: &Telemetry, backends: usize) -> Held {
     let (web, route) = (telemetry.listener("web"), telemetry.route("api"));
     web.set_limit(Some(100));
     web.set_tls(true);
+    let pool = telemetry.pool("blue");
+    pool.set_sticky();
     Held {
         requests: telemetry.requests(&web, &route),
         odd: telemetry.listener("admin \"x\""),
         none: telemetry.route(""),
-        pool: telemetry.pool("blue"),
+        pool,
         backends: (0..backends).map(|number| telemetry.backend("blue", &format!("b{number}"))).collect(),
         certificate: telemetry.certificate("a.pem"),
         reported: telemetry.reported("green", "g", "named_metrics.x\"y"),
@@ -151,6 +153,10 @@ fn a_series_exists_at_0_from_the_start() {
         "evenkeel_retries_total{pool=\"blue\",reason=\"reset\"}",
         "evenkeel_retries_total{pool=\"blue\",reason=\"timeout\"}",
         "evenkeel_retry_budget_exhausted_total{pool=\"blue\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"hit\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"new\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"moved\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"invalid\"}",
         "evenkeel_all_down{pool=\"blue\"}",
         "evenkeel_worker_connections{worker=\"1\"}",
         "evenkeel_worker_busy_seconds_total{worker=\"0\"}",
@@ -220,6 +226,8 @@ fn what_is_counted_is_seen() {
     held.pool.retry(1, Retry::Reset);
     held.pool.retry(1, Retry::Timeout);
     held.pool.budget_exhausted(1);
+    held.pool.stuck(0, Stuck::Moved);
+    held.pool.stuck(1, Stuck::Moved);
     held.pool.set_all_down(true);
     held.reported.set(0.9);
     held.reported.set(0.25);
@@ -233,6 +241,8 @@ fn what_is_counted_is_seen() {
         ("evenkeel_connections_limit{listener=\"admin \\\"x\\\"\"}", f64::INFINITY),
         ("evenkeel_tls_handshake_failures_total{listener=\"web\",reason=\"not_tls\"}", 1.0),
         ("evenkeel_tls_certificate_not_after_timestamp_seconds{certificate=\"a.pem\"}", 2e9),
+        ("evenkeel_sticky_total{pool=\"blue\",result=\"moved\"}", 2.0),
+        ("evenkeel_sticky_total{pool=\"blue\",result=\"hit\"}", 0.0),
         ("evenkeel_worker_connections{worker=\"0\"}", 1.0),
         ("evenkeel_requests_total{listener=\"web\",route=\"api\",code=\"204\"}", 1.0),
         ("evenkeel_requests_in_flight{listener=\"web\"}", 1.0),
