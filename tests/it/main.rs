@@ -47,6 +47,9 @@ mod retries;
 mod slow_start;
 mod sticky;
 
+// The same without sockets and without time.
+mod simulate;
+
 // What is written about it.
 mod access_log;
 
