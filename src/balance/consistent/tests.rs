@@ -20,7 +20,7 @@ fn named(weights: &[u32]) -> Vec<Member> {
 }
 
 fn consistent(members: &[Member]) -> Consistent {
-    Consistent::new(members, 125, Arc::default())
+    Consistent::new(members, 125, 0, Arc::default())
 }
 
 fn place(balancer: &Consistent, key: u64, tried: &Tried) -> usize {
@@ -226,7 +226,7 @@ fn nobody_is_above_the_bound() {
         [(125, vec![100; 10]), (101, vec![100, 300, 50]), (150, vec![100; 1_000]), (400, vec![100; 4])]
     {
         let (members, common) = (named(&weights), Arc::new(Common::default()));
-        let balancer = Consistent::new(&members, bound, Arc::clone(&common));
+        let balancer = Consistent::new(&members, bound, 0, Arc::clone(&common));
         let (mut running, sum) = (VecDeque::new(), weights.iter().copied().map(f64::from).sum::<f64>());
         for _ in 0..5_000 {
             // Half of the requests are for four keys.

@@ -291,15 +291,17 @@ pub(super) struct Poll {
 pub(super) struct Sticky {
     /// By what a client is known; must be written.
     ///
-    /// "cookie" = by a cookie of ours, signed, without an address in it. Nothing is stored: any instance that has the secret
-    /// reads it.
+    /// "cookie" = by a cookie of ours, sealed, without an address in it. Nothing is stored: any instance that has the secret
+    /// reads it, backends do not see it. Up to four pools with the same name and secret here share one cookie. Of a split's
+    /// pools, the one that it names gets the client, unless split_by decides.
     ///
-    /// "app_cookie" = by a cookie that the application sets, such as that of its session: who set it, holds it. What is not
-    /// remembered, such as what another instance saw, goes by consistent hash.
+    /// "app_cookie" = by a cookie that the application sets, such as that of its session: who set it, holds it. 65,536
+    /// sessions are remembered, over reloads too. What is not, such as what another instance saw, goes by consistent hash.
     ///
-    /// "header" = by the consistent hash of a header of the request; without it, by `algorithm`.
+    /// "header" = by the consistent hash of a header, as the client sent it; without it, by `algorithm`.
     ///
-    /// "source_ip" = by the consistent hash of the client's address; `algorithm` is never asked.
+    /// "source_ip" = by the consistent hash of the client's address; `algorithm` is never asked. A backend always takes 16
+    /// requests at a time of what is hashed here; above that hash.bounded_load holds.
     #[schemars(rename = "type", extend("examples" = ["cookie"]))]
     kind: String,
     /// Of the cookie or the header. Default: "evenkeel" for our cookie; must be written for the application's, and for a
@@ -315,8 +317,10 @@ pub(super) struct Sticky {
     /// cookies have ended. The same on every instance. Default: a random one at the start, which is warned of.
     #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/sticky.key" }]))]
     secret: Value,
-    /// When the client's backend is gone: "reassign" = another one, the same at every instance | "reject" with 503.
-    /// Default: "reassign".
+    /// When the client's backend is gone, or an attempt there fails: "reassign" = another one, the same at every instance,
+    /// which has the client from then on | "reject" with 503; retries go to the same one. What goes by hash has no backend
+    /// that could be missed: for it "reject" is about retries alone. While its backend is full, another one serves a client
+    /// and does not get the session; "reject" refuses. Default: "reassign".
     #[schemars(extend("examples" = ["reassign"]))]
     fallback: String,
 }

@@ -65,3 +65,32 @@ fn a_failure_moves_a_client_and_reject_does_not() {
         }
     }
 }
+
+#[test]
+fn requests_of_a_client_stay_together_until_they_are_many() {
+    let gate = Gate::default();
+    let backends = ["a", "b", "c"].map(|name| Backend::behind(&gate, name));
+    let evenkeel = site(&backends, "sticky = { type = \"source_ip\" }").start();
+    let mut clients = Vec::new();
+    let mut ask = |count: usize| {
+        for _ in 0..count {
+            let mut client = evenkeel.client();
+            client.send(request("GET", "test", "/", ""));
+            clients.push(client);
+            let all = || backends.iter().map(Backend::requests).sum::<usize>();
+            wait_for("it is at a backend", || all() == clients.len());
+        }
+        let mut served: Vec<_> = backends.iter().map(Backend::requests).collect();
+        served.sort_unstable();
+        served
+    };
+    assert_eq!(ask(16), [0, 0, 16], "a page and what is in it");
+    // A third of 48 is 16; 125 % of it are 20.
+    assert_eq!(ask(32)[2], 20, "and no backend is drowned");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    // All went where the hash sent them: what is above the bound has no other home.
+    counted(|name, labels| evenkeel.metric(name, labels), [48, 0, 0, 0]);
+}
