@@ -4,7 +4,7 @@
 //! A module imports only what stands to its left; `tests/architecture.rs` fails on an import that points right.
 //! ```text
 //! error telemetry < config < net < tls < http < balance < pool < policy < route < plan < dial < proxy
-//!       < health provider < admin ha < runtime < cli main
+//!       < health provider < admin ha < runtime < simulate < cli main
 //! ```
 //! A request walks it in a straight line: `runtime::worker` accepts, [`tls`] makes a session of the connection where its
 //! listener wants one, [`http`] reads the head and guards it, [`route`]
@@ -12,6 +12,7 @@
 //! brings a connection, the bodies are relayed, and the connection goes back. A configuration walks it too: [`config`]
 //! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]), and
 //! `runtime::reload` puts it in force. [`health`] finds out who is well, and control makes a new table of it.
+//! [`simulate`] drives [`balance`] alone, in virtual time.
 //!
 //! # Words (one meaning each)
 //! **client** who calls us · **listener** an address that we accept on · **pool** a named set of backends with one
@@ -35,5 +36,6 @@ pub mod pool;
 pub mod proxy;
 pub mod route;
 pub mod runtime;
+pub mod simulate;
 pub mod telemetry;
 pub mod tls;

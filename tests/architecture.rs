@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["health", "provider"],
     &["admin", "ha"],
     &["runtime"],
+    &["simulate"],
     &["cli", "main"],
 ];
 

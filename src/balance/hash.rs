@@ -3,9 +3,13 @@
 /// FNV-1a of 64 bits, then the finalizer of MurmurHash3 (`fmix64`), which spreads over all bits what FNV leaves in the
 /// lower ones. It is the same in every process and every version: all instances agree by it. Not for secrets.
 pub fn hash(bytes: &[u8]) -> u64 {
-    let fnv = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash_of(bytes.iter().copied())
+}
+
+/// [`hash`] of bytes that do not stand together.
+pub fn hash_of(bytes: impl Iterator<Item = u8>) -> u64 {
+    let fnv =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     fmix64(fnv)
 }
 

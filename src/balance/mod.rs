@@ -4,6 +4,7 @@
 
 mod burdens;
 mod common;
+mod consistent;
 mod dice;
 mod hash;
 mod least_connections;
@@ -17,7 +18,7 @@ mod testing;
 
 pub use common::{Common, InFlight};
 pub use dice::splitmix64;
-pub use hash::hash;
+pub use hash::{hash, hash_of};
 pub use load::{Load, Report, Taken};
 
 use std::{fmt, sync::Arc};
@@ -144,9 +145,10 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::PowerOfTwoChoices => Box::new(power_of_two_choices::PowerOfTwoChoices::new(members)),
         Algorithm::LeastConnections => Box::new(least_connections::LeastConnections::new(members)),
         // BASE: replaced by their own files
-        Algorithm::LeastResponseTime | Algorithm::LeastBandwidth | Algorithm::CustomLoad | Algorithm::Hash { .. } => {
+        Algorithm::LeastResponseTime | Algorithm::LeastBandwidth | Algorithm::CustomLoad => {
             Box::new(least_connections::LeastConnections::new(members))
         }
+        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
         Algorithm::Custom(build) => build(members),
     }
 }

@@ -7,6 +7,7 @@ pub mod reference;
 pub mod reload;
 pub mod remote;
 pub mod run;
+pub mod simulate;
 pub mod status;
 mod table;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use self::{backends::Action, remote::Remote};
+use self::{backends::Action, remote::Remote, simulate::Simulate};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
@@ -93,6 +94,14 @@ pub enum Command {
     /// Needs no file. Prints the addresses and a `curl` line; Ctrl-C ends it.
     #[command(after_help = "Example: evenkeel demo")]
     Demo,
+    /// Compare the balancing algorithms in virtual time: the code that serves traffic, before backends that are numbers
+    ///
+    /// Without a file it plays a built-in scenario. Times are milliseconds from a request's arrival to the last byte of its
+    /// answer, retries included. "max queue" is the most requests that ever waited at one backend; "imbalance" is the time
+    /// that the busiest backend worked for its weight, of the mean (1.00 = all alike); "kept" is the share of requests that
+    /// came to the same backend as the client's request before.
+    #[command(after_help = "Example: evenkeel simulate my.toml --algorithm round_robin,least_connections --svg my.svg")]
+    Simulate(Simulate),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used
     #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
     Reference,

@@ -20,6 +20,7 @@ mod read;
 mod reference;
 mod report;
 mod route;
+pub mod scenario;
 mod section;
 mod syntax;
 mod template;

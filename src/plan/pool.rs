@@ -7,6 +7,7 @@ use super::{
 use crate::{
     balance::{Algorithm, Member as Share},
     config,
+    policy::{Key, Sticky},
     pool::{Backend, Build, Ordered, Registry, Slot, Table},
     telemetry::metrics::State,
     tls,
@@ -33,13 +34,17 @@ pub struct Pool {
     pub retry: config::Retry,
     /// The algorithm's name, for people.
     pub algorithm_name: &'static str,
+    /// What its algorithm chooses by; `None`: not by the request.
+    pub key: Option<Key>,
     /// Its algorithm weighs bytes: they are told to the backends' loads as they flow.
     pub metered: bool,
+    /// What keeps clients at their backends.
+    pub sticky: Option<Box<Sticky>>,
     algorithm: Algorithm,
     /// How long a backend takes to its whole weight.
     slow_start: Option<Duration>,
-    /// Clients stick to backends, within so many percent of the mean.
-    sticky: Option<u32>,
+    /// No backend carries more of what is hashed than so many percent of the mean.
+    bound: u32,
     try_any: bool,
     initially_up: bool,
 }
@@ -111,6 +116,11 @@ impl Pool {
             config::Algorithm::IpHash => (hash, "ip_hash"),
             config::Algorithm::Hash => (hash, "hash"),
         };
+        let hashed = match pool.algorithm {
+            config::Algorithm::IpHash => Some(&config::HashKey::ClientIp),
+            config::Algorithm::Hash => Some(&pool.hash.key),
+            _ => None,
+        };
         let (algorithm_name, algorithm) = algorithm.map_or((algorithm_name, own), |other| ("custom", other));
         let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
@@ -128,19 +138,25 @@ impl Pool {
             protocol: pool.protocol,
             tls: secured(pool, registry, before)?,
         };
+        let slot = registry.slot(&pool.name);
+        if pool.sticky.is_some() {
+            slot.metrics.set_sticky();
+        }
         Ok(Self {
             name: pool.name.clone(),
             members: pool.backends.iter().map(member).collect(),
-            slot: registry.slot(&pool.name),
+            slot,
             settings,
             checks: pool.health_checks.clone().into(),
             checks_tls: checks::secured(pool, registry, before)?,
             retry: pool.retry.clone(),
+            key: hashed.map(|key| Key::new(key, pool.hash.ipv6_prefix)),
             algorithm_name,
             metered: matches!(algorithm, Algorithm::LeastBandwidth),
             algorithm,
             slow_start: pool.slow_start,
-            sticky: pool.sticky.as_ref().map(|_| bound),
+            sticky: sticky(pool, registry)?,
+            bound,
             try_any: pool.when_all_down == config::WhenAllDown::TryAny,
             initially_up: pool.health_checks.iter().all(|check| check.initially_up),
         })
@@ -203,7 +219,7 @@ impl Pool {
         self.slot.metrics.set_all_down(all_down);
         let table = Build {
             algorithm: self.algorithm,
-            sticky: self.sticky,
+            sticky: self.sticky.as_ref().map(|_| self.bound),
             usable: &chosen,
             held: &held,
             common: &self.slot.common,
@@ -215,6 +231,13 @@ impl Pool {
     pub fn next_step(&self, now: Instant) -> Option<Duration> {
         self.members.iter().filter_map(|member| member.backend.slow_start.next_step(self.slow_start, now)).min()
     }
+}
+
+/// What keeps the clients of `pool` at their backends.
+fn sticky(pool: &config::Pool, registry: &Registry) -> Result<Option<Box<Sticky>>, String> {
+    let Some(sticky) = &pool.sticky else { return Ok(None) };
+    let own_key = registry.cookie_key().map_err(|why| format!("pool {}: sticky: {why}", pool.name))?;
+    Ok(Some(Box::new(Sticky::new(sticky, pool, &own_key))))
 }
 
 /// TLS to the backends of `pool`; sessions with the same pool of `before` may be resumed.

@@ -7,9 +7,11 @@ mod answer;
 mod error_pages;
 mod field;
 mod headers;
+mod key;
 mod request;
 mod rewrite;
 mod split;
+mod sticky;
 #[cfg(test)]
 mod testing;
 mod values;
@@ -18,9 +20,11 @@ pub use answer::{https_location, redirect, redirect_to, respond};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use headers::Headers;
+pub use key::Key;
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use split::Split;
+pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, address_key, fuzz, hide, read_set_cookie};
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};

@@ -3,8 +3,8 @@
 //! A key keeps a user on one side: each pool owns a range of the hash's values, in the order of the file, as wide as its
 //! share. A change from 95:5 to 90:10 moves one user in twenty, and every instance decides alike.
 
-use super::{FieldName, request};
-use crate::{balance::hash, config::SplitBy, http::Head};
+use super::Key;
+use crate::{config::SplitBy, http::Head};
 use std::net::IpAddr;
 
 /// How requests are shared out.
@@ -12,14 +12,7 @@ use std::net::IpAddr;
 pub struct Split {
     /// Where each pool's share ends.
     ends: Vec<u64>,
-    by: Option<By>,
-}
-
-#[derive(Debug)]
-enum By {
-    ClientIp,
-    Cookie(Box<[u8]>),
-    Header(FieldName),
+    by: Option<Key>,
 }
 
 impl Split {
@@ -29,26 +22,19 @@ impl Split {
             *sum += u64::from(weight);
             Some(*sum)
         });
-        let by = by.map(|by| match by {
-            SplitBy::ClientIp => By::ClientIp,
-            SplitBy::Cookie(name) => By::Cookie(name.as_bytes().into()),
-            SplitBy::Header(name) => By::Header(FieldName::new(name)),
-        });
-        Self { ends: sums.collect(), by }
+        Self { ends: sums.collect(), by: by.map(Key::from) }
     }
 
     /// What keeps this request on its side. `None`: nothing does, or the request does not say it. Clients of IPv6 count
     /// by their /64, which a host's changing addresses share.
     pub fn key(&self, request: &Head, client: Option<IpAddr>) -> Option<u64> {
-        let said = |value: &&[u8]| !value.is_empty();
-        match self.by.as_ref()? {
-            By::ClientIp => client.map(|client| match client.to_canonical() {
-                IpAddr::V4(address) => hash(&address.octets()),
-                IpAddr::V6(address) => hash(&address.octets()[..8]),
-            }),
-            By::Cookie(name) => request::cookies(request, name).find(said).map(hash),
-            By::Header(name) => name.first(request).filter(said).map(hash),
-        }
+        self.by.as_ref()?.of(request, client)
+    }
+
+    /// The pool at that place has a share.
+    pub fn has_share(&self, place: usize) -> bool {
+        let before = place.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        self.ends.get(place).is_some_and(|&end| end > before)
     }
 
     /// The place of a pool, by `key`, or by chance: `random` is new for each request.
@@ -62,7 +48,7 @@ impl Split {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::test_head;
+    use crate::{balance::hash, policy::test_head};
 
     #[test]
     fn shares_follow_the_weights() {
@@ -78,7 +64,9 @@ mod tests {
         let half = Split::new([1, 1], None);
         assert_eq!([u64::MAX / 2, u64::MAX / 2 + 1].map(|random| half.pick(None, random)), [0, 1]);
         assert_eq!(Split::new([u32::MAX, u32::MAX], None).pick(Some(u64::MAX), 0), 1);
-        assert_eq!(Split::new([0, 7, 0], None).pick(None, u64::MAX), 1);
+        let middle = Split::new([0, 7, 0], None);
+        assert_eq!(middle.pick(None, u64::MAX), 1);
+        assert_eq!([0, 1, 2, 3].map(|place| middle.has_share(place)), [false, true, false, false]);
     }
 
     #[test]

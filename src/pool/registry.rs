@@ -12,7 +12,7 @@ use crate::{
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 /// Backends and slots that a plan, a table or a connection still holds.
@@ -24,6 +24,8 @@ pub struct Registry {
     process: Arc<Budget>,
     telemetry: Arc<Telemetry>,
     roots: SystemRoots,
+    /// What sticky cookies are sealed with where the file has no secret.
+    cookie_key: OnceLock<[u8; 32]>,
     workers: usize,
 }
 
@@ -31,7 +33,16 @@ impl Registry {
     /// An empty one, for so many workers.
     pub fn new(process: Arc<Budget>, telemetry: Arc<Telemetry>, workers: usize) -> Self {
         let (backends, slots, ids) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { backends, slots, ids, process, telemetry, roots: SystemRoots::default(), workers }
+        Self {
+            backends,
+            slots,
+            ids,
+            process,
+            telemetry,
+            roots: SystemRoots::default(),
+            cookie_key: OnceLock::new(),
+            workers,
+        }
     }
 
     /// Where metrics are made.
@@ -42,6 +53,20 @@ impl Registry {
     /// The roots that this machine trusts.
     pub fn system_roots(&self) -> &SystemRoots {
         &self.roots
+    }
+
+    /// The secret of sticky cookies where the file has none: of this process alone, and the same after each reload.
+    ///
+    /// # Errors
+    /// A sentence for people: this machine gives no random numbers.
+    pub fn cookie_key(&self) -> Result<[u8; 32], String> {
+        if let Some(key) = self.cookie_key.get() {
+            return Ok(*key);
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|error| format!("no random key for the cookie: {error}"))?;
+        // Whoever was first has made it.
+        Ok(*self.cookie_key.get_or_init(|| key))
     }
 
     /// How many workers there are.
@@ -154,5 +179,8 @@ mod tests {
         assert!(registry.backend("p", "a", &address).id < 3, "numbers are used again");
         let slot = registry.slot("p");
         assert!(Arc::ptr_eq(&slot, &registry.slot("p")));
+        let key = registry.cookie_key().unwrap();
+        assert_eq!(registry.cookie_key().unwrap(), key);
+        assert_ne!(key, [0; 32]);
     }
 }

@@ -1,6 +1,6 @@
 //! Where a pool's table stands: the lock-free backend table. Control publishes, workers look. Hot path.
 
-use super::{RetryBudget, Table};
+use super::{RetryBudget, Sessions, Table};
 use crate::{balance::Common, telemetry::metrics::PoolMetrics};
 use arc_swap::ArcSwap;
 use std::{
@@ -23,6 +23,8 @@ pub struct Slot {
     pub common: Arc<Common>,
     /// How many retries the pool can afford.
     pub budget: RetryBudget,
+    /// Which backend has which session of the application.
+    pub sessions: Sessions,
     /// What is counted of the pool.
     pub metrics: Arc<PoolMetrics>,
 }
@@ -37,6 +39,7 @@ impl Slot {
             version: AtomicU64::new(0),
             common: Arc::new(Common::new(workers, cursor)),
             budget: RetryBudget::new(workers),
+            sessions: Sessions::default(),
             metrics,
         }
     }

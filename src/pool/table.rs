@@ -64,11 +64,6 @@ impl Table {
         Self::new(&Build { algorithm: Algorithm::Random, sticky: None, usable: &[], held: &[], common })
     }
 
-    /// Nobody can be chosen, nor reached.
-    pub fn is_empty(&self) -> bool {
-        self.backends.is_empty()
-    }
-
     /// Chooses a backend that was not tried, and says where it is in this table.
     pub fn pick(&self, pick: &Pick<'_>) -> Option<usize> {
         self.place(self.balancer.pick(pick))

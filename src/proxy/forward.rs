@@ -7,6 +7,7 @@ use super::{
     meter::{self, Meter},
     raw,
     replay::Replay,
+    sticky,
 };
 use crate::{
     balance::{Pick, Tried},
@@ -28,7 +29,7 @@ const ROUNDS: usize = 4;
 pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let pool = &way.plan().pools[place];
     pool.slot.budget.request(way.local.worker, way.local.second());
-    let mut state = State::new(pool, exchange);
+    let mut state = State::new(way, pool, exchange, record);
     loop {
         let outcome = try_once(way, place, exchange, &mut state, record).await;
         let deadline = deadline(way, exchange, record);
@@ -57,6 +58,8 @@ fn deadline(way: &Way<'_>, exchange: &Exchange<'_>, record: &Record) -> Option<I
 
 /// What goes from one attempt to the next.
 struct State {
+    /// What the pool's algorithm chooses by: random bits if that is nothing of the request.
+    key: u64,
     tried: Tried,
     replay: Replay,
     idempotent: bool,
@@ -69,12 +72,14 @@ struct State {
 }
 
 impl State {
-    fn new(pool: &Pool, exchange: &Exchange<'_>) -> Self {
+    fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &Record) -> Self {
+        let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
         let idempotent = exchange.request.method().is_idempotent();
         let body = exchange.guarded.framing != Framing::None;
         let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
-        Self { tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
+        let key = key.unwrap_or_else(|| way.local.random());
+        Self { key, tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
@@ -211,20 +216,25 @@ async fn acquire(
     record: &mut Record,
 ) -> Result<Acquired, Kind> {
     let (local, pool) = (way.local, &way.plan().pools[place]);
-    let mut asked = Vec::new();
+    let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
         let seen = way.pinned.table(place);
         let mut full = Tried::default();
         loop {
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
-            let pick = |tried| {
-                seen.table.pick(&Pick {
-                    key: 0,
+            let waits = (!asked.is_empty()).then_some(&full);
+            let mut pick = |tried| {
+                let pick = Pick {
+                    key: state.key,
                     worker: local.worker,
                     random: local.random(),
                     now: local.micros(now),
                     tried,
-                })
+                };
+                match &pool.sticky {
+                    None => seen.table.pick(&pick),
+                    Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+                }
             };
             // Nobody else is left: those that were tried already have their second turn.
             let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
@@ -253,6 +263,7 @@ async fn acquire(
                 }
                 Checkout::Wait(_) => {}
                 Checkout::Full => {
+                    met_full = true;
                     full.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
@@ -268,8 +279,7 @@ async fn acquire(
             let _ = done.await;
         }
     }
-    let any = !way.pinned.table(place).table.is_empty();
-    Err(if any { Kind::QueueFull } else { Kind::NoBackend })
+    Err(if met_full { Kind::QueueFull } else { Kind::NoBackend })
 }
 
 /// A backend could not be connected to: that was an attempt.

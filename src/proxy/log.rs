@@ -1,6 +1,6 @@
 //! An exchange's line in the access log. Hot path.
 
-use super::{Local, Record, client};
+use super::{Local, Record, client, sticky};
 use crate::{
     config::AccessField,
     http::{Exchange, Head, Name, Version},
@@ -107,6 +107,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         connect: record.connect,
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),
+        sticky: sticky::result(record).map(|stuck| stuck.word().as_bytes()),
         tls_version: client.tls_version().map(str::as_bytes),
         sni: client.sni().map(str::as_bytes),
         user_agent: request.get(Name::UserAgent),

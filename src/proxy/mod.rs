@@ -14,6 +14,7 @@ mod pump;
 mod raw;
 mod relay;
 mod replay;
+mod sticky;
 mod timing;
 mod tunnel;
 mod upload;
@@ -66,6 +67,8 @@ struct Record {
     connect: Option<Duration>,
     /// From the request sent to the response head.
     ttfb: Option<Duration>,
+    /// What is known of the client, where the pool wants to know it.
+    sticky: sticky::Session,
     /// Fields of the response that the access log wants, in its order.
     logged: Vec<Option<Box<[u8]>>>,
 }
@@ -94,7 +97,9 @@ impl Way<'_> {
     /// Edits the response's head as the route says, and notes what the access log wants of it.
     fn edit_response(&self, head: &mut Head, request: &Head, client: &Client, record: &mut Record) {
         log::note(self.plan(), head, record);
+        sticky::learn(self.local, self.plan(), head, record);
         answer::edit(self.local, self.plan(), self.route, head, request, client, record);
+        sticky::tell(self.local, self.plan(), head, request, client, record);
     }
 }
 
@@ -216,10 +221,15 @@ fn prepare(
         // RFC 9110 section 7.8: an upgrade may be ignored.
         exchange.guarded.upgrade = None;
     }
-    let split = forward.split.as_ref();
-    let by = |split: &Split| split.pick(split.key(&exchange.request, record.address), local.random());
-    let place = split.map_or(0, by);
+    let by = |split: &Split| {
+        let key = split.key(&exchange.request, record.address);
+        let side = || sticky::side(local, plan, forward, split, &exchange.request);
+        let known = if key.is_none() { side() } else { None };
+        known.unwrap_or_else(|| split.pick(key, local.random()))
+    };
+    let place = forward.split.as_ref().map_or(0, by);
     let pool = forward.pools[place];
+    sticky::look(local, plan, pool, &mut exchange.request, record);
     record.pool = Some(pool);
     forwarding::apply(plan, client, &mut exchange.request)?;
     record.trace = forwarding::trace(local, client, &mut exchange.request);
@@ -244,6 +254,7 @@ async fn forward_or_fall_back<'a>(
         (Outcome::Failed(kind), Some(fallback)) if kind.falls_back() => match fallback {
             Fallback::Respond(respond) => Err(Answer::Fallback(respond, *kind)),
             Fallback::Pool(other) => {
+                sticky::look(way.local, way.plan(), *other, &mut exchange.request, record);
                 record.pool = Some(*other);
                 Ok(Box::pin(forward::forward(way, *other, exchange, record)).await)
             }
@@ -282,6 +293,9 @@ impl<'l> InFlight<'l> {
         };
         if let Some(kind) = record.failure {
             metrics.failure(worker, kind.counted());
+        }
+        if let (Some(stuck), Some(pool)) = (sticky::result(record), record.pool) {
+            self.plan.pools[pool].slot.metrics.stuck(worker, stuck);
         }
         self.listener.metrics.finished(worker);
         self.listener.requests[place].count(worker, record.status);

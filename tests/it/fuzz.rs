@@ -1,6 +1,6 @@
 //! The parsers under mutated input, for a bounded time: no bytes may make them panic.
 //!
-//! The stable sibling of `tests/fuzz` (cargo-fuzz): the same five functions, the same dictionary. It has no feedback
+//! The stable sibling of `tests/fuzz` (cargo-fuzz): the same six functions, the same dictionary. It has no feedback
 //! from coverage, so it starts from messages that are nearly right. `EVENKEEL_FUZZ_SECONDS` bounds it (default 1);
 //! `EVENKEEL_FUZZ_SEED` repeats a run, whose seed is printed.
 
@@ -10,6 +10,7 @@ use std::{env, fmt::Write as _, iter};
 
 use evenkeel::http::fuzz;
 use evenkeel::net::proxy_protocol::fuzz as proxy_protocol;
+use evenkeel::policy::fuzz as policy;
 
 const MAX_LEN: usize = 64 << 10;
 const DICTIONARY: &str = include_str!("../fuzz/http.dict");
@@ -20,7 +21,7 @@ struct Target {
     seeds: &'static [&'static [u8]],
 }
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target {
         name: "request_head",
         parse: fuzz::request_head,
@@ -87,6 +88,17 @@ const TARGETS: [Target; 5] = [
                 \x01\x00\x02h2\x02\x00\x09a.example\x20\x00\x0f\x03\0\0\0\0\x21\x00\x07TLSv1.3\x04\x00\x04\0\0\0\0GET /",
             b"\r\n\r\n\0\r\nQUIT\n\x21\x21\x00\x24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\
                 \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x04",
+        ],
+    },
+    Target {
+        name: "cookies",
+        parse: policy::cookies,
+        seeds: &[
+            b"a=1; evenkeel=x; b=\"2\"",
+            b"JSESSIONID=a.b; Path=/; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly",
+            b"SID=; expires=Thu, 01-Jan-1970 00:00:01 GMT; max-age=-1",
+            b"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8wMTIz",
+            b"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8wMTIz.AQIDBA",
         ],
     },
 ];

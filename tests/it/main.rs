@@ -39,10 +39,12 @@ mod timeouts;
 
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
+mod hash;
 mod health;
 mod least;
 mod retries;
 mod slow_start;
+mod sticky;
 
 // What is written about it.
 mod access_log;

@@ -91,7 +91,7 @@ impl Keys {
             let later = if self.is_later(ours) { ", which is not supported yet" } else { "" };
             return Some(wrong.help(format!("did you mean `{ours}`{later}?")));
         }
-        if let Some(other) = self.nearby().chain(ALL).find(|keys| keys.known.contains(&key)) {
+        if let Some(other) = self.nearby().chain(self.others()).find(|keys| keys.known.contains(&key)) {
             return Some(wrong.help(format!("`{key}` belongs in {}", other.title)));
         }
         Some(wrong.help(format!("its keys are: {}", self.known.join(", "))))
@@ -107,6 +107,12 @@ impl Keys {
     /// The tables around this one: where several have a key, theirs is meant.
     fn nearby(&self) -> impl Iterator<Item = &'static Keys> {
         OF_POOL.iter().any(|keys| keys.title == self.title).then_some(&POOL).into_iter()
+    }
+
+    /// Every table of the file that this one is of; scenarios are files of their own, and small.
+    fn others(&self) -> impl Iterator<Item = &'static Keys> {
+        let ours = ALL.iter().any(|keys| keys.title == self.title);
+        ALL.into_iter().filter(move |_| ours)
     }
 
     /// `key` is one of this table's, built or not.

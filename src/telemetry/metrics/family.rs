@@ -100,13 +100,15 @@ pub(super) static RETRIES: Family =
     counter("evenkeel_retries_total", "Attempts that followed a failed one, by how that one failed.");
 pub(super) static RETRY_BUDGET_EXHAUSTED: Family =
     counter("evenkeel_retry_budget_exhausted_total", "Retries that were not made because the budget was used up.");
+pub(super) static STICKY: Family =
+    counter("evenkeel_sticky_total", "Requests to pools whose clients stick to backends, by what became of it.");
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 32] = [
+pub(super) static ALL: [&Family; 33] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -137,6 +139,7 @@ pub(super) static ALL: [&Family; 32] = [
     &HEALTH_CHECK_DURATION,
     &RETRIES,
     &RETRY_BUDGET_EXHAUSTED,
+    &STICKY,
     &ALL_DOWN,
     &LOG_DROPPED,
 ];

@@ -11,7 +11,7 @@ use super::family::{self, Family};
 use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
-use super::pool::Retry;
+use super::pool::{Retry, Stuck};
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -133,6 +133,14 @@ impl Sources {
         });
         page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
             pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+        });
+        page.family(&family::STICKY, |samples| {
+            for pool in &pools {
+                for (result, word) in Stuck::WORDS.into_iter().enumerate() {
+                    let total = pool.stuck_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
+                }
+            }
         });
         page.family(&family::ALL_DOWN, |samples| {
             pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));

@@ -38,7 +38,7 @@ use self::histogram::Bounds;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
-pub use self::pool::{PoolMetrics, Retry};
+pub use self::pool::{PoolMetrics, Retry, Stuck};
 pub use self::route::{RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].

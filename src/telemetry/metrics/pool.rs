@@ -1,7 +1,7 @@
 //! What is counted of a pool. Hot path: each call that records is a relaxed load and store in a cell that no other
 //! worker writes.
 //!
-//! Called by `proxy` (retries) and control (whether all are down); read when a scrape gathers.
+//! Called by `proxy` (retries, stickiness) and control (whether all are down); read when a scrape gathers.
 
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,12 +27,36 @@ impl Retry {
     pub(super) const WORDS: [&str; 4] = ["connect", "reset", "timeout", "grpc"];
 }
 
+/// What became of a client's wish to stay at its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuck {
+    /// It went where its session is.
+    Hit,
+    /// Nobody knew where its session is, or it has none.
+    New,
+    /// It went elsewhere: its backend was gone, full, or failed.
+    Moved,
+    /// What it showed was forged, too old or too long: it counted as new.
+    Invalid,
+}
+
+impl Stuck {
+    /// The label `result` of each, in the order of their numbers.
+    pub(super) const WORDS: [&str; 4] = ["hit", "new", "moved", "invalid"];
+
+    /// In the access log and in the metric.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
 #[derive(Debug)]
 pub struct PoolMetrics {
     pub(super) labels: Labels,
     cells: Box<[Cells]>,
     all_down: AtomicBool,
+    sticky: AtomicBool,
 }
 
 /// One worker's part.
@@ -41,13 +65,14 @@ pub struct PoolMetrics {
 struct Cells {
     retries: [Count; Retry::WORDS.len()],
     exhausted: Count,
+    stuck: [Count; Stuck::WORDS.len()],
 }
 
 impl PoolMetrics {
     /// All at 0.
     pub(super) fn new(labels: Labels, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self { labels, cells, all_down: AtomicBool::new(false) }
+        Self { labels, cells, all_down: AtomicBool::new(false), sticky: AtomicBool::new(false) }
     }
 
     /// A failed attempt is followed by another one.
@@ -58,6 +83,16 @@ impl PoolMetrics {
     /// A failed attempt would have been followed by another one, had the budget allowed it.
     pub fn budget_exhausted(&self, worker: usize) {
         self.cells[worker].exhausted.add(1);
+    }
+
+    /// An exchange of a pool whose clients stick has ended so.
+    pub fn stuck(&self, worker: usize, stuck: Stuck) {
+        self.cells[worker].stuck[stuck as usize].add(1);
+    }
+
+    /// Its clients stick to their backends: there is something to be counted.
+    pub fn set_sticky(&self) {
+        self.sticky.store(true, Relaxed);
     }
 
     /// From now on, none of its backends can serve; or one can.
@@ -73,6 +108,12 @@ impl PoolMetrics {
     /// Retries that the budget did not allow.
     pub(super) fn exhausted(&self) -> u64 {
         self.cells.iter().map(|cells| cells.exhausted.value()).sum()
+    }
+
+    /// Exchanges with the result of this number; `None` where there are no results.
+    pub(super) fn stuck_total(&self, result: usize) -> Option<u64> {
+        let sum = || self.cells.iter().map(|cells| cells.stuck[result].value()).sum();
+        self.sticky.load(Relaxed).then(sum)
     }
 
     /// As it was set.
