@@ -2,11 +2,16 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use evenkeel::{
-    balance::{self, Algorithm, Member, Pick, Tried},
+    balance::{self, Algorithm, Balancer, Common, Load, Member, Pick, Picked, Report, Taken, Tried},
     config::Underscores,
     http::{Head, bench},
 };
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
 
 /// What wrk sends, and what a browser sends.
 const SMALL: &[u8] = b"GET /s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
@@ -43,36 +48,87 @@ fn heads(criterion: &mut Criterion) {
     });
 }
 
-/// A quarter of the members is busy, and each pick has random bits of its own.
+const ALGORITHMS: [(&str, Algorithm); 8] = [
+    ("round_robin", Algorithm::RoundRobin),
+    ("random", Algorithm::Random),
+    ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
+    ("least_connections", Algorithm::LeastConnections),
+    ("least_response_time", Algorithm::LeastResponseTime),
+    ("least_bandwidth", Algorithm::LeastBandwidth),
+    ("custom_load", Algorithm::CustomLoad { expire: 180_000 }),
+    ("hash", Algorithm::Hash { bound: 125 }),
+];
+
+/// When the picks are made: all has been observed in the eight seconds before.
+const NOW: u64 = 8_000_000;
+
+/// A quarter of the members is busy, and all have answered, at different times.
+fn members(count: u32) -> Vec<Member> {
+    let member = |id: u32| {
+        let (load, at) = (Load::default(), u64::from(id % 8) * 1_000_000);
+        load.took(at, u64::from(1_000 + id % 9 * 500), Taken::Answered);
+        load.passed(at, u64::from(10_000 + id * 77 % 5_000));
+        load.ended(at);
+        load.report(at, Report { load: 0.1 + (id % 10) as f32 / 20.0, over: false });
+        if id.is_multiple_of(4) {
+            load.begin();
+        }
+        Member { id, identity: balance::hash(&id.to_be_bytes()), weight: 100 * (1 + id % 5), load: load.into() }
+    };
+    (0..count).map(member).collect()
+}
+
+/// Each pick has random bits of its own.
+fn pick(balancer: &dyn Balancer, worker: usize, tried: &Tried, random: &mut u64) -> Picked {
+    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    balancer.pick(black_box(&Pick { key: *random, worker, random: *random, now: NOW, tried }))
+}
+
 fn picks(criterion: &mut Criterion) {
-    let algorithms = [
-        ("round_robin", Algorithm::RoundRobin),
-        ("random", Algorithm::Random),
-        ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
-        ("least_connections", Algorithm::LeastConnections),
-    ];
-    for (name, algorithm) in algorithms {
-        for count in [3u32, 10, 32, 10_000] {
-            let members: Vec<Member> = (0..count)
-                .map(|id| Member {
-                    id,
-                    identity: balance::hash(&id.to_be_bytes()),
-                    weight: 1 + id % 5,
-                    load: Arc::default(),
-                })
-                .collect();
-            members.iter().step_by(4).for_each(|member| member.load.begin());
-            let balancer = balance::build(algorithm, &members, &Arc::default());
-            let (tried, mut random) = (Tried::default(), 0u64);
+    for (name, algorithm) in ALGORITHMS {
+        for count in [3, 10, 32, 10_000] {
+            let balancer = balance::build(algorithm, &members(count), &Arc::default());
+            let (tried, mut random) = (Tried::default(), 0);
             criterion.bench_function(&format!("pick/{name}/{count}"), |bencher| {
-                bencher.iter(|| {
-                    random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                    balancer.pick(black_box(&Pick { key: random, worker: 0, random, now: 0, tried: &tried }))
-                });
+                bencher.iter(|| pick(&*balancer, 0, &tried, &mut random));
+            });
+        }
+        for count in [10, 10_000] {
+            let balancer = balance::build(algorithm, &members(count), &Arc::new(Common::new(2, 0)));
+            criterion.bench_function(&format!("pick/{name}/{count}/two threads"), |bencher| {
+                bencher.iter_custom(|picks| two_threads(&*balancer, picks));
             });
         }
     }
 }
 
-criterion_group!(benches, heads, picks);
+/// How long the slower of two workers takes for so many picks.
+fn two_threads(balancer: &dyn Balancer, picks: u64) -> Duration {
+    let start = Barrier::new(2);
+    let work = |worker: usize| {
+        let (tried, mut random) = (Tried::default(), worker as u64);
+        start.wait();
+        let began = Instant::now();
+        for _ in 0..picks {
+            black_box(pick(balancer, worker, &tried, &mut random));
+        }
+        began.elapsed()
+    };
+    thread::scope(|scope| {
+        let other = scope.spawn(|| work(1));
+        work(0).max(other.join().expect("a pick does not panic"))
+    })
+}
+
+/// What control does whenever a member comes, goes or changes its weight.
+fn rebuilds(criterion: &mut Criterion) {
+    let (members, common) = (members(10_000), Arc::default());
+    for (name, algorithm) in ALGORITHMS {
+        criterion.bench_function(&format!("rebuild/{name}/10000"), |bencher| {
+            bencher.iter(|| balance::build(algorithm, black_box(&members), &common));
+        });
+    }
+}
+
+criterion_group!(benches, heads, picks, rebuilds);
 criterion_main!(benches);

@@ -8,6 +8,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// How long half of an observation lasts, in milliseconds.
 const HALF_LIFE: f32 = 7_000.0;
 
+/// A backend of which nothing was seen for so many milliseconds counts as one that has just joined: four half-lives.
+const QUIET: u32 = 28_000;
+
+/// The first answer of a backend counts as so many milliseconds old, two half-lives: it may have been a lucky one, and a
+/// quarter of it is believed.
+const FIRST: u32 = 14_000;
+
+/// A clock of another worker may be behind by so many milliseconds.
+const SKEW: u32 = 64 * STEP;
+
+/// No backend means more, and sums of it stay finite.
+const MOST_LOAD: f32 = 1e12;
+
 /// Counts of one backend.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -19,6 +32,8 @@ pub struct Load {
     bytes: Aging,
     /// Attempts that have ended, decaying as `bytes` does.
     ended: Aging,
+    /// Since when `bytes` are counted.
+    joined: Since,
     /// What it said of itself last.
     reported: Aging,
 }
@@ -39,6 +54,16 @@ pub struct Report {
     pub load: f32,
     /// One of its metrics is above the pool's limit.
     pub over: bool,
+}
+
+/// What went through a backend lately; all of it fades alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Traffic {
+    pub(super) bytes: f32,
+    /// Attempts that have ended.
+    pub(super) ended: f32,
+    /// How much of "lately" it was there for: 0 = it has just joined, up to 1.
+    pub(super) watched: f32,
 }
 
 /// A value and how much of it is left.
@@ -66,20 +91,28 @@ impl Load {
     }
 
     /// Its answer took so many microseconds, up to the response head or to the failure. A peak counts at once, what is
-    /// better slowly (Finagle's "peak EWMA"); a failure makes it only worse.
+    /// better slowly (Finagle's "peak EWMA"); a failure makes it only worse. What is better is believed slowly, too: it counts
+    /// as half as old as what was known before it.
     pub fn took(&self, now: u64, micros: u64, taken: Taken) {
-        let observed = micros as f32;
+        // At least 1: what is in flight multiplies it.
+        let observed = micros.max(1) as f32;
         self.latency.change(now, |old| match old {
-            Some(old) if taken == Taken::Failed && observed <= old.value => None,
-            Some(old) if observed < old.value => Some(observed + (old.value - observed) * old.freshness),
+            Some((old, _)) if taken == Taken::Failed && observed <= old.value => None,
             None if taken == Taken::Failed => None,
-            _ => Some(observed),
+            Some((old, age)) if observed <= old.value => {
+                let value = observed + (old.value - observed) * old.freshness;
+                Some((value, if age > QUIET { FIRST } else { age / 2 }))
+            }
+            Some(_) => Some((observed, 0)),
+            None => Some((observed, FIRST)),
         });
     }
 
     /// So many bytes went through, both ways.
     pub fn passed(&self, now: u64, bytes: u64) {
+        let before = self.bytes.read(now).map(|(_, age)| age);
         self.bytes.add(now, bytes as f32);
+        self.joined.see(now, before);
     }
 
     /// An attempt whose bytes are counted has ended.
@@ -87,11 +120,17 @@ impl Load {
         self.ended.add(now, 1.0);
     }
 
-    /// It has said this of itself.
+    /// It has said this of itself. The load is averaged over some two seconds (half of it lasts a third of what other
+    /// observations last): a backend that says "much" gets less and says "little" then, and without the average its
+    /// share would swing for ever.
     pub fn report(&self, now: u64, report: Report) {
-        // The sign is the limit's: a load is none.
-        let load = report.load.max(0.0);
-        self.reported.change(now, |_| Some(if report.over { -load } else { load }));
+        // What is not a number is 0, too.
+        let load = if report.load > 0.0 { report.load.min(MOST_LOAD) } else { 0.0 };
+        self.reported.change(now, |old| {
+            let load = old.map_or(load, |(old, _)| load + (old.value.abs() - load) * old.freshness.powi(3));
+            // The sign is the limit's: a load has none.
+            Some((if report.over { -load } else { load }, 0))
+        });
     }
 
     /// The time to the response head, in microseconds.
@@ -99,13 +138,11 @@ impl Load {
         self.latency.get(now)
     }
 
-    /// Bytes that went through lately, and attempts that ended lately, both fading alike.
-    pub(super) fn traffic(&self, now: u64) -> (f32, f32) {
-        let left = |aging: &Aging| {
-            let aged = aging.get(now);
-            aged.value * aged.freshness
-        };
-        (left(&self.bytes), left(&self.ended))
+    /// Bytes and attempts of late.
+    pub(super) fn traffic(&self, now: u64) -> Traffic {
+        let (bytes, ended) = (self.bytes.get(now), self.ended.get(now));
+        let missing = if bytes.freshness < LEFT_OF_QUIET { 1.0 } else { self.joined.missing(now) };
+        Traffic { bytes: bytes.value * bytes.freshness, ended: ended.value * ended.freshness, watched: 1.0 - missing }
     }
 
     /// What it said last, and how many milliseconds ago; `None`: nothing yet.
@@ -120,22 +157,24 @@ impl Load {
 struct Aging(AtomicU64);
 
 impl Aging {
-    /// The number, and its age in milliseconds; `None` if there never was one. Counted around after 49 days.
+    /// The number, and its age in milliseconds; `None` if there never was one.
     fn read(&self, now: u64) -> Option<(f32, u32)> {
         unpack(self.0.load(Relaxed), now)
     }
 
     fn get(&self, now: u64) -> Aged {
-        self.read(now).map_or(Aged { value: 0.0, freshness: 0.0 }, |(value, age)| Aged { value, freshness: left(age) })
+        let word = self.0.load(Relaxed);
+        Aged { value: value(word), freshness: roughly_left(now, word as u32) }
     }
 
-    /// `change` gives the new number for the old one; `None` leaves it alone.
-    fn change(&self, now: u64, change: impl Fn(Option<Aged>) -> Option<f32>) {
+    /// `change` gives the new number for the old one and its age in milliseconds, and how old the new one is; `None` leaves
+    /// it alone.
+    fn change(&self, now: u64, change: impl Fn(Option<(Aged, u32)>) -> Option<(f32, u32)>) {
         let mut word = self.0.load(Relaxed);
         loop {
-            let old = unpack(word, now).map(|(value, age)| Aged { value, freshness: left(age) });
-            let Some(value) = change(old) else { return };
-            match self.0.compare_exchange_weak(word, pack(value, now), Relaxed, Relaxed) {
+            let old = unpack(word, now).map(|(value, age)| (Aged { value, freshness: left(age) }, age));
+            let Some((value, age)) = change(old) else { return };
+            match self.0.compare_exchange_weak(word, pack(value, now, age), Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(other) => word = other,
             }
@@ -144,29 +183,91 @@ impl Aging {
 
     /// Adds to what is left.
     fn add(&self, now: u64, more: f32) {
-        self.change(now, |old| Some(more + old.map_or(0.0, |old| old.value * old.freshness)));
+        self.change(now, |old| Some((more + old.map_or(0.0, |(old, _)| old.value * old.freshness), 0)));
     }
 }
 
-/// Never 0, which stands for nothing: the millisecond is counted from 1.
-fn pack(value: f32, now: u64) -> u64 {
-    u64::from(value.to_bits()) << 32 | u64::from(stamp(now).max(1))
+/// The millisecond since which a backend is seen without a long pause; 0: never.
+#[derive(Debug, Default)]
+struct Since(AtomicU32);
+
+impl Since {
+    /// It is seen, after so many milliseconds; `None`: for the first time.
+    fn see(&self, now: u64, before: Option<u32>) {
+        if before.is_none_or(|age| age > QUIET) {
+            self.0.store(stamp(now), Relaxed);
+        } else if age(now, self.0.load(Relaxed)) > u32::MAX / 2 {
+            // Long ago it stays, though the count goes around.
+            self.0.store(stamp(now).wrapping_sub(u32::MAX / 4).max(1), Relaxed);
+        }
+    }
+
+    /// How much of what would be left of all times was not seen: 1 = everything.
+    fn missing(&self, now: u64) -> f32 {
+        let at = self.0.load(Relaxed);
+        if at == 0 { 1.0 } else { roughly_left(now, at) }
+    }
 }
 
-fn stamp(now: u64) -> u32 {
-    (now / 1000).wrapping_add(1) as u32
+/// Never 0, which stands for nothing.
+fn pack(value: f32, now: u64, age: u32) -> u64 {
+    u64::from(value.to_bits()) << 32 | u64::from(stamp(now).wrapping_sub(age).max(1))
 }
 
 fn unpack(word: u64, now: u64) -> Option<(f32, u32)> {
-    let (value, at) = (f32::from_bits((word >> 32) as u32), word as u32);
-    // What another worker saw a moment later than `now` is new.
-    let age = stamp(now).wrapping_sub(at);
-    (word != 0).then_some((value, if age > u32::MAX / 2 { 0 } else { age }))
+    (word != 0).then(|| (value(word), age(now, word as u32)))
 }
 
-/// What is left of an observation after `age` milliseconds.
+fn value(word: u64) -> f32 {
+    f32::from_bits((word >> 32) as u32)
+}
+
+/// The millisecond, counted from 1.
+fn stamp(now: u64) -> u32 {
+    ((now / 1000).wrapping_add(1) as u32).max(1)
+}
+
+/// Milliseconds since the one that is stamped `at`, around after 49 days.
+fn age(now: u64, at: u32) -> u32 {
+    // What another worker saw a moment later than `now` is new.
+    stamp(now).wrapping_sub(at).wrapping_add(SKEW).max(SKEW) - SKEW
+}
+
+/// What is left of an observation after `age` milliseconds. Exact: a value that changes each millisecond must fade no
+/// slower than others.
 fn left(age: u32) -> f32 {
     (-(age as f32) / HALF_LIFE).exp2()
+}
+
+/// The same within 0.7 %, and nothing after a minute, for what a pick reads of each: one look, and no branch. Of what there
+/// never was, at 0, nothing is left.
+fn roughly_left(now: u64, at: u32) -> f32 {
+    let step = stamp(now).wrapping_sub(at).wrapping_add(SKEW) / STEP;
+    LEFT[if at == 0 { STEPS } else { (step as usize).min(STEPS) }]
+}
+
+/// Milliseconds of a step of [`LEFT`].
+const STEP: u32 = 64;
+const STEPS: usize = 1024;
+
+/// What is left of [`QUIET`].
+const LEFT_OF_QUIET: f32 = 0.0625;
+
+/// What is left at each step, the first ones before the observation.
+static LEFT: [f32; STEPS + 1] = lefts();
+
+const fn lefts() -> [f32; STEPS + 1] {
+    /// 2^(-64 / 7000)
+    const EACH: f64 = 0.993_682_692_971_211_4;
+    let (mut table, mut step, mut left) = ([0.0; STEPS + 1], 0, 1.0);
+    while step < STEPS {
+        table[step] = left as f32;
+        if step >= (SKEW / STEP) as usize {
+            left *= EACH;
+        }
+        step += 1;
+    }
+    table
 }
 
 #[cfg(test)]
@@ -174,6 +275,12 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000;
+    const DAY: u64 = 86_400 * SECOND;
+
+    #[track_caller]
+    fn assert_near(got: f32, wanted: f32) {
+        assert!((got - wanted).abs() <= 0.007 * wanted.abs(), "{got} is not {wanted}");
+    }
 
     #[test]
     fn peaks_count_at_once_and_fade() {
@@ -185,11 +292,26 @@ mod tests {
         load.took(SECOND, 9_000, Taken::Answered);
         assert_eq!(load.latency(SECOND), Aged { value: 9_000.0, freshness: 1.0 });
         load.took(8 * SECOND, 1_000, Taken::Answered);
-        assert_eq!(load.latency(8 * SECOND).value, 5_000.0, "half is left after seven seconds");
+        assert_near(load.latency(8 * SECOND).value, 5_000.0);
         load.took(8 * SECOND, 10, Taken::Failed);
-        assert_eq!(load.latency(8 * SECOND).value, 5_000.0, "a quick failure makes nothing better");
+        assert_near(load.latency(8 * SECOND).value, 5_000.0);
         load.took(8 * SECOND, 20_000, Taken::Failed);
-        assert_eq!(load.latency(15 * SECOND), Aged { value: 20_000.0, freshness: 0.5 });
+        assert_eq!(load.latency(8 * SECOND), Aged { value: 20_000.0, freshness: 1.0 });
+        assert_near(load.latency(15 * SECOND).freshness, 0.5);
+        assert_eq!(load.latency(7 * SECOND).freshness, 1.0, "seen by a slower clock");
+    }
+
+    #[test]
+    fn good_news_is_believed_slowly() {
+        let load = Load::default();
+        for left in [0.25, 0.5, 0.707, 0.84] {
+            load.took(30 * SECOND, 1_000, Taken::Answered);
+            assert_near(load.latency(30 * SECOND).freshness, left);
+        }
+        load.took(90 * SECOND, 999, Taken::Answered);
+        assert_near(load.latency(90 * SECOND).freshness, 0.25);
+        load.took(90 * SECOND, 5_000, Taken::Answered);
+        assert_near(load.latency(90 * SECOND).freshness, 1.0);
     }
 
     #[test]
@@ -198,7 +320,52 @@ mod tests {
         load.passed(0, 1 << 20);
         load.ended(0);
         load.passed(7 * SECOND, 1 << 20);
-        assert_eq!(load.traffic(7 * SECOND), (1.5 * f32::from(1u16) * (1 << 20) as f32, 0.5));
+        let traffic = load.traffic(7 * SECOND);
+        assert_near(traffic.bytes, 1.5 * (1 << 20) as f32);
+        assert_near(traffic.ended, 0.5);
+        assert_near(traffic.watched, 0.5);
+    }
+
+    #[test]
+    fn the_count_of_milliseconds_may_go_around() {
+        let load = Load::default();
+        (0..5_000_000).step_by(20).for_each(|second| load.passed(second * SECOND, 1));
+        assert_eq!(load.traffic(4_999_980 * SECOND).watched, 1.0);
+    }
+
+    #[test]
+    fn who_was_quiet_has_just_joined() {
+        let load = Load::default();
+        assert_eq!(load.traffic(SECOND).watched, 0.0, "never there");
+        load.passed(SECOND, 1);
+        assert_eq!(load.traffic(SECOND).watched, 0.0, "just joined");
+        load.passed(22 * SECOND, 1);
+        assert_near(load.traffic(22 * SECOND).watched, 0.875);
+        assert_eq!(load.traffic(51 * SECOND).watched, 0.0, "gone for 29 seconds");
+        load.passed(51 * SECOND, 1);
+        assert_eq!(load.traffic(51 * SECOND).watched, 0.0, "back");
+    }
+
+    #[test]
+    fn what_is_left_is_a_power_of_two() {
+        for age in 0..61_000 {
+            let (got, wanted) = (roughly_left(u64::from(age) * 1_000, 1), left(age));
+            assert!((got / wanted - 1.0).abs() < 0.007, "{got} for {wanted} after {age} ms");
+        }
+        assert_eq!([0, 7_000, 21_000].map(left), [1.0, 0.5, 0.125]);
+        assert_eq!([62_000, 1 << 30].map(|age| roughly_left(age * 1_000, 1)), [0.0; 2]);
+        assert!(Load::default().latency(1 << 50).freshness == 0.0, "there is none");
+    }
+
+    /// Steps of a millisecond fade as one step of all of them.
+    #[test]
+    fn who_is_busy_fades_as_fast_as_who_is_not() {
+        let (busy, quiet) = (Load::default(), Load::default());
+        busy.passed(0, 1 << 30);
+        quiet.passed(0, 1 << 30);
+        (1..=14_000).for_each(|millisecond| busy.passed(millisecond * 1_000, 0));
+        let (busy, quiet) = (busy.traffic(14 * SECOND).bytes, quiet.traffic(14 * SECOND).bytes);
+        assert!((busy / quiet - 1.0).abs() < 0.01, "{busy} and {quiet}");
     }
 
     #[test]
@@ -208,6 +375,22 @@ mod tests {
         load.report(0, Report { load: 0.0, over: true });
         assert_eq!(load.reported(2 * SECOND), Some((Report { load: 0.0, over: true }, 2_000)));
         load.report(3 * SECOND, Report { load: 0.7, over: false });
-        assert_eq!(load.reported(SECOND), Some((Report { load: 0.7, over: false }, 0)), "seen by a slower clock");
+        let (report, age) = load.reported(SECOND).unwrap();
+        assert_eq!((report.over, age), (false, 0), "seen by a slower clock");
+        assert_eq!(load.reported(30 * DAY).unwrap().1, 30 * 86_400_000 - 3_000, "old for a month");
+    }
+
+    #[test]
+    fn reports_are_averaged_over_seconds() {
+        let load = Load::default();
+        load.report(0, Report { load: 0.8, over: true });
+        load.report(7 * SECOND / 3, Report { load: 0.0, over: false });
+        let half = load.reported(7 * SECOND / 3).unwrap().0.load;
+        assert!((half - 0.4).abs() < 0.001, "{half}");
+        for (said, kept) in [(f32::NAN, 0.0), (-1.0, 0.0), (f32::INFINITY, MOST_LOAD)] {
+            let load = Load::default();
+            load.report(0, Report { load: said, over: false });
+            assert_eq!(load.reported(0), Some((Report { load: kept, over: false }, 0)));
+        }
     }
 }

@@ -5,9 +5,13 @@
 mod burdens;
 mod common;
 mod consistent;
+mod custom_load;
 mod dice;
+mod few;
 mod hash;
+mod least_bandwidth;
 mod least_connections;
+mod least_response_time;
 mod load;
 mod power_of_two_choices;
 mod random;
@@ -15,6 +19,8 @@ mod round_robin;
 mod shares;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod town;
 
 pub use common::{Common, InFlight};
 pub use dice::splitmix64;
@@ -127,7 +133,10 @@ pub enum Algorithm {
     /// The one through which the fewest bytes go, both ways.
     LeastBandwidth,
     /// By what the backends say of themselves.
-    CustomLoad,
+    CustomLoad {
+        /// What is older, in milliseconds, is not believed.
+        expire: u32,
+    },
     /// By the key, consistently; nobody carries more than `bound` percent of the mean, above 100.
     Hash {
         /// In percent of the mean.
@@ -144,10 +153,9 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::Random => Box::new(random::Random::new(members)),
         Algorithm::PowerOfTwoChoices => Box::new(power_of_two_choices::PowerOfTwoChoices::new(members)),
         Algorithm::LeastConnections => Box::new(least_connections::LeastConnections::new(members)),
-        // BASE: replaced by their own files
-        Algorithm::LeastResponseTime | Algorithm::LeastBandwidth | Algorithm::CustomLoad => {
-            Box::new(least_connections::LeastConnections::new(members))
-        }
+        Algorithm::LeastResponseTime => Box::new(least_response_time::LeastResponseTime::new(members)),
+        Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
+        Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
         Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
         Algorithm::Custom(build) => build(members),
     }

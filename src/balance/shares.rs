@@ -77,8 +77,8 @@ impl Shares {
         chosen
     }
 
-    /// Anybody, by weight. The upper half of the bits finds the cell, the lower half the member.
-    fn any(&self, dice: &mut Dice) -> usize {
+    /// Anybody, by weight; there must be somebody. The upper half of the bits finds the cell, the lower half the member.
+    pub(super) fn any(&self, dice: &mut Dice) -> usize {
         let random = dice.roll();
         let place = (((random >> 32) * self.cells.len() as u64) >> 32) as usize;
         let cell = self.cells[place];

@@ -1,7 +1,4 @@
-//! One suite for every algorithm.
-//!
-//! That a pick allocates nothing is not counted here: an allocator that counts is `unsafe`, which the crate denies. It
-//! shows in `benches/engine.rs`, where an allocation would cost more than a pick.
+//! One suite for every algorithm. That a pick allocates nothing is counted in `tests/alloc.rs`, a process of its own.
 
 use super::{dice::Dice, *};
 use std::collections::VecDeque;
@@ -46,6 +43,20 @@ pub(super) fn suite_but_for_shares_of_many(algorithm: Algorithm) {
 
 fn pick(random: u64, tried: &Tried) -> Pick<'_> {
     Pick { key: random, worker: 0, random, now: 0, tried }
+}
+
+/// One pick with these random bits.
+pub(super) fn pick_at(balancer: &dyn Balancer, random: u64, now: u64) -> Picked {
+    balancer.pick(&Pick { now, ..pick(random, &Tried::default()) })
+}
+
+/// Where each of `picks` among `members` goes at one moment.
+pub(super) fn places(algorithm: Algorithm, members: &[Member], now: u64, picks: usize) -> impl Iterator<Item = usize> {
+    let (balancer, mut dice) = (build(algorithm, members, &Arc::default()), Dice::new(seed()));
+    (0..picks).map(move |_| match pick_at(&*balancer, dice.roll(), now) {
+        Picked::Member(place) => place,
+        Picked::Exhausted => panic!("nobody picked"),
+    })
 }
 
 /// Where each of `picks` went.

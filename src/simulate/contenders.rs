@@ -3,6 +3,9 @@
 use super::textbook;
 use crate::balance::Algorithm;
 
+/// As long as a pool believes what its backends say of themselves if the file is silent, in milliseconds.
+const EXPIRE: u32 = 180_000;
+
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contender {
@@ -90,7 +93,7 @@ impl Contender {
             Self::LeastConnections => Algorithm::LeastConnections,
             Self::LeastResponseTime => Algorithm::LeastResponseTime,
             Self::LeastBandwidth => Algorithm::LeastBandwidth,
-            Self::CustomLoad => Algorithm::CustomLoad,
+            Self::CustomLoad => Algorithm::CustomLoad { expire: EXPIRE },
             Self::IpHash | Self::Hash => Algorithm::Hash { bound },
             Self::ExactLeastConnections => Algorithm::Custom(textbook::exact_least_connections),
             Self::ModuloHash => Algorithm::Custom(textbook::modulo_hash),

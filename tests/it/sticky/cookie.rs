@@ -31,7 +31,7 @@ fn it_keeps_a_client_at_its_backend_and_only_changes_are_told() {
 #[test]
 fn new_clients_are_spread_by_the_algorithm() {
     let (backends, secrets) = (backends(3), Secrets::new(&[ONE]));
-    let evenkeel = site(&backends, secrets.cookie(", name = \"lb\"")).server("workers = 1").start();
+    let evenkeel = site(&backends, secrets.cookie(", name = \"lb\"")).start();
     for _ in 0..30 {
         let first = evenkeel.get("/");
         assert!(given(&first).starts_with("lb="));

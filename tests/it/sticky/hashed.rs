@@ -39,7 +39,7 @@ fn the_address_keeps_a_client_at_its_backend() {
 fn who_says_nothing_is_spread_by_the_algorithm() {
     let backends = backends(3);
     let keys = "sticky = { type = \"header\", name = \"X-Tenant\" }";
-    let evenkeel = site(&backends, keys).server("workers = 1").start();
+    let evenkeel = site(&backends, keys).start();
     for _ in 0..30 {
         get(evenkeel.address(), "X-Tenant: \r\n");
     }
