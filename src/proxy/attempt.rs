@@ -61,6 +61,7 @@ pub(super) struct Attempt<'a> {
     pub(super) way: &'a Way<'a>,
     pub(super) pool: &'a Pool,
     pub(super) lease: &'a Lease<'a>,
+    /// Its bytes, for algorithms that weigh them.
     pub(super) meter: &'a Meter<'a>,
     /// The connection has been used before.
     pub(super) kept: bool,
