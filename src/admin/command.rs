@@ -2,7 +2,7 @@
 //!
 //! Sent by `api`, read by `runtime`. The views are the JSON of PRODUCT.md section 11; the commands of `cli` read them back.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
@@ -181,6 +181,9 @@ pub struct BackendView {
     pub requests: u64,
     /// `closed`, `half-open` or `open`.
     pub circuit: String,
+    /// What it has said of itself last, by metric (`custom_load`); empty = nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reported_load: BTreeMap<String, f64>,
     /// When the state last changed, RFC 3339.
     pub since: String,
 }

@@ -1,5 +1,6 @@
 //! For tests: an admin listener on a thread of its own, with a control behind it that plays two small pools.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -51,6 +52,7 @@ fn backend(name: &str) -> BackendView {
         in_flight: 3,
         requests: 42,
         circuit: "closed".into(),
+        reported_load: BTreeMap::new(),
         since: "2026-01-02T03:04:05Z".into(),
     }
 }

@@ -142,6 +142,11 @@ pub enum Algorithm {
         /// In percent of the mean.
         bound: u32,
     },
+    /// As [`Algorithm::Hash`], for clients that stick: a few requests at a time stay together, whatever the bound.
+    Sticky {
+        /// In percent of the mean.
+        bound: u32,
+    },
     /// One from outside the crate, given to the builder as `examples/custom_balancer.rs` shows.
     Custom(fn(&[Member]) -> Box<dyn Balancer>),
 }
@@ -156,7 +161,10 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::LeastResponseTime => Box::new(least_response_time::LeastResponseTime::new(members)),
         Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
         Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
-        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, Arc::clone(common))),
+        Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, 0, Arc::clone(common))),
+        Algorithm::Sticky { bound } => {
+            Box::new(consistent::Consistent::new(members, bound, consistent::TOGETHER, Arc::clone(common)))
+        }
         Algorithm::Custom(build) => build(members),
     }
 }

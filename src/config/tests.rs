@@ -75,6 +75,7 @@ fn bad_tables_are_explained() {
     golden("process.txt", &format!("{LISTENER}{POOL}"));
     golden("listener.txt", POOL);
     golden("pool.txt", LISTENER);
+    golden("balance.txt", LISTENER);
     golden("route.txt", &format!("{LISTENER}{POOL}"));
 }
 
@@ -175,7 +176,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         hash: Hash::default(),
         custom_load: None,
         sticky: None,
-        slow_start: None,
+        slow_start: seconds(10),
     };
     assert_eq!(pools, [expected]);
 }
@@ -221,7 +222,7 @@ fn every_key_of_a_pool_is_read() {
                 weight = 0 }, \"unix:/run/app.sock\"]\nkeepalive = { max_idle = 0, idle_timeout = \"off\", \
                 max_requests = 9 }\nmax_connections = 7\nsource_address = [\"10.0.0.9\", \"::1\"]\n\
                 connect_timeout = \"250ms\"\nresponse_timeout = 0\nbody_timeout = \"off\"\ntunnel_timeout = \"0s\"\n\
-                pass_host = false\n";
+                pass_host = false\nslow_start = \"off\"\n";
     let read = parse(&format!("{LISTENER}{text}")).unwrap().pools.remove(0);
     let expected = Pool {
         name: "api".into(),
@@ -287,17 +288,22 @@ fn every_key_of_the_process_is_read() {
 fn every_recipe_is_valid_without_a_warning() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let certs = Certs::new();
+    let keys = "a".repeat(64);
+    fs::write(certs.0.join("sticky.key"), format!("{keys}\n{keys}\n")).unwrap();
+    let of_test = certs.0.to_str().unwrap();
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
-            let text = fs::read_to_string(&path).unwrap().replace("/etc/evenkeel/certs", certs.0.to_str().unwrap());
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.replace("/etc/evenkeel/certs", of_test);
+            let text = text.replace("/etc/evenkeel/sticky.key", &format!("{of_test}/sticky.key"));
             let config = Config::parse(&text, &path).unwrap_or_else(|problems| panic!("{problems}"));
             assert!(config.warnings.is_none(), "{}", config.warnings.unwrap());
             count += 1;
         }
     }
-    assert!(count >= 13, "{count}");
+    assert!(count >= 17, "{count}");
 }
 
 #[test]
@@ -330,7 +336,7 @@ fn addresses_show_as_written_and_relative_sockets_start_at_the_file() {
 }
 
 /// A table of keys, and how one of them is written in a file that is fine but for it.
-const TABLES: [(&keys::Keys, &str, &str); 28] = [
+const TABLES: [(&keys::Keys, &str, &str); 32] = [
     (&keys::DOCUMENT, "", ""),
     (&keys::SERVER, "[server]\n", ""),
     (&keys::ADMIN, "[admin]\n", ""),
@@ -359,6 +365,10 @@ const TABLES: [(&keys::Keys, &str, &str); 28] = [
     (&keys::BODY, "[pool.web.health_check.expect_body]\n", ""),
     (&keys::RETRY, "[pool.web.retry]\n", ""),
     (&keys::BACKOFF, "[pool.web.retry.backoff]\n", ""),
+    (&keys::HASH, "[pool.web.hash]\n", ""),
+    (&keys::CUSTOM_LOAD, "[pool.web.custom_load]\n", ""),
+    (&keys::POLL, "[pool.web.custom_load.poll]\n", ""),
+    (&keys::STICKY, "[pool.web.sticky]\ntype = \"cookie\"\n", ""),
 ];
 
 #[test]
@@ -395,9 +405,6 @@ fn later_tables_are_not_supported_yet_however_they_are_written() {
         "[auth.jwt-main]\ntype = \"jwt\"",
         "[[test]]\nname = \"x\"",
         "[cache.static]\nsize = \"1GiB\"",
-        "[pool.web.hash]\nkey = \"path\"",
-        "[pool.web.custom_load]\nsource = \"poll\"",
-        "[pool.web.sticky]\ntype = \"cookie\"",
         "[pool.web.circuit_breaker]\nenabled = true",
         "[pool.web.outlier]\nfor = \"30s\"",
         "[pool.web.retry]\non = [\"connect\", 503]",
@@ -410,11 +417,7 @@ fn later_tables_are_not_supported_yet_however_they_are_written() {
     }
     let problems = parse(&format!("{LISTENER}protocol = \"tcp\"\n{POOL}")).unwrap_err();
     assert!(problems.to_string().contains("not supported yet"), "{problems}");
-    for key in ["algorithm = \"ip_hash\"", "algorithm = \"hash\""] {
-        let problems = parse(&format!("{LISTENER}{POOL}{key}\n")).unwrap_err();
-        assert!(problems.to_string().contains("not supported yet"), "{problems}");
-    }
-    let fine = "protocol = \"h1\"\nsend_proxy_protocol = \"off\"\nslow_start = \"0s\"\n";
+    let fine = "protocol = \"h1\"\nsend_proxy_protocol = \"off\"\nmax_in_flight = \"off\"\n";
     assert!(parse(&format!("{LISTENER}protocol = \"http\"\n{POOL}{fine}")).is_ok());
 }
 
@@ -510,6 +513,13 @@ const WORDS: &[&str] = &[
     "[[route]]",
     "[route.header]",
     "[error_pages]",
+    "[pool.web.sticky]",
+    "[pool.web.hash]",
+    "[pool.web.custom_load]",
+    "type",
+    "weights",
+    "algorithm",
+    "\"custom_load\"",
     "include",
     "host",
     "path",

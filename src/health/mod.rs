@@ -6,6 +6,7 @@
 mod grpc;
 mod http;
 mod judge;
+mod poll;
 mod probe;
 mod schedule;
 mod task;
@@ -25,6 +26,7 @@ use std::{
 
 use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
 
+pub use self::poll::{Polled, Poller};
 use self::{
     grpc::Grpc,
     http::{Expected, Http},
@@ -112,9 +114,7 @@ type Kinds = Arc<[Kind]>;
 impl Monitor {
     /// Checks nothing yet. `changed` is called on the runtime that runs the checks whenever a backend's verdict changes.
     pub fn new(changed: impl Fn(&Arc<Backend>) + Send + Sync + 'static) -> Self {
-        let (descriptors, _) = rlimit::Resource::NOFILE.get().unwrap_or_default();
-        let slots = (descriptors / SHARE).clamp(FEWEST, MOST) as usize;
-        Self::with(changed, slots, getrandom::u64().unwrap_or_default())
+        Self::with(changed, slots(), getrandom::u64().unwrap_or_default())
     }
 
     fn with(changed: impl Fn(&Arc<Backend>) + Send + Sync + 'static, slots: usize, seed: u64) -> Self {
@@ -196,6 +196,12 @@ impl Kind {
             Probe::Grpc(probe) => Self::Grpc(Arc::new(probe.clone())),
         }
     }
+}
+
+/// How many may ask at a time.
+fn slots() -> usize {
+    let (descriptors, _) = rlimit::Resource::NOFILE.get().unwrap_or_default();
+    (descriptors / SHARE).clamp(FEWEST, MOST) as usize
 }
 
 /// Starts a check. What it needs is made when its turn comes: a long list holds nobody up.

@@ -14,6 +14,7 @@ mod inlet;
 mod linger;
 mod method;
 pub mod name;
+pub mod orca;
 #[cfg(test)]
 mod properties;
 pub mod reply;
@@ -46,4 +47,6 @@ pub struct Spares {
     pub pipes: Splice,
     /// Message heads.
     pub heads: Heads,
+    /// Maps of fields for HTTP/2.
+    pub maps: h2::Maps,
 }

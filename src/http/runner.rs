@@ -1,15 +1,14 @@
 //! Memory for the part of a connection or stream that has something to do, lent by the worker. Hot path.
 //!
-//! An exchange's future has some two thousand bytes. It is made once and then serves one connection or stream after the
-//! other: nothing is allocated, copied or freed when an idle connection gets a request. Used by the servers of both
-//! versions.
+//! An exchange's future has nearly two thousand bytes. It is made once and then serves one connection after the other:
+//! nothing is allocated, copied or freed when an idle connection gets a request. Those of streams are tasks besides
+//! (`h2::Streams`). Used by the servers of both versions.
 
 use super::{
-    Done, Exchange,
+    Client, Done, Exchange,
     h1::{self, After, ClientSide},
     h2,
 };
-use crate::net::Timer;
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
@@ -29,6 +28,7 @@ type Task = Pin<Box<dyn Future<Output = Infallible>>>;
 pub struct Server {
     new_task: Box<dyn Fn(Rc<Slot>) -> Task>,
     spare: RefCell<Vec<Runner>>,
+    begin: Box<dyn Fn(h2::Opened)>,
 }
 
 impl fmt::Debug for Server {
@@ -38,14 +38,23 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server whose exchanges `handle` answers.
-    pub fn new<H>(handle: H) -> Self
+    /// A server whose exchanges `handle` answers. `open` is told of the client of each stream; what it returns lives as long
+    /// as the stream.
+    pub fn new<H, O, G>(handle: H, open: O) -> Self
     where
         H: AsyncFn(&mut Exchange<'_>) -> Done + 'static,
+        O: Fn(&Rc<Client>) -> G + 'static,
+        G: 'static,
     {
         let handle = Rc::new(handle);
+        let streams = h2::Streams::new(Rc::clone(&handle), open);
         let new_task = Box::new(move |slot| -> Task { Box::pin(attend(slot, Rc::clone(&handle))) });
-        Self { new_task, spare: RefCell::default() }
+        Self { new_task, spare: RefCell::default(), begin: Box::new(move |opened| streams.begin(opened)) }
+    }
+
+    /// Has a stream answered, in a task of its own.
+    pub(super) fn begin(&self, opened: h2::Opened) {
+        (self.begin)(opened);
     }
 
     /// A runner for `job`.
@@ -67,12 +76,11 @@ impl Server {
     }
 }
 
-/// What there is to do.
-pub(super) enum Job {
-    /// A connection has something to say. `first` = nothing has been read of it before.
-    H1 { connection: Rc<ClientSide>, first: bool },
-    /// A stream has begun.
-    H2(Box<h2::Opened>),
+/// What there is to do: a connection has something to say.
+pub(super) struct Job {
+    pub(super) connection: Rc<ClientSide>,
+    /// Nothing has been read of it before.
+    pub(super) first: bool,
 }
 
 /// Does one job after the other, as `slot` brings them.
@@ -80,18 +88,9 @@ async fn attend<H>(slot: Rc<Slot>, handle: Rc<H>) -> Infallible
 where
     H: AsyncFn(&mut Exchange<'_>) -> Done,
 {
-    // One for all streams that it serves: each takes the reactor's entry over from the one before.
-    let timer = Timer::default();
     loop {
-        let after = match poll_fn(|_| slot.poll_job()).await {
-            Job::H1 { connection, first } => h1::active(&connection, first, &*handle).await,
-            Job::H2(opened) => {
-                h2::answer(opened, &timer, &*handle).await;
-                timer.leave();
-                After::Close
-            }
-        };
-        slot.done(after);
+        let Job { connection, first } = poll_fn(|_| slot.poll_job()).await;
+        slot.done(h1::active(&connection, first, &*handle).await);
     }
 }
 

@@ -18,8 +18,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct Timer {
     sleep: Cell<Option<Pin<Box<Sleep>>>>,
     deadline: Cell<Option<Instant>>,
-    /// Whoever the reactor would wake has left.
-    left: Cell<bool>,
 }
 
 impl fmt::Debug for Timer {
@@ -39,24 +37,14 @@ impl Timer {
         self.deadline.set(after.map(|after| now + after));
     }
 
-    /// The task that has waited leaves it to another: the reactor's entry stays, and is that one's from its next poll on.
-    pub fn leave(&self) {
-        self.deadline.set(None);
-        self.left.set(true);
-    }
-
     /// Ready when the deadline has passed.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = self.deadline.get() else { return Poll::Pending };
-        let left = self.left.replace(false);
         let mut sleep = match self.sleep.take() {
             // Armed for this time or an earlier one, and not struck: nothing to do, the task is woken when it does.
             Some(sleep) if sleep.deadline() <= deadline && !sleep.is_elapsed() => {
-                if !left {
-                    self.sleep.set(Some(sleep));
-                    return Poll::Pending;
-                }
-                sleep
+                self.sleep.set(Some(sleep));
+                return Poll::Pending;
             }
             Some(mut sleep) => {
                 sleep.as_mut().reset(deadline);
@@ -95,37 +83,5 @@ mod tests {
         timer.set_after(start, Some(Duration::from_secs(30)));
         poll_fn(|cx| timer.poll(cx)).await;
         assert_eq!(start.elapsed().as_secs(), 30);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn another_task_is_woken_in_place_of_the_one_that_left() {
-        let timer = std::rc::Rc::new(Timer::default());
-        let start = Instant::now();
-        let local = tokio::task::LocalSet::new();
-        let wait = |seconds: u64, whole: bool| {
-            let timer = std::rc::Rc::clone(&timer);
-            async move {
-                timer.set_after(start, Some(Duration::from_secs(seconds)));
-                poll_fn(|cx| {
-                    let polled = timer.poll(cx);
-                    if whole { polled } else { Poll::Ready(()) }
-                })
-                .await;
-                timer.leave();
-            }
-        };
-        local
-            .run_until(async {
-                // The first looks at it and leaves; it is armed for 10 s. Earlier, later, and after it has struck.
-                for (seconds, before) in [(5, 10), (25, 20), (40, 30)] {
-                    tokio::task::spawn_local(wait(before, false)).await.unwrap();
-                    if seconds == 40 {
-                        tokio::time::sleep(Duration::from_secs(10)).await;
-                    }
-                    tokio::task::spawn_local(wait(seconds, true)).await.unwrap();
-                    assert_eq!(start.elapsed().as_secs(), seconds);
-                }
-            })
-            .await;
     }
 }

@@ -1,10 +1,12 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
 mod checks;
+mod custom_load;
 mod pool;
 mod route;
 
 pub use checks::ChecksTls;
+pub use custom_load::{CustomLoad, Overdue};
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Route};
 

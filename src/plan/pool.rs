@@ -3,6 +3,7 @@
 use super::{
     Plan,
     checks::{self, ChecksTls},
+    custom_load::CustomLoad,
 };
 use crate::{
     balance::{Algorithm, Member as Share},
@@ -30,6 +31,8 @@ pub struct Pool {
     pub checks: Arc<[config::HealthCheck]>,
     /// Their TLS.
     pub checks_tls: ChecksTls,
+    /// What its backends say of themselves, where they are asked.
+    pub custom_load: Option<Arc<CustomLoad>>,
     /// Further attempts.
     pub retry: config::Retry,
     /// The algorithm's name, for people.
@@ -138,17 +141,20 @@ impl Pool {
             protocol: pool.protocol,
             tls: secured(pool, registry, before)?,
         };
+        let members: Vec<_> = pool.backends.iter().map(member).collect();
+        let custom_load = CustomLoad::build(pool, &members, &settings, registry, before)?;
         let slot = registry.slot(&pool.name);
         if pool.sticky.is_some() {
             slot.metrics.set_sticky();
         }
         Ok(Self {
             name: pool.name.clone(),
-            members: pool.backends.iter().map(member).collect(),
+            members,
             slot,
             settings,
             checks: pool.health_checks.clone().into(),
             checks_tls: checks::secured(pool, registry, before)?,
+            custom_load: custom_load.map(Arc::new),
             retry: pool.retry.clone(),
             key: hashed.map(|key| Key::new(key, pool.hash.ipv6_prefix)),
             algorithm_name,
@@ -162,9 +168,10 @@ impl Pool {
         })
     }
 
-    /// How its backends are called by TLS, in exchanges and in checks.
+    /// How its backends are called by TLS, in exchanges, checks and polls.
     pub fn tls_clients(&self) -> impl Iterator<Item = &Arc<tls::Client>> {
-        self.settings.tls.iter().chain(self.checks_tls.iter().flatten())
+        let polls = self.custom_load.iter().filter_map(|load| load.tls.as_ref());
+        self.settings.tls.iter().chain(self.checks_tls.iter().flatten()).chain(polls)
     }
 
     /// The state of `member` now.

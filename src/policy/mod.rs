@@ -24,7 +24,7 @@ pub use key::Key;
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use split::Split;
-pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, address_key, fuzz, hide, read_set_cookie};
+pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_cookie};
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};

@@ -44,7 +44,7 @@ impl Table {
         let members: Vec<_> = usable().map(member).collect();
         let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
         let mut identities = Vec::new();
-        let hash = |bound| balance::build(Algorithm::Hash { bound }, &members, build.common);
+        let hash = |bound| balance::build(Algorithm::Sticky { bound }, &members, build.common);
         if build.sticky.is_some() {
             backends.extend(build.held.iter().cloned());
             identities.extend(backends.iter().zip(0..).map(|(backend, place)| (backend.identity, place)));

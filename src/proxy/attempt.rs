@@ -5,7 +5,7 @@ use super::{
     meter::Meter,
     opening::Opening,
     pump::Pump,
-    relay::pass_on,
+    relay::Relay,
     replay::Replay,
     timing::{self, Pace},
     tunnel,
@@ -32,14 +32,15 @@ use crate::{
 use bytes::Bytes;
 use std::{
     future::poll_fn,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::time::Instant;
 
 /// What we take of a backend's response head.
 const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
 /// Interim responses (1xx) to one request.
-const MAX_INTERIM: usize = 32;
+const MAX_INTERIM: u8 = 32;
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -60,6 +61,7 @@ pub(super) struct Attempt<'a> {
     pub(super) way: &'a Way<'a>,
     pub(super) pool: &'a Pool,
     pub(super) lease: &'a Lease<'a>,
+    /// Its bytes, for algorithms that weigh them.
     pub(super) meter: &'a Meter<'a>,
     /// The connection has been used before.
     pub(super) kept: bool,
@@ -90,7 +92,7 @@ impl Attempt<'_> {
         let opening = match exchange.guarded.upgrade {
             None => None,
             Some(_) => match Box::pin(Opening::new(self, &exchange.request, &connection, record.deadline)).await {
-                Ok(opening) => Some(opening),
+                Ok(opening) => Some(Box::new(opening)),
                 Err(kind) => return self.unopened(kind),
             },
         };
@@ -99,27 +101,82 @@ impl Attempt<'_> {
             Ok(begun) => begun,
             Err(outcome) => return outcome,
         };
-        upload.call = (record.call && matches!(connection, Connection::H2(_))).then(|| grpc::Call::new(self.begun));
-        upload.ends = timing::call(record.ends);
-        let answer = match self.answer(exchange, &mut inlet, &mut upload, replay, record).await {
-            Ok(answer) => answer,
-            Err(outcome) => {
-                if let Outcome::Failed(kind) = outcome {
-                    self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
-                    self.missed(kind, &upload);
-                    record.again = self.may_go_again(exchange, &inlet, &upload, replay);
-                    tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
-                }
-                return outcome;
-            }
+        if record.call && matches!(connection, Connection::H2(_)) {
+            upload.call = Some(Box::new(grpc::Call::new(self.begun)));
+        }
+        let responded =
+            match poll_fn(|cx| self.poll_answer(cx, exchange, &mut inlet, &mut upload, replay, record)).await {
+                Ok(answer) => self.respond(exchange, &mut upload, replay, record, answer),
+                Err(outcome) => Err(self.unanswered(outcome, exchange, &inlet, &upload, replay, record)),
+            };
+        let (now, Guarded { framing, upgrade, keep_alive, keep_timeout, .. }) = match responded {
+            Ok(responded) => responded,
+            Err(outcome) => return outcome,
         };
-        let (now, status) = (Instant::now(), answer.head.status());
-        let waited = now - upload.sent;
+        if upgrade.is_some() {
+            let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
+            let ours = (self.way.local, self.meter);
+            return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
+        }
+        let source = inlet.body(framing, &RESPONSE_HEAD);
+        // The usual case: a body that is short, or none, has come with its head, and both go out at once.
+        let whole = inlet.pass_short(&mut exchange.sink.outlet);
+        let mut relay = Relay::new(source, whole, now);
+        match poll_fn(|cx| self.poll_relay(cx, exchange, &mut relay, &mut upload, replay, record)).await {
+            // Where it has not waited, the clock has just been read.
+            Ok(()) => record.ended = (!relay.waited).then_some(now),
+            Err(kind) => return self.failed(kind, record),
+        }
+        let whole = !upload.open && !upload.broken;
+        drop((upload, relay));
+        if !whole {
+            // An early answer: what the client still sends is nobody's (RFC 9112 section 9.6).
+            exchange.sink.close_after();
+        }
+        let clean = whole && keep_alive && inlet.is_drained();
+        drop(inlet);
+        if clean && let Connection::H1(connection) = connection {
+            let settings = &self.pool.settings;
+            self.way.local.dialer.give(self.lease.backend().id, connection, settings, now, keep_timeout);
+        }
+        Outcome::Answered
+    }
+
+    /// There is no response, or none to be had yet.
+    fn unanswered(
+        &self,
+        outcome: Outcome,
+        exchange: &Exchange<'_>,
+        inlet: &Inlet<'_>,
+        upload: &Upload<'_>,
+        replay: &Replay,
+        record: &mut Record,
+    ) -> Outcome {
+        if let Outcome::Failed(kind) = outcome {
+            self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
+            self.missed(kind, upload);
+            record.again = self.may_go_again(exchange, inlet, upload, replay);
+            tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
+        }
+        outcome
+    }
+
+    /// Stages the response's head for the client.
+    fn respond(
+        &self,
+        exchange: &mut Exchange<'_>,
+        upload: &mut Upload<'_>,
+        replay: &mut Replay,
+        record: &mut Record,
+        mut answer: Answer,
+    ) -> Result<(Instant, Guarded), Outcome> {
+        let now = Instant::now();
+        let (status, waited, heads) = (answer.head.status(), now - upload.sent, &self.way.local.spares.heads);
         self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
-        self.answered(now, waited, status, &upload);
-        if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, &upload, replay)) {
-            self.way.local.spares.heads.give(answer.head);
-            return Outcome::Again;
+        self.answered(now, waited, status, upload);
+        if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, upload, replay)) {
+            heads.give(answer.head);
+            return Err(Outcome::Again);
         }
         record.status = status;
         (record.again, record.ttfb) = (false, Some(waited));
@@ -127,47 +184,19 @@ impl Attempt<'_> {
         if exchange.client.is_closing() {
             exchange.sink.close_after();
         }
-        let Answer { mut head, guarded } = answer;
-        self.way.edit_response(&mut head, &exchange.request, exchange.client, record);
+        self.way.edit_response(&mut answer.head, &exchange.request, exchange.client, record);
+        let Answer { head, guarded } = answer;
         let announced = Announced { framing: guarded.framing, length: guarded.length, upgrade: guarded.upgrade };
         let staged = exchange.sink.head(&head, &announced);
-        self.way.local.spares.heads.give(head);
+        heads.give(head);
         if staged.is_err() {
-            return self.failed(Kind::ClientGone, record);
+            return Err(self.failed(Kind::ClientGone, record));
         }
-        if guarded.upgrade.is_some() {
-            let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
-            let ours = (self.way.local, self.meter);
-            return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
-        }
-        if upload.opening.is_some() {
+        if upload.opening.is_some() && guarded.upgrade.is_none() {
             // It is refused, and over HTTP/2 its stream is still open.
             let _ = upload.outlet.end(None);
         }
-        let source = inlet.body(guarded.framing, &RESPONSE_HEAD);
-        let (whole, flushed) = pass_on(exchange, &inlet).await;
-        match flushed {
-            // It came with its head: the clock has just been read.
-            Poll::Ready(Ok(())) if whole && !upload.open => record.ended = Some(now),
-            Poll::Ready(Err(_)) => return self.failed(Kind::ClientGone, record),
-            _ => match self.relay(exchange, source, &mut upload, replay, whole, now).await {
-                Ok(waited) => record.ended = (!waited).then_some(now),
-                Err(kind) => return self.failed(kind, record),
-            },
-        }
-        let whole = !upload.open && !upload.broken;
-        drop(upload);
-        if !whole {
-            // An early answer: what the client still sends is nobody's (RFC 9112 section 9.6).
-            exchange.sink.close_after();
-        }
-        let clean = whole && guarded.keep_alive && inlet.is_drained();
-        drop(inlet);
-        if clean && let Connection::H1(connection) = connection {
-            let settings = &self.pool.settings;
-            self.way.local.dialer.give(self.lease.backend().id, connection, settings, now, guarded.keep_timeout);
-        }
-        Outcome::Answered
+        Ok((now, guarded))
     }
 
     /// After the head: for log and metric alone.
@@ -186,7 +215,7 @@ impl Attempt<'_> {
         connection: &'w Connection,
         replay: &mut Replay,
         again: bool,
-        opening: Option<Opening>,
+        opening: Option<Box<Opening>>,
     ) -> Result<(Upload<'w>, Inlet<'w>), Outcome> {
         let Exchange { request, guarded, source, sink, .. } = exchange;
         let authority = request.text(request.target.authority);
@@ -197,7 +226,7 @@ impl Attempt<'_> {
         let expect = guarded.expect && source.received() == 0;
         let trailers = guarded.trailers;
         let (framing, length) = (guarded.framing, guarded.length);
-        let key = opening.as_ref().and_then(Opening::key);
+        let key = opening.as_deref().and_then(Opening::key);
         let hop = Hop { authority, framing, length, connection: said, trailers, expect, key };
         let (mut outlet, inlet) = match connection {
             Connection::H1(connection) => {
@@ -228,14 +257,14 @@ impl Attempt<'_> {
             outlet,
             pump,
             call: None,
-            ends: None,
             pace: None,
             open: true,
             broken: false,
             waits: expect,
             sent: now,
             watch: !sink.is_unwatched(),
-            interim: false,
+            interims: 0,
+            flushing: false,
             unprocessed: false,
             opening,
         };
@@ -243,61 +272,75 @@ impl Attempt<'_> {
     }
 
     /// Sends the request and waits for the final response's head. Interim ones are passed on.
-    async fn answer(
+    fn poll_answer(
         &self,
+        cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
         inlet: &mut Inlet<'_>,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
         record: &mut Record,
-    ) -> Result<Answer, Outcome> {
-        let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
-        let mut head = self.way.local.spares.heads.take();
-        let mut interim = 0;
-        while interim <= MAX_INTERIM {
-            let read =
-                poll_fn(|cx| self.poll_head(cx, exchange, (inlet, asked), upload, replay, (&mut head, record))).await;
-            upload.interim = interim > 0;
-            let guarded = match read {
-                Ok(guarded) => guarded,
+    ) -> Poll<Result<Answer, Outcome>> {
+        loop {
+            if upload.flushing {
+                ready!(poll_interim(cx, exchange))?;
+                upload.flushing = false;
+            }
+            if upload.interims > MAX_INTERIM {
+                return Poll::Ready(Err(Outcome::Failed(Kind::BadResponse)));
+            }
+            let mut answer = match ready!(self.poll_head(cx, exchange, inlet, upload, replay, record)) {
+                Ok(answer) => answer,
                 Err(missing) => {
                     upload.unprocessed = matches!(missing, Missing::NoHead(NoHead::Unprocessed));
-                    return Err(self.no_head(missing, exchange, inlet, upload, replay));
+                    return Poll::Ready(Err(self.no_head(missing, exchange, inlet, upload, replay)));
                 }
             };
-            if head.status() >= 200 || head.status() == 101 {
-                upload.opening.map_or(Ok(()), |opening| opening.settle(&mut head)).map_err(Outcome::Failed)?;
-                return Ok(Answer { head, guarded });
+            self.hear(&mut answer.head);
+            let status = answer.head.status();
+            if status >= 200 || status == 101 {
+                let settled = upload.opening.as_ref().map_or(Ok(()), |opening| opening.settle(&mut answer.head));
+                return Poll::Ready(settled.map(|()| answer).map_err(Outcome::Failed));
             }
             if std::mem::take(&mut upload.waits) {
                 // Only now is the body the client's to send.
                 upload.pace = Some(Pace::new(Instant::now()));
             }
-            exchange.timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
-            if exchange.sink.interim(&head).is_err() || !exchange.sink.flushed(exchange.timer).await {
-                return Err(Outcome::Failed(Kind::ClientGone));
+            let staged = exchange.sink.interim(&answer.head);
+            self.way.local.spares.heads.give(answer.head);
+            if staged.is_err() {
+                return Poll::Ready(Err(Outcome::Failed(Kind::ClientGone)));
             }
-            interim += 1;
+            exchange.timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
+            (upload.interims, upload.flushing) = (upload.interims + 1, true);
         }
-        Err(Outcome::Failed(Kind::BadResponse))
     }
 
     fn poll_head(
         &self,
         cx: &mut Context<'_>,
         exchange: &mut Exchange<'_>,
-        (inlet, asked): (&mut Inlet<'_>, Asked),
+        inlet: &mut Inlet<'_>,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
-        (head, record): (&mut Head, &mut Record),
-    ) -> Poll<Result<Guarded, Missing>> {
+        record: &mut Record,
+    ) -> Poll<Result<Answer, Missing>> {
         if upload.open
             && let Err(kind) = self.poll_upload(cx, exchange, upload, replay)
         {
             return Poll::Ready(Err(Missing::Failed(kind)));
         }
-        if let Poll::Ready(read) = inlet.poll_head(cx, head, &RESPONSE_HEAD, asked) {
-            return Poll::Ready(read.map_err(Missing::NoHead));
+        let asked = Asked { method: exchange.request.method(), upgrade: exchange.guarded.upgrade };
+        // Lent for the look alone: of those that wait there are many at a time.
+        let mut head = self.way.local.spares.heads.take();
+        match inlet.poll_head(cx, &mut head, &RESPONSE_HEAD, asked) {
+            Poll::Ready(Ok(guarded)) => return Poll::Ready(Ok(Answer { head, guarded })),
+            read => {
+                self.way.local.spares.heads.give(head);
+                if let Poll::Ready(Err(missing)) = read {
+                    return Poll::Ready(Err(Missing::NoHead(missing)));
+                }
+            }
         }
         if self.poll_gone(cx, exchange, upload).is_ready() {
             return Poll::Ready(Err(Missing::Failed(Kind::ClientGone)));
@@ -315,7 +358,7 @@ impl Attempt<'_> {
                 let whole = record.deadline.map(|at| (at, Kind::Deadline));
                 timing::earlier(timing::response(upload.sent, &self.pool.settings), whole)
             };
-            deadline = timing::earlier(deadline, upload.ends);
+            deadline = timing::earlier(deadline, timing::call(record.ends));
             match self.poll_timer(cx, exchange, upload, None, deadline) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(kind)) => return Poll::Ready(Err(Missing::Failed(kind))),
@@ -362,9 +405,18 @@ impl Attempt<'_> {
     }
 }
 
+/// Sends what is staged of an interim response.
+fn poll_interim(cx: &mut Context<'_>, exchange: &mut Exchange<'_>) -> Poll<Result<(), Outcome>> {
+    let flushed = match exchange.sink.poll_flush(cx) {
+        Poll::Pending => exchange.timer.poll(cx).map(|()| false),
+        Poll::Ready(result) => Poll::Ready(result.is_ok()),
+    };
+    flushed.map(|sent| if sent { Ok(()) } else { Err(Outcome::Failed(Kind::ClientGone)) })
+}
+
 /// The client has heard nothing, and all that it has sent is still here.
 fn is_whole(exchange: &Exchange<'_>, upload: &Upload<'_>, replay: &Replay) -> bool {
-    !upload.interim && (replay.held().is_some() || exchange.source.received() == 0)
+    upload.interims == 0 && (replay.held().is_some() || exchange.source.received() == 0)
 }
 
 /// Why there is no response head.

@@ -1,7 +1,7 @@
 //! Gets an exchange to a backend and its answer back, with further attempts where they are safe. Hot path.
 
 use super::{
-    Record, Way,
+    Record, Seen, Way,
     attempt::{Attempt, Outcome},
     client,
     meter::{self, Meter},
@@ -25,24 +25,40 @@ use tokio::time::Instant;
 /// How often the other workers are asked, less one: what one has just taken, another has perhaps just given back.
 const ROUNDS: usize = 4;
 
-/// Forwards `exchange` to the pool at `place` of the plan.
+/// Forwards `exchange` to the pool at `place` of the plan. What an exchange that goes well does not need has a box of its
+/// own: of those that wait there are many at a time, and each is woken cold.
 pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange<'_>, record: &mut Record) -> Outcome {
     let pool = &way.plan().pools[place];
     pool.slot.budget.request(way.local.worker, way.local.second());
     let mut state = State::new(way, pool, exchange, record);
     loop {
-        let outcome = try_once(way, place, exchange, &mut state, record).await;
+        // Whatever fails from here until a byte has gone can be tried again.
+        record.again = true;
+        // The first attempt follows the head at once; before a further one, time has passed.
+        let now = if record.attempts == 0 { exchange.read } else { Instant::now() };
+        if record.ends.is_some_and(|ends| ends <= now) {
+            return Outcome::Failed(Kind::Deadline);
+        }
+        let connection = match state.kept(way, place, now, record) {
+            Ok(connection) => Ok(connection),
+            Err(first) => {
+                let until = deadline(way, exchange, record);
+                Box::pin(acquire(way, place, (now, until), first, &mut state, record)).await
+            }
+        };
+        let outcome = match connection {
+            Ok(connection) => try_once(way, pool, connection, exchange, &mut state, record).await,
+            Err(kind) => Outcome::Failed(kind),
+        };
+        let (Outcome::Failed(_) | Outcome::Again) = outcome else { return outcome };
         let deadline = deadline(way, exchange, record);
         let reason = match outcome {
-            Outcome::Failed(kind) => match state.may_go_again(way, pool, kind, deadline, record) {
-                Some(reason) => reason,
-                None => return outcome,
-            },
-            Outcome::Again => Retry::Grpc,
-            _ => return outcome,
+            Outcome::Failed(kind) => state.may_go_again(way, pool, kind, deadline, record),
+            _ => Some(Retry::Grpc),
         };
+        let Some(reason) = reason else { return outcome };
         pool.slot.metrics.retry(way.local.worker, reason);
-        if state.wait(way, pool, reason, deadline).await.is_err() {
+        if Box::pin(state.wait(way, pool, reason, deadline)).await.is_err() {
             return Outcome::Failed(Kind::Deadline);
         }
     }
@@ -69,6 +85,10 @@ struct State {
     begun: bool,
     /// Retries so far.
     retries: u32,
+    /// The connection of the attempt has been used before.
+    kept: bool,
+    /// It has been there since.
+    since: Instant,
 }
 
 impl State {
@@ -78,8 +98,27 @@ impl State {
         let body = exchange.guarded.framing != Framing::None;
         let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
+        let since = exchange.read;
         let key = key.unwrap_or_else(|| way.local.random());
-        Self { key, tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0 }
+        Self { key, tried: Tried::default(), replay, idempotent, raw, begun: false, retries: 0, kept: false, since }
+    }
+
+    /// The usual case: a backend is chosen, and has a connection at hand. Else what has been chosen, if anybody.
+    fn kept(
+        &mut self,
+        way: &Way<'_>,
+        place: usize,
+        now: Instant,
+        record: &mut Record,
+    ) -> Result<Connection, Option<Choice>> {
+        let Some(choice) = choose(way, place, now, self, (&self.tried, None), record) else { return Err(None) };
+        match choice {
+            Choice { seen, number, checkout: Checkout::Kept(connection) } => {
+                (self.kept, self.since, record.chosen) = (true, now, Some((seen, number as u32)));
+                Ok(connection)
+            }
+            choice => Err(Some(choice)),
+        }
     }
 
     /// Why the request goes out once more after it has failed so; `None`: it does not.
@@ -132,7 +171,7 @@ impl State {
         if deadline.is_some_and(|deadline| deadline <= until) {
             return Err(());
         }
-        Box::pin(tokio::time::sleep_until(until)).await;
+        tokio::time::sleep_until(until).await;
         Ok(())
     }
 }
@@ -140,27 +179,14 @@ impl State {
 /// One attempt, and one more where it met a kept connection that had died (PRODUCT.md section 6.3).
 async fn try_once(
     way: &Way<'_>,
-    place: usize,
+    pool: &Pool,
+    mut connection: Connection,
     exchange: &mut Exchange<'_>,
     state: &mut State,
     record: &mut Record,
 ) -> Outcome {
-    let pool = &way.plan().pools[place];
-    // Whatever fails from here until a byte has gone can be tried again.
-    record.again = true;
-    // The first attempt follows the head at once; before a further one, time has passed.
-    let now = if record.attempts == 0 { exchange.read } else { Instant::now() };
-    let until = deadline(way, exchange, record);
-    if record.ends.is_some_and(|ends| ends <= now) {
-        return Outcome::Failed(Kind::Deadline);
-    }
-    let acquired = match acquire(way, place, (now, until), state, record).await {
-        Ok(acquired) => acquired,
-        Err(kind) => return Outcome::Failed(kind),
-    };
-    let Acquired { seen, number, connection, kept } = acquired;
-    let backend = seen.table.backend(number);
-    record.chosen = Some((Rc::clone(&seen), number as u32));
+    let Some((seen, number)) = record.chosen.clone() else { return Outcome::Failed(Kind::Internal) };
+    let backend = seen.table.backend(number as usize);
     record.attempts += 1;
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
@@ -171,105 +197,121 @@ async fn try_once(
         meter.end(way.local, exchange, record);
         return outcome;
     }
-    let begun = if kept { now } else { Instant::now() };
-    let more = record.call && state.has_more(&pool.retry, until);
-    let attempt = Attempt { way, pool, lease: &lease, meter: &meter, kept, begun, idempotent: state.idempotent, more };
-    let again = std::mem::replace(&mut state.begun, true);
-    match attempt.run(exchange, connection, &mut state.replay, again, record).await {
-        Outcome::Stale => {}
-        outcome => {
-            meter.end(way.local, exchange, record);
-            return outcome;
-        }
-    }
-    let Some(room) = way.local.dialer.room(backend, &pool.settings) else {
-        return Outcome::Failed(Kind::QueueFull);
+    let more = record.call && state.has_more(&pool.retry, deadline(way, exchange, record));
+    let mut attempt = Attempt {
+        way,
+        pool,
+        lease: &lease,
+        meter: &meter,
+        kept: state.kept,
+        begun: state.since,
+        idempotent: state.idempotent,
+        more,
     };
-    match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
-        Ok(connection) => {
-            let attempt = Attempt { kept: false, begun: Instant::now(), ..attempt };
-            let outcome = attempt.run(exchange, connection, &mut state.replay, true, record).await;
-            meter.end(way.local, exchange, record);
-            outcome
+    let outcome = loop {
+        let again = std::mem::replace(&mut state.begun, true);
+        match attempt.run(exchange, connection, &mut state.replay, again, record).await {
+            Outcome::Stale if attempt.kept => {}
+            outcome => break outcome,
         }
-        Err(error) => refused(way, backend, &error),
+        let Some(room) = way.local.dialer.room(backend, &pool.settings) else {
+            break Outcome::Failed(Kind::QueueFull);
+        };
+        connection = match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
+            Ok(connection) => connection,
+            Err(error) => break refused(way, backend, &error),
+        };
+        (attempt.kept, attempt.begun) = (false, Instant::now());
+    };
+    meter.end(way.local, exchange, record);
+    outcome
+}
+
+/// A backend that has been chosen, and what there is of connections to it.
+struct Choice {
+    seen: Rc<Seen>,
+    number: usize,
+    checkout: Checkout,
+}
+
+/// Chooses a backend that is not in `tried`; the other workers are asked for room at those in `waits`.
+fn choose(
+    way: &Way<'_>,
+    place: usize,
+    now: Instant,
+    state: &State,
+    (tried, waits): (&Tried, Option<&Tried>),
+    record: &mut Record,
+) -> Option<Choice> {
+    let (local, seen) = (way.local, way.pinned.table(place));
+    let pick = Pick { key: state.key, worker: local.worker, random: local.random(), now: local.micros(now), tried };
+    let number = match &way.plan().pools[place].sticky {
+        None => seen.table.pick(&pick),
+        Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+    }?;
+    let checkout = look(way, place, seen.table.backend(number), now, state);
+    Some(Choice { seen, number, checkout })
+}
+
+/// What there is of connections to `backend`.
+fn look(way: &Way<'_>, place: usize, backend: &Arc<Backend>, now: Instant, state: &State) -> Checkout {
+    let (dialer, settings) = (&way.local.dialer, &way.plan().pools[place].settings);
+    match state.raw {
+        true => dialer.raw(backend, settings),
+        false => dialer.checkout(backend, settings, now, !state.idempotent),
     }
 }
 
-/// A backend, and a connection to it.
-struct Acquired {
-    seen: Rc<super::local::Seen>,
-    /// The backend's place in the table.
-    number: usize,
-    connection: Connection,
-    /// It has been used before.
-    kept: bool,
-}
-
-/// Chooses a backend and gets a connection to it. One that is full is passed over; if all are, the other workers are
-/// asked to close idle connections, a few times. Where all have been tried, they may be once more.
+/// Chooses a backend and gets a connection to it; `first` has been chosen already. One that is full is passed over; if all
+/// are, the other workers are asked to close idle connections, a few times. Where all have been tried, they may be once
+/// more.
 async fn acquire(
     way: &Way<'_>,
     place: usize,
     (now, deadline): (Instant, Option<Instant>),
+    mut first: Option<Choice>,
     state: &mut State,
     record: &mut Record,
-) -> Result<Acquired, Kind> {
+) -> Result<Connection, Kind> {
     let (local, pool) = (way.local, &way.plan().pools[place]);
     let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
-        let seen = way.pinned.table(place);
         let mut full = Tried::default();
         loop {
             let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
             let waits = (!asked.is_empty()).then_some(&full);
-            let mut pick = |tried| {
-                let pick = Pick {
-                    key: state.key,
-                    worker: local.worker,
-                    random: local.random(),
-                    now: local.micros(now),
-                    tried,
-                };
-                match &pool.sticky {
-                    None => seen.table.pick(&pick),
-                    Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
-                }
-            };
+            let choice = first.take().or_else(|| choose(way, place, now, state, (tried, waits), record));
             // Nobody else is left: those that were tried already have their second turn.
-            let Some(number) = pick(tried).or_else(|| pick(&full)) else { break };
+            let Some(choice) = choice.or_else(|| choose(way, place, now, state, (&full, waits), record)) else { break };
+            let Choice { seen, number, mut checkout } = choice;
             let backend = seen.table.backend(number);
-            let look = || match state.raw {
-                true => local.dialer.raw(backend, &pool.settings),
-                false => local.dialer.checkout(backend, &pool.settings, now, !state.idempotent),
-            };
-            let mut checkout = look();
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {
                     return Err(fail(way, (seen, number), &kind.into(), state, record));
                 }
-                checkout = look();
+                checkout = look(way, place, backend, now, state);
             }
-            match checkout {
-                Checkout::Kept(connection) => {
-                    return Ok(Acquired { seen, number, connection, kept: true });
-                }
-                Checkout::New(room) => {
-                    let connected = connect(way, pool, backend, room, deadline, record).await;
-                    return match connected {
-                        Ok(connection) => Ok(Acquired { seen, number, connection, kept: false }),
-                        Err(error) => Err(fail(way, (seen, number), &error, state, record)),
-                    };
-                }
-                Checkout::Wait(_) => {}
+            let (connection, kept) = match checkout {
+                Checkout::Kept(connection) => (Ok(connection), true),
+                Checkout::New(room) => (connect(way, pool, backend, room, deadline, record).await, false),
+                Checkout::Wait(_) => continue,
                 Checkout::Full => {
                     met_full = true;
                     full.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }
+                    continue;
                 }
-            }
+            };
+            (state.kept, state.since) = (kept, if kept { now } else { Instant::now() });
+            return match connection {
+                Ok(connection) => {
+                    record.chosen = Some((seen, number as u32));
+                    Ok(connection)
+                }
+                Err(error) => Err(fail(way, (seen, number), &error, state, record)),
+            };
         }
         if asked.is_empty() {
             break;
@@ -285,7 +327,7 @@ async fn acquire(
 /// A backend could not be connected to: that was an attempt.
 fn fail(
     way: &Way<'_>,
-    (seen, number): (Rc<super::local::Seen>, usize),
+    (seen, number): (Rc<Seen>, usize),
     error: &Error,
     state: &mut State,
     record: &mut Record,

@@ -14,6 +14,7 @@ mod pump;
 mod raw;
 mod relay;
 mod replay;
+mod report;
 mod sticky;
 mod timing;
 mod tunnel;
@@ -126,7 +127,16 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
         Step::Answer(answer) => Err(answer),
         Step::Forward(route, forward, pool) => {
             let way = Way { local, pinned: &pinned, route, forward, client };
-            forward_or_fall_back(&way, pool, exchange, &mut record).await
+            let outcome = forward::forward(&way, pool, exchange, &mut record).await;
+            match fallback(forward, &outcome) {
+                None => Ok(outcome),
+                Some((Fallback::Respond(respond), kind)) => Err(Answer::Fallback(respond, kind)),
+                Some((Fallback::Pool(other), _)) => {
+                    sticky::look(local, plan, *other, &mut exchange.request, &mut record);
+                    record.pool = Some(*other);
+                    Ok(Box::pin(forward::forward(&way, *other, exchange, &mut record)).await)
+                }
+            }
         }
     };
     let done = match outcome {
@@ -242,24 +252,11 @@ fn prepare(
     Ok(pool)
 }
 
-/// Forwards to the pool, and does what the route says if that cannot answer.
-async fn forward_or_fall_back<'a>(
-    way: &Way<'a>,
-    pool: usize,
-    exchange: &mut Exchange<'_>,
-    record: &mut Record,
-) -> Result<Outcome, Answer<'a>> {
-    let outcome = forward::forward(way, pool, exchange, record).await;
-    match (&outcome, &way.forward.fallback) {
-        (Outcome::Failed(kind), Some(fallback)) if kind.falls_back() => match fallback {
-            Fallback::Respond(respond) => Err(Answer::Fallback(respond, *kind)),
-            Fallback::Pool(other) => {
-                sticky::look(way.local, way.plan(), *other, &mut exchange.request, record);
-                record.pool = Some(*other);
-                Ok(Box::pin(forward::forward(way, *other, exchange, record)).await)
-            }
-        },
-        _ => Ok(outcome),
+/// What the route does in place of that outcome.
+fn fallback<'a>(forward: &'a Forward, outcome: &Outcome) -> Option<(&'a Fallback, Kind)> {
+    match (outcome, &forward.fallback) {
+        (Outcome::Failed(kind), Some(fallback)) if kind.falls_back() => Some((fallback, *kind)),
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What has been sent of a request's body, kept for one more try while it is small. Hot path.
 
-use super::pump::Watch;
+use super::{pump::Watch, report};
 use crate::config::Underscores;
 use crate::http::{
     Head,
@@ -79,6 +79,7 @@ impl Watch for Response {
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
         strip_trailers(trailers);
+        report::strip(trailers);
         Ok(())
     }
 }

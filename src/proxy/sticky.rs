@@ -70,7 +70,7 @@ pub(super) fn side(local: &Local, plan: &Plan, forward: &Forward, split: &Split,
                 Read::Absent | Read::Invalid => return None,
             },
             By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request)?.home.map(|_| 0)?,
-            By::Header(_) | By::SourceIp(_) => return None,
+            By::Key(_) => return None,
         };
         Some((issued, place))
     });
@@ -87,7 +87,6 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
         }
         return;
     };
-    let key = |key| Session::of(Known::Key, key, None);
     record.sticky = match &sticky.by {
         By::Cookie(cookie) => {
             let before = record.pool.and_then(|pool| plan.pools[pool].sticky.as_ref()?.cookie());
@@ -95,12 +94,9 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
             ours(local, cookie, taken.unwrap_or_default(), request)
         }
         By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or(Session::new()),
-        By::Header(name) => {
-            let value = name.first(request).filter(|value| !value.is_empty());
-            value.map_or(Session::new(), |value| key(hash(value)))
-        }
-        By::SourceIp(prefix) => {
-            record.address.map_or(Session::new(), |address| key(policy::address_key(address, *prefix)))
+        By::Key(key) => {
+            let key = key.of(request, record.address);
+            key.map_or(Session::new(), |key| Session::of(Known::Key, key, None))
         }
     };
 }

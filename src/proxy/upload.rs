@@ -29,9 +29,7 @@ pub(super) struct Upload<'w> {
     pub(super) outlet: Outlet<'w>,
     pub(super) pump: Pump,
     /// It is that of a gRPC call to an HTTP/2 backend.
-    pub(super) call: Option<grpc::Call>,
-    /// The call must be over by then, both ways.
-    pub(super) ends: Deadline,
+    pub(super) call: Option<Box<grpc::Call>>,
     /// Made when it first has to wait.
     pub(super) pace: Option<Box<Pace>>,
     /// Not everything has gone.
@@ -44,12 +42,14 @@ pub(super) struct Upload<'w> {
     pub(super) sent: Instant,
     /// The client is watched for its leaving.
     pub(super) watch: bool,
-    /// An interim response has come: the response has begun.
-    pub(super) interim: bool,
+    /// Interim responses that have come: with the first, the response has begun.
+    pub(super) interims: u8,
+    /// One of them is on its way to the client.
+    pub(super) flushing: bool,
     /// The backend has said that it did not look at the request.
     pub(super) unprocessed: bool,
     /// It is a WebSocket opening.
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<Box<Opening>>,
 }
 
 impl Attempt<'_> {

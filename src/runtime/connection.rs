@@ -95,8 +95,7 @@ fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Boxed<'_, ()> {
     Box::pin(async move {
         // Nobody else has it: nothing has been handed to a runner.
         let Some(connection) = Rc::into_inner(connection) else { return };
-        let list = |client: &Rc<Client>| Listed::new(worker, Rc::clone(client), None);
-        match h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server, list).await {
+        match h2::serve(connection.into_parts(), &client, &worker.local.spares, &worker.server).await {
             Ok(()) => {}
             Err(h2::Ended::Flood(flood)) => open.flooded(&client, flood),
             Err(ended) => tracing::debug!(peer = ?client.peer, %ended, "HTTP/2 connection ended"),
@@ -105,16 +104,17 @@ fn multiplexed(open: &Open, connection: Rc<ClientSide>) -> Boxed<'_, ()> {
 }
 
 /// A connection or a stream can be told to end while it lives.
-struct Listed {
+pub(super) struct Listed {
     worker: Rc<Worker>,
     place: usize,
 }
 
 impl Listed {
-    fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
+    /// As one of the clients of `worker`. `metrics` count a connection.
+    pub(super) fn new(worker: Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
         let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
         let place = worker.clients.borrow_mut().insert(entry);
-        Self { worker: Rc::clone(worker), place }
+        Self { worker, place }
     }
 }
 
@@ -146,7 +146,7 @@ impl Open {
     ) -> Self {
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
-        let listed = Listed::new(worker, client, Some(metrics));
+        let listed = Listed::new(Rc::clone(worker), client, Some(metrics));
         Self { listed, _permits: permits }
     }
 

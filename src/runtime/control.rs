@@ -13,7 +13,7 @@ use super::{
 use crate::{
     admin::{self, Command},
     config::{self, Config},
-    health::{Monitor, Watched},
+    health::{Monitor, Poller, Watched},
     plan::{Numbers, Plan},
     pool::Backend,
     telemetry::access_log::AccessLog,
@@ -59,6 +59,7 @@ pub(super) struct Control {
     /// When the next tables are due.
     pub(super) ramps: Ramps,
     pub(super) monitor: Option<Monitor>,
+    pub(super) poller: Option<Poller>,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
     draining: Arc<AtomicBool>,
@@ -122,6 +123,7 @@ impl Control {
             past: Past::default(),
             ramps: Ramps::default(),
             monitor: None,
+            poller: None,
             certificates: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
@@ -136,6 +138,7 @@ impl Control {
         self.count_dropped();
         let (changed, mut changes) = mpsc::unbounded_channel::<String>();
         self.monitor = Some(Monitor::new(move |backend: &Arc<Backend>| drop(changed.send(backend.pool.clone()))));
+        self.poller = Some(Poller::new(self.shared.epoch));
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
@@ -158,6 +161,7 @@ impl Control {
                 }
                 _ = ticks.tick() => {
                     self.past.forget();
+                    self.warn_of_silence();
                     self.shared.registry.prune();
                 }
             }
@@ -234,7 +238,7 @@ impl Control {
         }
     }
 
-    /// Checks follow the plan, and the certificates that are looked after.
+    /// Checks and polls follow the plan, and the certificates that are looked after.
     pub(super) fn watch(&self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
@@ -254,6 +258,7 @@ impl Control {
         if let Some(monitor) = &self.monitor {
             monitor.watch(self.plan.pools.iter().flat_map(of_pool).collect());
         }
+        self.poll();
     }
 
     /// New tables for these pools.

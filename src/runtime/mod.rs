@@ -5,6 +5,7 @@ mod certificates;
 mod connection;
 mod control;
 mod introduce;
+mod loads;
 mod ramps;
 mod reload;
 mod seldom;

@@ -140,8 +140,13 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
         circuit: "closed".to_owned(),
+        reported_load: pool.custom_load.iter().flat_map(|load| load.said(backend)).map(named).collect(),
         since: time(verdict.since),
     }
+}
+
+fn named((metric, value): (&str, f64)) -> (String, f64) {
+    (metric.to_owned(), value)
 }
 
 /// Where an operator's word differs from the file.

@@ -3,7 +3,7 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    connection::{Open, connected, prepared},
+    connection::{Listed, Open, connected, prepared},
     seldom::Seldom,
 };
 use crate::{
@@ -17,7 +17,7 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
     net::TcpListener,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
@@ -41,7 +41,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) local: Rc<Local>,
     /// Answers what comes.
-    pub(super) server: Rc<http::Server>,
+    pub(super) server: http::Server,
     /// Its client connections, and the streams of those that have several, so that they can be told to end.
     pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
@@ -89,7 +89,7 @@ pub(super) fn run(number: usize, shared: &Arc<Shared>, start: Start, ready: &Rea
     let metrics = runtime.handle().metrics();
     shared.telemetry.read_busy(number, Box::new(move || metrics.worker_total_busy_duration(0)));
     let Start { plan, sockets, messages, log } = start;
-    let worker = Rc::new(Worker::new(number, shared, plan));
+    let worker = Worker::new(number, shared, plan);
     worker.local.log.replace(log.map(Rc::new));
     runtime.block_on(serve(worker, sockets, messages));
 }
@@ -163,13 +163,18 @@ async fn flush(worker: Rc<Worker>) {
 }
 
 impl Worker {
-    fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Self {
+    fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Rc<Self> {
         let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
         let lent = Rc::clone(&local);
-        let server = http::Server::new(async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await);
+        let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await;
+        let (shared, floods) = (Arc::clone(shared), Seldom::new(FLOODS));
         let (clients, doomed) = Default::default();
-        let floods = Seldom::new(FLOODS);
-        Self { number, shared: Arc::clone(shared), local, server: Rc::new(server), clients, doomed, floods }
+        Rc::new_cyclic(|worker| {
+            let worker = Weak::clone(worker);
+            let list = move |client: &Rc<Client>| Some(Listed::new(worker.upgrade()?, Rc::clone(client), None));
+            let server = http::Server::new(handle, list);
+            Self { number, shared, local, server, clients, doomed, floods }
+        })
     }
 
     /// Accepts on `sockets` as well.

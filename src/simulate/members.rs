@@ -1,14 +1,14 @@
 //! Who can be chosen, and the balancers that choose: one table an instance, made anew at each change as control does it.
 
-use super::{contenders::Contender, nanos, random::Bits, timeline};
+use super::{contenders::Contender, random::Bits, timeline};
 use crate::{
     balance::{self, Balancer, Common, Load, Member, hash},
     config::scenario::Scenario,
+    pool::SlowStart,
+    telemetry::metrics::State,
 };
-use std::sync::Arc;
-
-/// The share of its weight that a backend begins with.
-const FIRST: f64 = 0.1;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// A backend as the balancers know it.
 #[derive(Debug)]
@@ -17,8 +17,7 @@ struct Known {
     weight: u32,
     /// It can be chosen.
     is_in: bool,
-    /// When it was taken in last; `None`: it was there from the beginning.
-    since: Option<u64>,
+    ramp: SlowStart,
     /// Nanoseconds that it could be chosen, until the last change.
     present: u64,
     changed: u64,
@@ -31,7 +30,9 @@ pub(super) struct Members {
     pub(super) instances: Vec<Instance>,
     contender: Contender,
     bound: u32,
-    slow_start: Option<u64>,
+    slow_start: Option<Duration>,
+    /// What the virtual time counts from, for ramps.
+    epoch: Instant,
 }
 
 /// One balancer, and what it counts: it knows nothing of the others.
@@ -53,7 +54,7 @@ impl Members {
                 identity: hash(name.as_bytes()),
                 weight: backend.weight,
                 is_in: backend.joins.is_none(),
-                since: None,
+                ramp: SlowStart::default(),
                 present: 0,
                 changed: 0,
             }
@@ -68,8 +69,14 @@ impl Members {
             common: Arc::new(Common::new(1, cursor.below(1 << 16) as usize)),
         };
         let instances = (0..scenario.instances).map(instance).collect();
-        let slow_start = scenario.slow_start.map(nanos);
-        let mut members = Self { known, instances, contender, bound: scenario.bounded_load, slow_start };
+        let mut members = Self {
+            known,
+            instances,
+            contender,
+            bound: scenario.bounded_load,
+            slow_start: scenario.slow_start,
+            epoch: Instant::now(),
+        };
         members.rebuild(0);
         members
     }
@@ -78,22 +85,23 @@ impl Members {
     pub(super) fn set(&mut self, backend: u32, is_in: bool, now: u64) {
         let known = &mut self.known[backend as usize];
         known.count(now);
-        if is_in && !known.is_in {
-            known.since = Some(now);
-        }
         known.is_in = is_in;
     }
 
     /// Makes each instance's table anew.
     pub(super) fn rebuild(&mut self, now: u64) {
-        let algorithm = self.contender.algorithm(self.bound);
+        let (algorithm, time) = (self.contender.algorithm(self.bound), self.epoch + Duration::from_nanos(now));
+        let share = |known: &Known| {
+            let state = if known.is_in { State::Ready } else { State::Down };
+            known.ramp.stands(state, now == 0, self.slow_start, time)
+        };
+        let weight = |known| (share(known) * f64::from(known.weight * Member::UNIT)).round() as u32;
+        let weights: Vec<u32> = self.known.iter().map(weight).collect();
         for instance in &mut self.instances {
-            let usable = self.known.iter().zip(&instance.loads).zip(0..);
-            let usable = usable.filter(|((known, _), _)| known.is_in && known.weight > 0);
+            let usable = self.known.iter().zip(&weights).zip(&instance.loads).zip(0..);
+            let usable = usable.filter(|(((known, weight), _), _)| known.is_in && **weight > 0);
             let (places, members): (Vec<u32>, Vec<Member>) = usable
-                .map(|((known, load), id)| {
-                    let weight = known.share(self.slow_start, now) * f64::from(known.weight * Member::UNIT);
-                    let weight = (weight.round() as u32).max(1);
+                .map(|(((known, &weight), load), id)| {
                     (id, Member { id, identity: known.identity, weight, load: Arc::clone(load) })
                 })
                 .unzip();
@@ -118,16 +126,6 @@ impl Members {
 }
 
 impl Known {
-    /// The share of its weight that it has now.
-    fn share(&self, slow_start: Option<u64>, now: u64) -> f64 {
-        match (self.since, slow_start) {
-            (Some(since), Some(time)) if now < since + time => {
-                FIRST + (1.0 - FIRST) * (now - since) as f64 / time as f64
-            }
-            _ => 1.0,
-        }
-    }
-
     fn count(&mut self, now: u64) {
         if self.is_in {
             self.present += now - self.changed;

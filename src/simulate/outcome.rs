@@ -2,6 +2,7 @@
 
 use super::contenders::Contender;
 use hdrhistogram::Histogram;
+use std::fmt;
 
 /// Pieces of the time, for pictures.
 pub(super) const PIECES: u64 = 120;
@@ -14,7 +15,6 @@ const DIGITS: u8 = 3;
 const NOBODY: u32 = u32::MAX;
 
 /// What one algorithm has done with a scenario.
-#[derive(Debug)]
 pub struct Outcome {
     /// Whose it is.
     pub contender: Contender,
@@ -38,8 +38,23 @@ pub struct Outcome {
     pub kept: f64,
 }
 
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quantile = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e6;
+        let (p50, p99) = (quantile(0.5), quantile(0.99));
+        f.debug_struct(self.contender.name())
+            .field("p50", &p50)
+            .field("p99", &p99)
+            .field("mean", &(self.mean / 1e6))
+            .field("max_queue", &self.max_queue)
+            .field("requests", &self.requests)
+            .field("failures", &self.failures)
+            .field("retries", &self.retries)
+            .finish_non_exhaustive()
+    }
+}
+
 /// While it runs.
-#[derive(Debug)]
 pub(super) struct Record {
     latency: Histogram<u64>,
     sum: f64,

@@ -34,29 +34,30 @@ fn two_choices_wait_as_the_supermarket_model_says() {
     assert!(two.max_queue <= 8 && random.max_queue >= 5 * two.max_queue, "{two:?}\n{random:?}");
 }
 
-/// As many requests as backends, and nobody is ever served: balls into bins.
-fn longest(n: u32, contender: Contender) -> u32 {
-    let text = format!(
-        "duration = \"1s\"\ntimeout = \"1h\"\narrivals = {{ rate = \"{n}/s\" }}\n\
-         backend = {{ count = {n}, service = \"100s\" }}"
-    );
-    let [outcome] = play(&text, [contender]);
-    // One is served.
-    outcome.max_queue + 1
+/// As many requests as backends, and nobody is ever done: balls into bins. The longest queue, as a mean over seeds.
+fn longest(n: u32, contender: Contender) -> f64 {
+    let one = |seed: u32| {
+        let text = format!(
+            "seed = {seed}\nduration = \"1s\"\ntimeout = \"1h\"\narrivals = {{ rate = \"{n}/s\" }}\n\
+             backend = {{ count = {n}, service = \"100s\" }}"
+        );
+        let [outcome] = play(&text, [contender]);
+        // One is served.
+        f64::from(outcome.max_queue + 1)
+    };
+    (1..=6).map(one).sum::<f64>() / 6.0
 }
 
 #[test]
 fn with_two_choices_the_longest_queue_grows_with_the_logarithm_of_the_logarithm() {
-    // Random: ln n / ln ln n (1 + o(1)): 3, 4.2, 5.3 and more in finite cases; two choices: ln ln n / ln 2 + O(1).
-    let sizes = [100, 1_000, 10_000];
+    let sizes = [100, 10_000];
     let random = sizes.map(|n| longest(n, Random));
     let two = sizes.map(|n| longest(n, PowerOfTwoChoices));
-    assert!(two.iter().all(|longest| (2..=4).contains(longest)), "{two:?}");
-    assert!(two[2] <= two[0] + 1, "{two:?}");
-    assert!(
-        random[2] >= random[0] + 2 && random.iter().zip(two).all(|(random, two)| *random > two),
-        "{random:?}, {two:?}"
-    );
+    println!("random {random:?}, two choices {two:?}");
+    // ln ln n / ln 2 + O(1), of which the first grows by 1 here.
+    assert!(two[0] >= 2.0 && two[1] <= 4.0 && two[1] - two[0] < 1.2, "{two:?}");
+    // ln n / ln ln n (1 + o(1)), of which the first grows by 1.1 here, and the rest as much again.
+    assert!(random[1] - random[0] > 1.2 && random[0] > two[0] + 0.8 && random[1] > two[1] + 2.0, "{random:?} {two:?}");
 }
 
 /// 100 of one kind above 32 members, where eight are looked at.
@@ -70,13 +71,12 @@ fn the_least_of_eight_is_near_the_least_of_all() {
     assert!(exact < eight && exact < 1.15 && eight < 1.5 && eight < 0.6 * two, "{exact} {eight} {two}");
 }
 
-/// A server that joins, and is cold, beside nine with much to do. Least connections sends it everybody until it carries as
-/// much as they do, which is when it is slowest.
+/// The first 300 ms after a server has joined nine that have much to do. It is cold, and can serve little.
 fn herd(slow_start: &str, contender: Contender) -> Outcome {
     let text = format!(
-        "duration = \"24s\"\nwarm_up = \"10s\"\nslow_start = \"{slow_start}\"\narrivals = {{ rate = \"1080/s\" }}\n\
-         backend = [{{ count = 9, concurrency = 64, service = {{ mean = \"400ms\" }} }}, {{ name = \"cold\", \
-         concurrency = 16, service = {{ mean = \"100ms\" }}, joins = \"10s\", cold = {{ factor = 20, for = \"8s\" }} }}]"
+        "duration = \"10300ms\"\nwarm_up = \"10s\"\nslow_start = \"{slow_start}\"\narrivals = {{ rate = \"1000/s\" }}\n\
+         backend = [{{ count = 9, concurrency = 100, service = {{ mean = \"800ms\" }} }}, {{ name = \"cold\", \
+         concurrency = 8, service = {{ mean = \"50ms\" }}, joins = \"10s\", cold = {{ factor = 10, for = \"8s\" }} }}]"
     );
     let [outcome] = play(&text, [contender]);
     outcome
@@ -84,11 +84,13 @@ fn herd(slow_start: &str, contender: Contender) -> Outcome {
 
 #[test]
 fn least_connections_herds_to_a_cold_server_unless_it_starts_slowly() {
-    let p99 = |outcome: &Outcome| report::millis(outcome, 0.99);
-    let (at_once, slowly) = (herd("0s", LeastConnections), herd("10s", LeastConnections));
-    println!("p99 {} and {} ms, queues {} and {}", p99(&at_once), p99(&slowly), at_once.max_queue, slowly.max_queue);
-    assert!(at_once.max_queue >= 2 * slowly.max_queue, "{at_once:?}\n{slowly:?}");
-    assert!(p99(&at_once) > 1.2 * p99(&slowly), "{at_once:?}\n{slowly:?}");
+    let (blind, at_once, slowly) =
+        (herd("0s", RoundRobin), herd("0s", LeastConnections), herd("10s", LeastConnections));
+    println!("{blind:?}\n{at_once:?}\n{slowly:?}");
+    // It gets everybody until it carries as much as the others, 90 each: in turn it would get thirty of 300.
+    assert!((60..100).contains(&at_once.max_queue) && at_once.max_queue > 2 * blind.max_queue);
+    assert!(slowly.max_queue * 3 < at_once.max_queue, "a tenth of that, and then slowly more");
+    assert!(slowly.mean < 0.98 * at_once.mean);
 }
 
 /// One of ten is ten times as slow, and would be full with a third of its share.

@@ -39,12 +39,16 @@ mod timeouts;
 
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
+mod custom_load;
 mod hash;
 mod health;
 mod least;
 mod retries;
 mod slow_start;
 mod sticky;
+
+// The same without sockets and without time.
+mod simulate;
 
 // What is written about it.
 mod access_log;

@@ -28,6 +28,10 @@
 //! members that were tried, so instances agree on the next one whether or not they know yet that the first is down (but
 //! for the 7 % of the slots that one member alone has met: there the race would have gone on a little).
 
+//!
+//! Where clients stick, a member that has a few requests in flight always takes more: a browser asks for six things at
+//! once, and while nobody else is there, one of them is above the mean of any pool.
+
 #[cfg(test)]
 mod tests;
 
@@ -45,12 +49,17 @@ const TURNS: u128 = 9;
 /// Slots that are looked at for a key, before all members are.
 const PROBES: usize = 32;
 
+/// What a member always takes at a time, where clients stick to it.
+pub(super) const TOGETHER: u32 = 16;
+
 /// Follows the map.
 pub(super) struct Consistent {
     /// Seats of the first and of the second of each slot; a seat that is not there where nobody came.
     map: Box<[[u32; 2]]>,
     /// In the order of identities: the list's would not be the same everywhere.
     seats: Box<[Seat]>,
+    /// So many at a time are within every member's bound.
+    least: f64,
     common: Arc<Common>,
 }
 
@@ -65,14 +74,16 @@ struct Seat {
 }
 
 impl Seat {
-    /// One more keeps it within its bound: `in_flight + 1 <= ceil(most * total)`, where `total` counts the one.
-    fn has_room(&self, total: f64) -> bool {
-        f64::from(self.load.in_flight()) < self.most * total
+    /// One more keeps it within its bound: `in_flight + 1 <= ceil(most * total)`, where `total` counts the one; or within
+    /// `least`.
+    fn has_room(&self, total: f64, least: f64) -> bool {
+        f64::from(self.load.in_flight()) < (self.most * total).max(least)
     }
 }
 
 impl Consistent {
-    pub(super) fn new(members: &[Member], bound: u32, common: Arc<Common>) -> Self {
+    /// `bound` is in percent of the mean; up to `least` at a time it does not hold.
+    pub(super) fn new(members: &[Member], bound: u32, least: u32, common: Arc<Common>) -> Self {
         let mut order: Vec<(&Member, u32)> = members.iter().zip(0..).collect();
         order.sort_unstable_by_key(|(member, _)| member.identity);
         let sum = members.iter().map(|member| u64::from(weight(member))).sum();
@@ -84,7 +95,7 @@ impl Consistent {
         };
         let seats = order.iter().map(seat).collect();
         let members = order.iter().map(|(member, _)| *member);
-        Self { map: lay_out(members, sum), seats, common }
+        Self { map: lay_out(members, sum), seats, least: f64::from(least), common }
     }
 
     /// The members in the slot that `random` falls into.
@@ -106,7 +117,8 @@ impl Balancer for Consistent {
         if self.seats.is_empty() {
             return Picked::Exhausted;
         }
-        let mut found = Found { total: (self.common.in_flight.sum() + 1) as f64, tried: pick.tried, crowded: None };
+        let total = (self.common.in_flight.sum() + 1) as f64;
+        let mut found = Found { total, least: self.least, tried: pick.tried, crowded: None };
         // Mixed once more than the key is: a split may have seen to it that all keys begin alike.
         let mut random = pick.key;
         for _ in 0..PROBES {
@@ -129,6 +141,8 @@ impl fmt::Debug for Consistent {
 struct Found<'a> {
     /// In flight in the pool, with one more.
     total: f64,
+    /// As [`Consistent`] has it.
+    least: f64,
     tried: &'a Tried,
     /// The first that was not tried; it is above its bound.
     crowded: Option<&'a Seat>,
@@ -138,7 +152,7 @@ impl<'a> Found<'a> {
     /// `seat` was not tried and has room.
     fn takes(&mut self, seat: &'a Seat) -> bool {
         let fresh = self.tried.is_empty() || !self.tried.has(seat.id);
-        let takes = fresh && seat.has_room(self.total);
+        let takes = fresh && seat.has_room(self.total, self.least);
         if fresh && !takes {
             self.crowded.get_or_insert(seat);
         }

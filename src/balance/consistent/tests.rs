@@ -1,11 +1,11 @@
 //! What moves, what stays, who gets how much, and who is above the bound.
 
-use super::super::{Algorithm, build, dice::Dice, hash, testing};
+use super::super::{Algorithm, dice::Dice, hash, testing};
 use super::*;
 use std::collections::VecDeque;
 
 const HASH: Algorithm = Algorithm::Hash { bound: 125 };
-/// Keys that are asked for; and as a share of them: of 100 %, and of the 2 % that may move needlessly.
+/// Keys that are asked for.
 const KEYS: usize = 20_000;
 
 /// As a pool of that many backends has them, with these weights in hundredths.
@@ -20,7 +20,7 @@ fn named(weights: &[u32]) -> Vec<Member> {
 }
 
 fn consistent(members: &[Member]) -> Consistent {
-    Consistent::new(members, 125, Arc::default())
+    Consistent::new(members, 125, 0, Arc::default())
 }
 
 fn place(balancer: &Consistent, key: u64, tried: &Tried) -> usize {
@@ -84,7 +84,7 @@ fn shares_of_many_spread_as_little_as_is_said() {
         let (mean, square) = (mean / 5_000.0, square / 5_000.0);
         let spread = (square - mean * mean).sqrt();
         assert!((mean - 1.0).abs() < 0.01, "{mean} of the share of weight {weight}");
-        let said = (1.0 / share / (2 << SLOTS) as f64).sqrt();
+        let said = (1.0 / share / f64::from(2 << SLOTS)).sqrt();
         assert!(spread < 1.1 * said, "{spread} for weight {weight}, not {said}");
     }
 }
@@ -226,7 +226,7 @@ fn nobody_is_above_the_bound() {
         [(125, vec![100; 10]), (101, vec![100, 300, 50]), (150, vec![100; 1_000]), (400, vec![100; 4])]
     {
         let (members, common) = (named(&weights), Arc::new(Common::default()));
-        let balancer = Consistent::new(&members, bound, Arc::clone(&common));
+        let balancer = Consistent::new(&members, bound, 0, Arc::clone(&common));
         let (mut running, sum) = (VecDeque::new(), weights.iter().copied().map(f64::from).sum::<f64>());
         for _ in 0..5_000 {
             // Half of the requests are for four keys.

@@ -116,7 +116,7 @@ fn key(field: &Field<'_>) -> Result<HashKey, Wrong> {
         None if text == "client_ip" => Ok(HashKey::ClientIp),
         None if text == "path" => Ok(HashKey::Path),
         None if text == "host" => Ok(HashKey::Host),
-        Some(("header", name)) => field::matchable(name).map(HashKey::Header),
+        Some(("header", name)) if !name.eq_ignore_ascii_case("host") => field::matchable(name).map(HashKey::Header),
         Some(("cookie", name)) if field::is_token(name) => Ok(HashKey::Cookie(name.to_owned())),
         Some(("query", name)) if values::check_name(name) => Ok(HashKey::Query(name.to_owned())),
         _ => Err(match meant(text) {
@@ -133,7 +133,7 @@ fn meant(text: &str) -> Option<String> {
     let ours = match plain.as_str() {
         "binary_remote_addr" | "ip" | "remote_addr" | "remote_ip" | "source" | "source_ip" | "src" => "client_ip",
         "document_uri" | "request_uri" | "uri" | "url" => "path",
-        "authority" | "hostname" | "http_host" => "host",
+        "authority" | "header:host" | "hostname" | "http_host" => "host",
         _ => {
             let named = [("hdr(", "header"), ("req.hdr(", "header"), ("url_param(", "query"), ("req.cook(", "cookie")];
             let of_haproxy = named.iter().find_map(|(open, kind)| Some((*kind, inner(open)?)));

@@ -34,6 +34,20 @@ const PEERS: [(&str, &str); 12] = [
     ("requests", "rps_fractional"),
     ("rps", "rps_fractional"),
 ];
+const SOURCES: &[(&str, bool)] = &[("header", false), ("poll", true)];
+const PEERS_SOURCES: &[(&str, &str)] = &[
+    ("endpoint_load_metrics", "header"),
+    ("headers", "header"),
+    ("orca", "header"),
+    ("response", "header"),
+    ("agent", "poll"),
+    ("http", "poll"),
+    ("json", "poll"),
+    ("url", "poll"),
+];
+const COMBINES: &[(&str, Combine)] = &[("sum", Combine::Sum), ("max", Combine::Max)];
+const PEERS_COMBINES: &[(&str, &str)] =
+    &[("add", "sum"), ("average", "sum"), ("mean", "sum"), ("highest", "max"), ("worst", "max")];
 /// Each is looked for in every response, and is a series of each backend.
 const MOST: usize = 16;
 const MAX_WEIGHT: f64 = 1e6;
@@ -51,15 +65,14 @@ pub(super) fn custom_load(pool: &Section<'_>, algorithm: Algorithm) -> Option<Cu
     };
     let section = field.section(&keys::CUSTOM_LOAD)?;
     let source = source(&section);
-    let weights = metrics(&section, "weights", &source, weight);
-    let combine = &[("sum", Combine::Sum), ("max", Combine::Max)];
-    let peers = &[("add", "sum"), ("average", "sum"), ("mean", "sum"), ("highest", "max"), ("worst", "max")];
+    let orca = source == Some(LoadSource::Header);
+    let weights = metrics(&section, "weights", orca, weight);
     let load = CustomLoad {
-        combine: section.read("combine", Combine::Sum, values::choice(combine, &[], peers)),
-        limits: metrics(&section, "limits", &source, limit),
+        combine: section.read("combine", Combine::Sum, values::choice(COMBINES, &[], PEERS_COMBINES)),
+        limits: metrics(&section, "limits", orca, limit),
         expire: section.read("expire", Duration::from_secs(180), values::period),
         weights,
-        source,
+        source: source.unwrap_or(LoadSource::Header),
     };
     weighs(&load, &section);
     if let (LoadSource::Poll { interval, .. }, Some(field)) = (&load.source, section.field("expire"))
@@ -87,45 +100,45 @@ fn weighs(load: &CustomLoad, section: &Section<'_>) {
     }
 }
 
-fn source(section: &Section<'_>) -> LoadSource {
-    let sources = &[("header", false), ("poll", true)];
-    let peers = &[
-        ("headers", "header"),
-        ("orca", "header"),
-        ("endpoint_load_metrics", "header"),
-        ("response", "header"),
-        ("agent", "poll"),
-        ("http", "poll"),
-        ("json", "poll"),
-        ("url", "poll"),
-    ];
-    let polls = section.read("source", false, values::choice(sources, &[], peers));
-    let Some(field) = section.field("poll") else {
-        if polls {
+/// `source` and `poll`; `None` if they cannot be built, which has been reported.
+fn source(section: &Section<'_>) -> Option<LoadSource> {
+    let polls = match section.field("source") {
+        Some(field) => field.read(values::choice(SOURCES, &[], PEERS_SOURCES)),
+        None => (!section.meant(&["source"])).then_some(false),
+    };
+    match (polls, section.field("poll")) {
+        (Some(false), None) => Some(LoadSource::Header),
+        (Some(true), None) => {
             let wrong = Wrong::new("source = \"poll\" wants to know what to ask");
             section.missing("poll", wrong.help(format!("write {}", keys::POLL.example)));
+            None
         }
-        return LoadSource::Header;
-    };
-    if !polls && !section.meant(&["source"]) {
-        let default = if section.field("source").is_some() { "" } else { ", the default" };
-        let wrong = Wrong::new(format!("`poll` has no meaning with source = \"header\"{default}"));
-        field.wrong(wrong.help("write source = \"poll\" as well"));
+        (Some(false), Some(field)) => {
+            let default = if section.field("source").is_some() { "" } else { ", the default" };
+            let wrong = Wrong::new(format!("`poll` has no meaning with source = \"header\"{default}"));
+            field.wrong(wrong.help("write source = \"poll\" as well"));
+            None
+        }
+        (polls, Some(field)) => poll(&field).filter(|_| polls.is_some()),
+        (None, None) => None,
     }
-    let Some(poll) = field.section(&keys::POLL) else { return LoadSource::Header };
-    let interval = poll.read("interval", Duration::from_secs(5), values::period);
-    let Some(path) = poll.field("path") else {
-        poll.missing("path", Wrong::new("a poll wants the path of what to ask").help("write path = \"/load\""));
-        return LoadSource::Header;
+}
+
+fn poll(field: &Field<'_>) -> Option<LoadSource> {
+    let section = field.section(&keys::POLL)?;
+    let interval = section.read("interval", Duration::from_secs(5), values::period);
+    let Some(path) = section.field("path") else {
+        section.missing("path", Wrong::new("a poll wants the path of what to ask").help("write path = \"/load\""));
+        return None;
     };
-    path.read(health::path).map_or(LoadSource::Header, |path| LoadSource::Poll { path, interval })
+    path.read(health::path).map(|path| LoadSource::Poll { path, interval })
 }
 
 /// The numbers of the table at `key`, by the metrics' names.
 fn metrics(
     section: &Section<'_>,
     key: &str,
-    source: &LoadSource,
+    orca: bool,
     number: impl Fn(&Field<'_>) -> Result<f32, Wrong>,
 ) -> Vec<(String, f32)> {
     let Some(table) = section.field(key) else { return Vec::new() };
@@ -140,7 +153,7 @@ fn metrics(
     }
     let mut metrics: Vec<(String, f32)> = Vec::new();
     for (name, field) in leaves {
-        if let Some(wrong) = misnamed(&name, source) {
+        if let Some(wrong) = misnamed(&name, orca) {
             field.wrong_name(wrong);
         } else if metrics.iter().any(|(other, _)| *other == name) {
             field.wrong_name(Wrong::new(format!("{} stands here already", quoted(&name))).help("keep one of them"));
@@ -164,16 +177,15 @@ fn leaves<'a>(path: &str, table: &Field<'a>) -> Vec<(String, Field<'a>)> {
     found
 }
 
-/// Why no report can have a metric of that name.
-fn misnamed(name: &str, source: &LoadSource) -> Option<Wrong> {
+/// Why no report can have a metric of that name; `orca` = the report is none of what is polled, which has any names.
+fn misnamed(name: &str, orca: bool) -> Option<Wrong> {
     let fine = |letter: char| letter.is_ascii_graphic() && !matches!(letter, ',' | '=' | ':' | '"' | ';');
     if name.len() > 255 || name.split('.').any(str::is_empty) || !name.chars().all(fine) {
         let wrong = Wrong::new(format!("found {}, wanted the name of a metric", quoted(name)));
         return Some(wrong.help("such as cpu_utilization or \"named_metrics.queue\""));
     }
-    // What is polled has whatever names its JSON has.
     let of_map = name.split_once('.').is_some_and(|(map, _)| MAPS.contains(&map));
-    if *source != LoadSource::Header || OF_ORCA.contains(&name) || of_map {
+    if !orca || OF_ORCA.contains(&name) || of_map {
         return None;
     }
     let wrong = Wrong::new(format!("an ORCA report has no {}", quoted(name)));

@@ -42,6 +42,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     let (listeners, pools, routes) = (listeners?, pools?, routes?);
     warn::shut(&listeners, &server, document);
+    warn::prefixed(&listeners, &server, &pools);
     if silent && pools.len() > 1 {
         unrouted(&pools);
     }

@@ -157,5 +157,11 @@ fn cookie(value: &Field<'_>) -> Result<String, Wrong> {
 }
 
 fn header(value: &Field<'_>) -> Result<String, Wrong> {
-    field::matchable(values::text(value, "the name of a header")?)
+    let text = values::text(value, "the name of a header")?;
+    field::matchable(text).map_err(|wrong| match field::name(text) {
+        Ok(_) => {
+            Wrong::new(format!("`{text}` tells no client from another")).help("name a header that users differ in")
+        }
+        Err(_) => wrong,
+    })
 }

@@ -422,3 +422,128 @@ fn what_a_broken_file_may_have_held_is_not_missed() {
     let folder = Folder::new(&[("main.toml", &main), ("conf.d/a.toml", POOL)]);
     assert_eq!(folder.told(), ["main.toml:4 route[0].pool", "main.toml:6 server.workers"]);
 }
+
+/// The one pool of a file that has `text` in it.
+fn pool(text: &str) -> Pool {
+    parse(&format!("{LISTENER}{POOL}{text}\n")).unwrap_or_else(|problems| panic!("{problems}")).pools.remove(0)
+}
+
+#[test]
+fn every_algorithm_and_every_key_of_a_hash_are_read() {
+    let load = "custom_load = { weights = { cpu_utilization = 1 } }";
+    for (word, algorithm) in [
+        ("least_response_time", Algorithm::LeastResponseTime),
+        ("least_bandwidth", Algorithm::LeastBandwidth),
+        ("ip_hash", Algorithm::IpHash),
+        ("hash", Algorithm::Hash),
+        ("custom_load", Algorithm::CustomLoad),
+    ] {
+        let load = if word == "custom_load" { load } else { "" };
+        assert_eq!(pool(&format!("algorithm = \"{word}\"\n{load}")).algorithm, algorithm);
+    }
+    for (word, key) in [
+        ("client_ip", HashKey::ClientIp),
+        ("header:X-Tenant", HashKey::Header("x-tenant".into())),
+        ("cookie:Sid", HashKey::Cookie("Sid".into())),
+        ("query:user id", HashKey::Query("user id".into())),
+        ("path", HashKey::Path),
+        ("host", HashKey::Host),
+    ] {
+        assert_eq!(pool(&format!("algorithm = \"hash\"\nhash.key = \"{word}\"")).hash.key, key);
+    }
+    for (text, bound) in [("101%", 101), ("1000%", 1000)] {
+        assert_eq!(pool(&format!("algorithm = \"ip_hash\"\nhash.bounded_load = \"{text}\"")).hash.bounded_load, bound);
+    }
+    let read = pool("algorithm = \"hash\"\n[pool.web.hash]\nbounded_load = \"150%\"\nipv6_prefix = 128");
+    assert_eq!(read.hash, Hash { key: HashKey::ClientIp, bounded_load: 150, ipv6_prefix: 128 });
+}
+
+#[test]
+fn what_backends_say_of_themselves_is_read() {
+    let of =
+        |text: &str| pool(&format!("algorithm = \"custom_load\"\n[pool.web.custom_load]\n{text}")).custom_load.unwrap();
+    let metrics =
+        |list: &[(&str, f32)]| list.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect::<Vec<_>>();
+    let expected = CustomLoad {
+        source: LoadSource::Header,
+        weights: metrics(&[("eps", 0.0), ("named_metrics.a", 0.5), ("named_metrics.b.c", 2.0)]),
+        combine: Combine::Sum,
+        limits: vec![],
+        expire: Duration::from_secs(180),
+    };
+    let text = "weights = { eps = 0, \"named_metrics.a\" = 0.5, named_metrics = { b.c = 2 } }";
+    assert_eq!(of(text), expected);
+    let expected = CustomLoad {
+        source: LoadSource::Poll { path: "/load?all".into(), interval: Duration::from_secs(2) },
+        weights: metrics(&[("jobs", 0.1)]),
+        combine: Combine::Max,
+        limits: metrics(&[("disk.used", 0.95)]),
+        expire: Duration::from_secs(60),
+    };
+    let text = "source = \"poll\"\npoll = { path = \"/load?all\", interval = \"2s\" }\nweights = { jobs = 0.1 }\n\
+                combine = \"max\"\nlimits = { disk.used = 0.95 }\nexpire = \"1m\"";
+    assert_eq!(of(text), expected);
+    let LoadSource::Poll { interval, .. } = of("source = \"poll\"\npoll.path = \"/\"\nweights.a = 1").source else {
+        panic!("it is polled");
+    };
+    assert_eq!(interval, Duration::from_secs(5));
+    // Too many of them, and what is beside another algorithm.
+    let many: String = (0..17).map(|number| format!("named_metrics.m{number} = 1\n")).collect();
+    let text = format!("{LISTENER}{POOL}algorithm = \"custom_load\"\n[pool.web.custom_load.weights]\n{many}");
+    assert!(parse(&text).unwrap_err().to_string().contains("found 17 metrics, wanted at most 16"));
+    assert_eq!(pool("custom_load = { weights = { eps = 1 } }").custom_load, None);
+}
+
+#[test]
+fn every_kind_of_stickiness_is_read() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let of = |text: &str| pool(&format!("sticky = {{ {text} }}")).sticky;
+    let sticky = |by, fallback| Some(Sticky { by, fallback });
+    let cookie = StickyBy::Cookie { name: "evenkeel".into(), ttl: hours(8), secrets: vec![] };
+    assert_eq!(of("type = \"cookie\""), sticky(cookie, StickyFallback::Reassign));
+    let app = StickyBy::AppCookie { name: "JSESSIONID".into(), ttl: hours(1) };
+    let text = "type = \"app_cookie\", name = \"JSESSIONID\", ttl = \"1h\", fallback = \"reject\"";
+    assert_eq!(of(text), sticky(app, StickyFallback::Reject));
+    let header = StickyBy::Header("x-user".into());
+    assert_eq!(of("type = \"header\", name = \"X-User\""), sticky(header, StickyFallback::Reassign));
+    assert_eq!(of("type = \"source_ip\""), sticky(StickyBy::SourceIp, StickyFallback::Reassign));
+    assert_eq!(pool("").sticky, None);
+    for (text, expected) in [("\"1h\"", Some(hours(1))), ("\"0s\"", None), ("0", None), ("\"off\"", None)] {
+        assert_eq!(pool(&format!("slow_start = {text}")).slow_start, expected);
+    }
+}
+
+#[test]
+fn keys_that_sign_cookies_are_read_line_by_line_and_never_shown() {
+    let (new, old) = ("n".repeat(32), "o".repeat(40));
+    let main = format!("{LISTENER}{POOL}sticky = {{ type = \"cookie\", secret = {{ file = \"sticky.key\" }} }}\n");
+    let folder = Folder::new(&[("main.toml", &main), ("sticky.key", &format!("{new}\r\n\n  {old}\n"))]);
+    let read = folder.load().unwrap();
+    assert_eq!(read.warnings, None);
+    assert!(!format!("{read:?}").contains("nnnn"));
+    let Some(Sticky { by: StickyBy::Cookie { secrets, .. }, .. }) = read.pools[0].sticky.clone() else {
+        panic!("{read:?}");
+    };
+    assert_eq!(secrets, [Secret::new(new.as_bytes()), Secret::new(old.as_bytes())]);
+    for (keys, told) in [
+        (format!("{new}\nshort"), "line 2 has 5 bytes, wanted keys of at least 32, one a line"),
+        (format!("{new}\n# the old one: {old}"), "line 2 begins with `#`, and a comment would be a key"),
+        (" \n\n".to_owned(), "found no key there, wanted one a line"),
+        (format!("{new}\n").repeat(17), "found 17 keys there, wanted at most 16"),
+    ] {
+        fs::write(folder.0.join("sticky.key"), &keys).unwrap();
+        let problems = folder.load().unwrap_err().to_string();
+        assert!(problems.contains(told) && !problems.contains("nnnn"), "{problems}");
+    }
+    for slip in ["secrt", "key", "hmac", "secret"] {
+        for value in [format!("\"{old}\""), format!("[\"{old}\"]"), format!("{{ value = \"{old}\" }}")] {
+            for text in [
+                format!("[pool.web.sticky]\ntype = \"cookie\"\n{slip} = {value}\n"),
+                format!("sticky = {{ type = \"bogus\", secret = [\"{old}\"], {slip}_ = {value} }}\n"),
+            ] {
+                let problems = parse(&format!("{LISTENER}{POOL}{text}")).unwrap_err();
+                assert!(!problems.to_string().contains("oooo"), "{text}\n{problems}");
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     super::{
-        Action, Address, Fallback, HostMatch, Listener, PathMatch, Route, Server, Text,
+        Action, Address, Fallback, HostMatch, Listener, PathMatch, Pool, Route, Server, StickyBy, Text,
         report::Wrong,
         section::{Document, Field},
         units::quoted,
@@ -41,6 +41,7 @@ pub(super) fn warn(
         }
     }
     hidden(routes);
+    forgetful(pools, routes);
 }
 
 /// Warns of listeners that want a PROXY header, and believe nobody's.
@@ -59,6 +60,68 @@ pub(super) fn shut(listeners: &[Listener], server: &Server, document: &Document<
             field.warn(wrong.help(format!("write trusted_proxies = [\"{example}\"] in [server], for example")));
         }
     }
+}
+
+/// Warns of cookies whose prefix asks browsers to take them by TLS alone, where nobody speaks TLS to us.
+pub(super) fn prefixed(listeners: &[Listener], server: &Server, pools: &[pool::Entry<'_>]) {
+    let trusts = server.trusted_proxies.unix || !server.trusted_proxies.nets.is_empty();
+    if trusts || listeners.iter().any(|listener| listener.tls.is_some()) {
+        return;
+    }
+    for entry in pools {
+        let name = cookie(&entry.pool).unwrap_or_default();
+        let prefix = ["__Host-", "__Secure-"].into_iter().find(|prefix| name.starts_with(prefix));
+        let of_sticky = sticky(entry).map(|field| field.entries()).unwrap_or_default();
+        let written = of_sticky.into_iter().find(|(key, _)| *key == "name");
+        if let (Some(prefix), Some((_, field))) = (prefix, written) {
+            let wrong = Wrong::new(format!(
+                "browsers take a cookie that begins with {prefix} by TLS alone, and no listener has it"
+            ));
+            field.warn(wrong.help("give the cookie another name, or a listener `tls`"));
+        }
+    }
+}
+
+/// Warns of pools whose cookies have one name, and whose routes one host: a browser keeps one of the two.
+fn forgetful(pools: &[pool::Entry<'_>], routes: &[route::Entry<'_>]) {
+    let named = pools.iter().filter_map(|entry| Some((entry.pool.name.as_str(), (cookie(&entry.pool)?, entry))));
+    let named: HashMap<_, _> = named.collect();
+    let mut first = HashMap::new();
+    let mut told = HashSet::new();
+    for (index, pool, host) in routes.iter().enumerate().flat_map(|(index, entry)| goals(index, &entry.route)) {
+        let Some(&(name, entry)) = named.get(pool) else { continue };
+        let (before, route) = *first.entry((name, host)).or_insert((pool, index));
+        // Sides of a split share their cookie: it says which side a client is on.
+        let share = pools_of(&routes[route].route).contains(&pool);
+        if share || !told.insert(pool) {
+            continue;
+        }
+        let (Some(here), Some(there)) = (sticky(entry), sticky(named[before].1)) else { continue };
+        let (before, name) = (quoted(before), quoted(name));
+        let wrong = Wrong::new(format!("pool {before} has a cookie {name} at the same host, and a browser keeps one"));
+        here.warn_because(wrong.help("give this cookie a `name` of its own"), &there, "the other one");
+    }
+}
+
+/// Each pool and host of the route at `index`.
+fn goals(index: usize, route: &Route) -> Vec<(usize, &str, Option<&HostMatch>)> {
+    let mut hosts: Vec<_> = cases(route).into_iter().map(|(host, _)| host).collect();
+    hosts.dedup();
+    let pools = pools_of(route);
+    hosts.iter().flat_map(|host| pools.iter().map(move |pool| (index, *pool, *host))).collect()
+}
+
+/// The name of the cookie that keeps clients of `pool`, if it is ours.
+fn cookie(pool: &Pool) -> Option<&str> {
+    match &pool.sticky.as_ref()?.by {
+        StickyBy::Cookie { name, .. } => Some(name),
+        StickyBy::AppCookie { .. } | StickyBy::Header(_) | StickyBy::SourceIp => None,
+    }
+}
+
+/// Where the stickiness of a pool stands.
+fn sticky<'a>(entry: &pool::Entry<'a>) -> Option<Field<'a>> {
+    entry.field.entries().into_iter().find(|(key, _)| *key == "sticky").map(|(_, field)| field)
 }
 
 fn pools_of(route: &Route) -> Vec<&str> {

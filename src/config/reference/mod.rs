@@ -67,6 +67,10 @@ fn parts() -> Vec<Part> {
         part::<pool::Pool>("[pool.api]", &keys::POOL, true),
         part::<pool::Backend>("[[pool.api.backends]]", &keys::BACKEND, false),
         part::<pool::Tls>("[pool.api.tls]", &keys::POOL_TLS, false),
+        part::<pool::Hash>("[pool.api.hash]", &keys::HASH, false),
+        part::<pool::CustomLoad>("[pool.api.custom_load]", &keys::CUSTOM_LOAD, false),
+        part::<pool::Poll>("[pool.api.custom_load.poll]", &keys::POLL, false),
+        part::<pool::Sticky>("[pool.api.sticky]", &keys::STICKY, false),
         part::<pool::Keepalive>("[pool.api.keepalive]", &keys::KEEPALIVE, true),
         part::<pool::HealthCheck>("[pool.api.health_check]", &keys::HEALTH_CHECK, true),
         part::<pool::Body>("[pool.api.health_check.expect_body]", &keys::BODY, false),
@@ -119,21 +123,23 @@ fn description(value: Option<&Value>) -> &str {
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// `text` as comments behind `front`, broken between words.
+/// `text` as comments behind `front`, a line for each paragraph, broken between words.
 fn comment(out: &mut String, front: &str, text: &str) {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
-            out.push_str(&format!("{front}# {line}\n"));
-            line.clear();
+    for paragraph in text.split("\n\n") {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.len() + 1 + word.len() > WIDTH {
+                out.push_str(&format!("{front}# {line}\n"));
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
         }
         if !line.is_empty() {
-            line.push(' ');
+            out.push_str(&format!("{front}# {line}\n"));
         }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
-        out.push_str(&format!("{front}# {line}\n"));
     }
 }
 

@@ -6,8 +6,32 @@ use serde_json::Value;
 /// A set of backends with one algorithm; NAME is a name of your own.
 #[derive(JsonSchema)]
 pub(super) struct Pool {
-    /// "round_robin" | "random" | "power_of_two_choices" | "least_connections". Each honours weights;
-    /// "weighted_round_robin" and "weighted_least_connections" are the same under the names of textbooks.
+    /// How one of the backends is chosen; each honours weights.
+    ///
+    /// "round_robin" = in turn, smoothly: a weight of 3 is not three requests in a row. Where backends and requests are alike.
+    ///
+    /// "random" = any of them.
+    ///
+    /// "power_of_two_choices" = the less busy one of two random ones: nearly as even as least_connections, and many
+    /// balancers in front of one pool do not all run to the same backend.
+    ///
+    /// "least_connections" = the one with the fewest requests in flight. Where some requests take much longer than others.
+    ///
+    /// "least_response_time" = the one that would answer first: the time to its response head, times what is in flight
+    /// there. The time is a peak EWMA, which rises with one slow answer and falls slowly. The textbooks' lowest average sees
+    /// a stall late, and then sends everybody to whoever was fast last.
+    ///
+    /// "least_bandwidth" = the one through which the fewest bytes go, both ways, of late. Where sizes differ much.
+    ///
+    /// "ip_hash" = by the client's address, and "hash" = by a key of yours, see [pool.NAME.hash]. Both are consistent: a
+    /// backend that leaves moves its own clients alone, and every instance finds the same one. The textbooks' hash modulo
+    /// the number of backends moves nearly everybody.
+    ///
+    /// "custom_load" = the one that says of itself that it has the least to do, see [pool.NAME.custom_load].
+    ///
+    /// The least_* look at every backend of up to 32, and above at the best of 8 random ones: a choice costs the same in a
+    /// pool of 10,000, and nobody is run over for having been idle a moment ago. "weighted_round_robin" and
+    /// "weighted_least_connections" are the textbooks' names of two of these.
     #[schemars(extend("default" = "round_robin"))]
     algorithm: String,
     /// "IP:PORT", "unix:/run/app.sock", or a table, see below. At least one.
@@ -16,6 +40,10 @@ pub(super) struct Pool {
     /// When no backend is healthy: "reject" with 503 | "try_any" of them.
     #[schemars(extend("default" = "reject"))]
     when_all_down: String,
+    /// A backend that joins a running pool, or recovers, begins with a tenth of its weight and has all of it after this
+    /// long, whatever the algorithm; or "off". At most 1h. Not at the start of the process.
+    #[schemars(extend("default" = "10s"))]
+    slow_start: String,
     /// For a connection; cannot be turned off.
     #[schemars(extend("default" = "2s"))]
     connect_timeout: String,
@@ -203,4 +231,96 @@ pub(super) struct Backoff {
     /// Never longer.
     #[schemars(extend("default" = "250ms"))]
     max: String,
+}
+
+/// How keys become backends: of the algorithms "hash" and "ip_hash", and of sticky, which looks for another backend so.
+#[derive(JsonSchema)]
+pub(super) struct Hash {
+    /// For algorithm = "hash", what is equal in requests that go to the same backend: "client_ip" | "header:NAME" |
+    /// "cookie:NAME" | "query:NAME" (a parameter) | "path" (as it goes to the backend, without the query) | "host". A
+    /// request without it goes to any. Default: "client_ip".
+    #[schemars(extend("examples" = ["header:x-tenant"]))]
+    key: String,
+    /// No backend has more in flight than this share of the mean, by weight: above it keys go on to their next backend, so
+    /// that one popular key drowns nobody. Whole percents above 100% and up to 1000%. Default: "125%".
+    #[schemars(extend("examples" = ["125%"]))]
+    bounded_load: String,
+    /// Bits of an IPv6 address that count, 1 to 128: a client has a network of its own, and changes addresses in it.
+    /// Default: 64.
+    #[schemars(extend("examples" = [64]))]
+    ipv6_prefix: u8,
+}
+
+/// For algorithm = "custom_load": what backends say of themselves, and how it becomes one number, of which the lowest wins.
+#[derive(JsonSchema)]
+pub(super) struct CustomLoad {
+    /// "header" = in the header endpoint-load-metrics (ORCA, TEXT or JSON) of any response, which clients do not get to see |
+    /// "poll" = as JSON at a path of theirs, see below. Default: "header".
+    #[schemars(extend("examples" = ["header"]))]
+    source: String,
+    /// The metrics that count, and how much, 0 to 1000000: must be written, at most 16 of them. ORCA has cpu_utilization,
+    /// mem_utilization, application_utilization, rps_fractional, eps, and "named_metrics.X", "utilization.X" and
+    /// "request_cost.X" for those of your own. What is polled is named as in its JSON, with dots for what is nested.
+    #[schemars(extend("examples" = [{ "cpu_utilization": 0.6, "mem_utilization": 0.2, "named_metrics.disk": 0.2 }]))]
+    weights: Value,
+    /// Of the metrics times their weights: "sum" | "max". Default: "sum".
+    #[schemars(extend("examples" = ["sum"]))]
+    combine: String,
+    /// A backend with a metric above its limit gets nothing new while others can take it. Default: none.
+    #[schemars(extend("examples" = [{ "mem_utilization": 0.95 }]))]
+    limits: Value,
+    /// A backend that has said nothing for so long counts as the mean of the others. Default: "3m".
+    #[schemars(extend("examples" = ["3m"]))]
+    expire: String,
+}
+
+/// For source = "poll": what backends are asked, at their own port.
+#[derive(JsonSchema)]
+pub(super) struct Poll {
+    /// Path and query; must be written.
+    #[schemars(extend("examples" = ["/load"]))]
+    path: String,
+    /// Time between polls, below `expire`. Default: "5s".
+    #[schemars(extend("examples" = ["5s"]))]
+    interval: String,
+}
+
+/// A client stays at the backend that it had, also while that one drains or has weight 0; new clients get theirs by
+/// `algorithm`. Absent: no client is known again.
+#[derive(JsonSchema)]
+pub(super) struct Sticky {
+    /// By what a client is known; must be written.
+    ///
+    /// "cookie" = by a cookie of ours, sealed, without an address in it. Nothing is stored: any instance that has the secret
+    /// reads it, backends do not see it. Up to four pools with the same name and secret here share one cookie. Of a split's
+    /// pools, the one that it names gets the client, unless split_by decides.
+    ///
+    /// "app_cookie" = by a cookie that the application sets, such as that of its session: who set it, holds it. 65,536
+    /// sessions are remembered, over reloads too. What is not, such as what another instance saw, goes by consistent hash.
+    ///
+    /// "header" = by the consistent hash of a header, as the client sent it; without it, by `algorithm`.
+    ///
+    /// "source_ip" = by the consistent hash of the client's address; `algorithm` is never asked. A backend always takes 16
+    /// requests at a time of what is hashed here; above that hash.bounded_load holds.
+    #[schemars(rename = "type", extend("examples" = ["cookie"]))]
+    kind: String,
+    /// Of the cookie or the header. Default: "evenkeel" for our cookie; must be written for the application's, and for a
+    /// header.
+    #[schemars(extend("examples" = ["evenkeel"]))]
+    name: String,
+    /// How long our cookie holds, which is made anew in the second half of that time when it is used; or how long a session
+    /// of the application is remembered that is not used. Default: "8h".
+    #[schemars(extend("examples" = ["8h"]))]
+    ttl: String,
+    /// For type = "cookie", what signs: a file, or an environment variable as { env = "NAME" }. 1 to 16 keys of at least 32
+    /// bytes, one a line: the first signs and all verify, so that a new one is put in front, and the old one goes when its
+    /// cookies have ended. The same on every instance. Default: a random one at the start, which is warned of.
+    #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/sticky.key" }]))]
+    secret: Value,
+    /// When the client's backend is gone, or an attempt there fails: "reassign" = another one, the same at every instance,
+    /// which has the client from then on | "reject" with 503; retries go to the same one. What goes by hash has no backend
+    /// that could be missed: for it "reject" is about retries alone. While its backend is full, another one serves a client
+    /// and does not get the session; "reject" refuses. Default: "reassign".
+    #[schemars(extend("examples" = ["reassign"]))]
+    fallback: String,
 }

@@ -96,7 +96,7 @@ fn a_log_needs_neither_a_duration_nor_service_times() {
 fn whatever_is_wrong_is_told_with_its_place() {
     let backend = |line: &str| format!("{SMALLEST}[[backend]]\nservice = \"1ms\"\n{line}\n").replace("backend.s", "#");
     for (text, key, message, help) in [
-        (String::new(), "duration", "", ""),
+        (String::new(), "arrivals", "no request", "rate ="),
         (SMALLEST.replace("duration", "lenght"), "lenght", "unknown key in a scenario", "duration"),
         (SMALLEST.replace("arrivals.rate", "address"), "address", "unknown key in a scenario", "its keys are"),
         (SMALLEST.replace("10/s", "10"), "arrivals.rate", "wanted a rate", "10/s"),

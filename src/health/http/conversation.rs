@@ -1,4 +1,5 @@
-//! One HTTP/1.1 connection to a backend, driven by the check that uses it: no task of its own. Used by checks by HTTP.
+//! One HTTP/1.1 connection to a backend, driven by the check that uses it: no task of its own. Used by checks by HTTP, and
+//! by polls.
 
 use crate::health::probe::{Outcome, Remote};
 use bytes::Bytes;
@@ -25,7 +26,7 @@ const FIELDS: usize = 256;
 pub(super) const BODY_SIZE: usize = 64 * 1024;
 
 /// A connection.
-pub(super) struct Conversation {
+pub(in crate::health) struct Conversation {
     requests: SendRequest<Full<Bytes>>,
     /// Moves the bytes; `None` once the connection is over.
     driver: Option<Driver>,
@@ -35,7 +36,7 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// What was read of a body.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(in crate::health) struct Body {
     pub bytes: Vec<u8>,
     /// All of it.
     pub whole: bool,
@@ -43,7 +44,7 @@ pub(super) struct Body {
 
 impl Conversation {
     /// A new connection.
-    pub(super) async fn open(remote: &Remote) -> Result<Self, Outcome> {
+    pub(in crate::health) async fn open(remote: &Remote) -> Result<Self, Outcome> {
         let stream = TokioIo::new(remote.connect().await?);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_SIZE).max_headers(FIELDS);
@@ -58,13 +59,13 @@ impl Conversation {
     }
 
     /// The response to `request`; interim ones are passed over.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub(in crate::health) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
         let response = self.requests.send_request(request);
         drive(&mut self.driver, response).await
     }
 
     /// The body of a response, or the first [`BODY_SIZE`] bytes of it.
-    pub(super) async fn body(&mut self, mut body: Incoming) -> hyper::Result<Body> {
+    pub(in crate::health) async fn body(&mut self, mut body: Incoming) -> hyper::Result<Body> {
         let mut bytes = Vec::new();
         while let Some(frame) = drive(&mut self.driver, body.frame()).await {
             let Ok(data) = frame?.into_data() else { continue };
@@ -94,7 +95,7 @@ async fn drive<W: Future>(driver: &mut Option<Driver>, work: W) -> W::Output {
 }
 
 /// Why there is no response.
-pub(super) fn failed(error: &hyper::Error) -> Outcome {
+pub(in crate::health) fn failed(error: &hyper::Error) -> Outcome {
     if error.is_parse_too_large() {
         return Outcome::failed("response head too large");
     }

@@ -5,7 +5,7 @@ mod expect;
 #[cfg(test)]
 mod tests;
 
-use self::conversation::{Conversation, failed};
+pub(super) use self::conversation::{Conversation, failed};
 pub(super) use self::expect::Expected;
 use super::probe::{Outcome, Probe, Remote};
 use crate::{config::HttpProbe, pool::Backend};

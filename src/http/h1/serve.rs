@@ -71,7 +71,7 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
             }
             continue;
         }
-        let mut runner = server.run(Job::H1 { connection: Rc::clone(connection), first });
+        let mut runner = server.run(Job { connection: Rc::clone(connection), first });
         let after = poll_fn(|cx| runner.poll(cx)).await;
         server.give(runner);
         match after {
@@ -265,7 +265,7 @@ mod tests {
         let client = Rc::new(Client::new(Rc::new(origin)));
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
-        let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort());
+        let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort(), |_| ());
         let idle = size_of_val(&serve(&Rc::new(ClientSide::new(wire, client)), &server));
         assert!(idle <= 256 && held <= 576, "the future has {idle} bytes, what it borrows {held}");
     }

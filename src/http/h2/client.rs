@@ -124,12 +124,9 @@ impl Session {
         *request.uri_mut() = uri.build().ok()?;
         *request.method_mut() = http::Method::from_bytes(head.method_text()).ok()?;
         let fields = request.headers_mut();
-        super::stream::fill(head, fields);
+        super::stream::fill(head, hop.length, fields);
         if opening {
             fields.remove(http::header::SEC_WEBSOCKET_KEY);
-        }
-        if let Some(length) = hop.length {
-            fields.insert(http::header::CONTENT_LENGTH, http::HeaderValue::from(length));
         }
         if hop.trailers {
             fields.insert(http::header::TE, http::HeaderValue::from_static("trailers"));

@@ -4,18 +4,21 @@ mod client;
 mod counted;
 mod flood;
 mod frames;
+mod maps;
 mod request;
 mod response;
 mod serve;
 mod stream;
+mod streams;
 mod tap;
 mod watch;
 
 pub use client::{Driver, Reply, Session, Unsent, connect};
 pub use flood::Flood;
-pub(super) use serve::answer;
-pub use serve::{Ended, Opened, serve};
+pub use maps::Maps;
+pub use serve::{Ended, serve};
 pub use stream::{Receiver, Sender};
+pub(super) use streams::{Opened, Streams};
 pub use tap::Tap;
 
 /// What a client of prior knowledge begins with (RFC 9113 section 3.4).

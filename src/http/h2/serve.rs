@@ -9,7 +9,7 @@
 //! `max_header_size` are refused at once.
 
 use super::{
-    Flood, Receiver, Sender, Tap,
+    Flood, Opened, Receiver, Sender, Tap,
     counted::Counted,
     flood::Meter,
     frames::Frames,
@@ -18,12 +18,10 @@ use super::{
 };
 use crate::{
     http::{
-        Client, Done, Exchange, Server, Sink, Spares,
+        Client, Server, Sink, Spares,
         body::Source,
-        guard::{Framing, Guarded, Reject},
-        head::Head,
+        guard::{Framing, Guarded},
         linger::linger,
-        runner::Job,
     },
     net::{Buf, Stream, Timer},
 };
@@ -47,17 +45,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_RESETS: u32 = 1024;
 
 type Connection = h2::server::Connection<Counted, Bytes>;
-type Accepted = (http::Request<RecvStream>, SendResponse<Bytes>);
-
-/// A stream that a client has opened.
-#[derive(Debug)]
-pub struct Opened {
-    request: http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    client: Rc<Client>,
-    spares: Rc<Spares>,
-    live: Live,
-}
 
 /// Why a connection did not end in peace.
 #[derive(Debug)]
@@ -91,64 +78,40 @@ impl From<h2::Error> for Ended {
     }
 }
 
-/// Serves `io`, of which `carry` has been read already, until either side ends it. `server` answers each exchange.
-/// `open` is told of each stream's client; what it returns lives as long as the stream. Runs on a local runtime.
+/// Serves `io`, of which `carry` has been read already, until either side ends it. `server` answers each exchange. Runs on
+/// a local runtime.
 ///
 /// # Errors
 /// We ended it before its time, or it broke.
-pub async fn serve<G: 'static>(
+pub async fn serve(
     (io, carry): (Stream, Buf),
     client: &Client,
     spares: &Rc<Spares>,
-    server: &Rc<Server>,
-    open: impl Fn(&Rc<Client>) -> G,
+    server: &Server,
 ) -> Result<(), Ended> {
     let io = Rc::new(io);
-    let ended = serve_streams(&io, carry, client, spares, server, open).await;
+    let ended = serve_streams(&io, carry, client, spares, server).await;
     if let Err(Ended::Flood(_) | Ended::SlowHead | Ended::Broken(_)) = &ended {
         linger(&io).await;
     }
     ended
 }
 
-async fn serve_streams<G: 'static>(
+async fn serve_streams(
     io: &Rc<Stream>,
     carry: Buf,
     client: &Client,
     spares: &Rc<Spares>,
-    server: &Rc<Server>,
-    open: impl Fn(&Rc<Client>) -> G,
+    server: &Server,
 ) -> Result<(), Ended> {
     let watch = Watch::new(client.accepted);
     let frames = Frames::new(super::PREFACE.len(), Meter::new(client.limits.h2.reset_rate, client.accepted));
     let counted = Counted::new(Tap::new(Rc::clone(io), carry, spares), frames, Rc::clone(&watch));
     let timer = Timer::default();
     let Some(connection) = shake_hands(counted, client, &timer).await? else { return Ok(()) };
-    let mut serving =
-        Serving { connection, client, watch, timer, accepted: 0, refused: 0, leaving: None, ending: None };
-    while let Some((request, mut respond)) = poll_fn(|cx| serving.poll(cx)).await? {
-        if serving.refuses() {
-            respond.send_reset(Reason::REFUSED_STREAM);
-            continue;
-        }
-        let client = Rc::new(Client::new(Rc::clone(client.origin())));
-        let guard = open(&client);
-        let live = Live::new(&serving.watch);
-        let waits = Rc::clone(&client);
-        let opened = Box::new(Opened { request, respond, client, spares: Rc::clone(spares), live });
-        let server = Rc::clone(server);
-        tokio::task::spawn_local(async move {
-            let mut runner = server.run(Job::H2(opened));
-            poll_fn(|cx| {
-                waits.wake_with(cx.waker());
-                runner.poll(cx)
-            })
-            .await;
-            server.give(runner);
-            drop(guard);
-        });
-    }
-    Ok(())
+    let (accepted, refused, leaving, ending) = Default::default();
+    let mut serving = Serving { connection, client, spares, server, watch, timer, accepted, refused, leaving, ending };
+    poll_fn(|cx| serving.poll(cx)).await
 }
 
 /// The preface and the first settings. `None`: the connection was told to end before.
@@ -184,6 +147,8 @@ async fn shake_hands(io: Counted, client: &Client, timer: &Timer) -> Result<Opti
 struct Serving<'c> {
     connection: Connection,
     client: &'c Client,
+    spares: &'c Rc<Spares>,
+    server: &'c Server,
     watch: Rc<Watch>,
     timer: Timer,
     /// Streams that have come.
@@ -207,18 +172,21 @@ enum Due {
 }
 
 impl Serving<'_> {
-    /// The next stream; `None` when the connection is over.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Accepted>, Ended>> {
+    /// Has streams served as they come. Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         self.client.wake_with(cx.waker());
         self.watch.wake_with(cx.waker());
         if self.client.is_closing() && self.leaving.is_none() {
             self.leave();
         }
+        // All that is there now has been read at once.
+        let mut now = None;
         loop {
             match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok(stream))) => {
+                Poll::Ready(Some(Ok((request, respond)))) => {
                     self.accepted += 1;
-                    return Poll::Ready(Ok(Some(stream)));
+                    self.begin(request, respond, *now.get_or_insert_with(Instant::now));
+                    continue;
                 }
                 Poll::Ready(over) => return Poll::Ready(self.over(over.and_then(Result::err))),
                 Poll::Pending => self.look(),
@@ -288,12 +256,40 @@ impl Serving<'_> {
         self.connection.abrupt_shutdown(reason);
     }
 
-    fn over(&mut self, error: Option<h2::Error>) -> Result<Option<Accepted>, Ended> {
+    fn over(&mut self, error: Option<h2::Error>) -> Result<(), Ended> {
         match (self.ending.take(), error) {
-            (Some((_, ended)), _) => ended.map(|()| None),
+            (Some((_, ended)), _) => ended,
             (None, Some(error)) => Err(error.into()),
-            (None, None) => Ok(None),
+            (None, None) => Ok(()),
         }
+    }
+
+    /// Looks at a stream's head and has it answered.
+    fn begin(&self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>, read: Instant) {
+        if self.refuses() {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        let (limits, spares) = (&self.client.limits, Rc::clone(self.spares));
+        let (parts, stream) = request.into_parts();
+        let mut request = spares.heads.take();
+        let guarded = request::guarded(&parts, stream.is_end_stream(), &mut request, limits);
+        let (guarded, refused) = guarded.map_or_else(
+            |reject| {
+                request::keep_call(&parts, &mut request);
+                (Guarded::NOTHING, Some(reject))
+            },
+            |guarded| (guarded, None),
+        );
+        spares.maps.give(parts.headers);
+        let (source, inbound) = match guarded.framing {
+            Framing::None if guarded.upgrade.is_some() => (Source::Empty, Some(Box::new(Receiver::new(stream, None)))),
+            Framing::None => (Source::Empty, None),
+            _ => (Source::H2(Box::new(Receiver::new(stream, limits.max_body))), None),
+        };
+        let sink = Sink::h2(Sender::new(respond, &spares, &self.watch), inbound);
+        let client = Rc::new(Client::new(Rc::clone(self.client.origin())));
+        let live = Live::new(&self.watch);
+        self.server.begin(Opened { request, guarded, refused, source, sink, client, spares, live, read });
     }
 
     /// No more streams: it ends now, or too many that were reset have not ended yet.
@@ -302,51 +298,4 @@ impl Serving<'_> {
             || self.ending.is_some()
             || self.watch.live() >= 2 * self.client.limits.h2.max_streams as usize
     }
-}
-
-/// What an exchange over a stream begins with.
-struct Begun {
-    request: Box<Head>,
-    guarded: Guarded,
-    refused: Option<Reject>,
-    source: Source<'static>,
-    sink: Sink<'static>,
-    client: Rc<Client>,
-    spares: Rc<Spares>,
-    live: Live,
-}
-
-/// Looks at the request's head. Not in the exchange's future: what is needed for it alone would stay there.
-fn begin(opened: Box<Opened>) -> Begun {
-    let Opened { request, respond, client, spares, live } = *opened;
-    let (parts, stream) = request.into_parts();
-    let mut head = spares.heads.take();
-    let guarded = request::guarded(&parts, stream.is_end_stream(), &mut head, &client.limits);
-    let (guarded, refused) = match guarded {
-        Ok(guarded) => (guarded, None),
-        Err(reject) => {
-            request::keep_call(&parts, &mut head);
-            (Guarded::NOTHING, Some(reject))
-        }
-    };
-    let (source, inbound) = match guarded.framing {
-        Framing::None if guarded.upgrade.is_some() => (Source::Empty, Some(Box::new(Receiver::new(stream, None)))),
-        Framing::None => (Source::Empty, None),
-        _ => (Source::H2(Box::new(Receiver::new(stream, client.limits.max_body))), None),
-    };
-    let sink = Sink::h2(Sender::new(respond, &spares, live.watch()), inbound);
-    Begun { request: head, guarded, refused, source, sink, client, spares, live }
-}
-
-/// Answers one stream's request.
-pub(in crate::http) async fn answer<H>(opened: Box<Opened>, timer: &Timer, handle: &H)
-where
-    H: AsyncFn(&mut Exchange<'_>) -> Done,
-{
-    let Begun { request, guarded, refused, source, sink, client, spares, mut live } = begin(opened);
-    let started = Instant::now();
-    let client = &*client;
-    let mut exchange = Exchange { request, guarded, refused, client, timer, source, sink, started, read: started };
-    live.ended = handle(&mut exchange).await.ended;
-    exchange.end(&spares);
 }

@@ -7,6 +7,7 @@ use crate::{
         Spares,
         body::{Broken, Chunk, Pulled},
         guard::{BODY_TOO_LARGE, Reject},
+        h1::write::decimal,
         head::Head,
         name::Name,
     },
@@ -18,8 +19,11 @@ use std::{
     io,
     rc::Rc,
     sync::LazyLock,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
+
+/// The most that a number has.
+const DIGITS: usize = 20;
 
 /// An incoming body.
 #[derive(Debug)]
@@ -107,15 +111,16 @@ fn head_of(map: &HeaderMap) -> Result<Box<Head>, Reject> {
     Ok(head)
 }
 
-fn map_of(head: &Head) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(head.len() + 1);
-    fill(head, &mut map);
-    map
-}
-
-/// Copies the fields of `head` to `map`: all values in one piece of memory, and no look at names that are known.
-pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
-    let bytes = Bytes::copy_from_slice(head.buf());
+/// Copies the fields of `head` to `map`, and `length` as `Content-Length`: all values in one piece of memory, and no look at
+/// names that are known.
+pub(super) fn fill(head: &Head, length: Option<u64>, map: &mut HeaderMap) {
+    let fields = head.buf().len();
+    let mut bytes = Vec::with_capacity(fields + if length.is_some() { DIGITS } else { 0 });
+    bytes.extend_from_slice(head.buf());
+    if let Some(length) = length {
+        decimal(length, &mut bytes);
+    }
+    let bytes = Bytes::from(bytes);
     for (id, name, value) in head.places() {
         let name = match id {
             Name::Other => HeaderName::from_bytes(head.text(name)).ok(),
@@ -125,6 +130,11 @@ pub(super) fn fill(head: &Head, map: &mut HeaderMap) {
         if let (Some(name), Ok(value)) = (name, HeaderValue::from_maybe_shared(bytes.slice(value.range()))) {
             map.append(name, value);
         }
+    }
+    if length.is_some()
+        && let Ok(value) = HeaderValue::from_maybe_shared(bytes.slice(fields..))
+    {
+        map.insert(http::header::CONTENT_LENGTH, value);
     }
 }
 
@@ -152,6 +162,8 @@ pub struct Sender {
     watch: Option<Rc<Watch>>,
     /// The window made the last piece tiny.
     pinched: bool,
+    /// The crate wakes us when the peer resets the stream, and whenever else it sees fit.
+    watched: bool,
 }
 
 impl Sender {
@@ -167,6 +179,7 @@ impl Sender {
             spares: Rc::clone(spares),
             watch: Some(Rc::clone(watch)),
             pinched: false,
+            watched: false,
         }
     }
 
@@ -183,6 +196,7 @@ impl Sender {
             spares: Rc::clone(spares),
             watch: None,
             pinched: false,
+            watched: false,
         }
     }
 
@@ -193,18 +207,20 @@ impl Sender {
     pub(in crate::http) fn interim(&mut self, head: &Head) -> io::Result<()> {
         let mut response = Response::new(());
         *response.status_mut() = status(head)?;
-        *response.headers_mut() = map_of(head);
+        fill(head, None, response.headers_mut());
         self.answering()?.send_informational(response).map_err(io::Error::other)
     }
 
     /// Sends the final head; `end` = no body follows.
     pub(in crate::http) fn respond(&mut self, head: &Head, end: bool, length: Option<u64>) -> io::Result<()> {
+        if self.watched {
+            // What goes out now would wake us, too. Who waits once more says so once more.
+            let _ = self.poll_reset(&mut Context::from_waker(Waker::noop()));
+        }
         let mut response = Response::new(());
         *response.status_mut() = status(head)?;
-        *response.headers_mut() = map_of(head);
-        if let Some(length) = length {
-            response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
+        *response.headers_mut() = self.spares.maps.take(head.len() + 1);
+        fill(head, length, response.headers_mut());
         self.left = length.filter(|_| !end);
         self.stream = Some(self.answering()?.send_response(response, end).map_err(io::Error::other)?);
         self.ended = end;
@@ -244,7 +260,9 @@ impl Sender {
         }
         let Some(trailers) = trailers else { return self.push(Chunk::Empty, true) };
         self.ended = true;
-        self.stream()?.send_trailers(map_of(trailers)).map_err(io::Error::other)
+        let mut map = self.spares.maps.take(trailers.len());
+        fill(trailers, None, &mut map);
+        self.stream()?.send_trailers(map).map_err(io::Error::other)
     }
 
     fn stream(&mut self) -> io::Result<&mut SendStream<Bytes>> {
@@ -294,6 +312,7 @@ impl Sender {
 
     /// Ready when the peer has reset the stream, or has gone: with the reason that it gave.
     pub(in crate::http) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reason>> {
+        self.watched = true;
         match (&mut self.stream, &mut self.respond) {
             (Some(stream), _) => stream.poll_reset(cx).map(Result::ok),
             (None, Some(respond)) => respond.poll_reset(cx).map(Result::ok),

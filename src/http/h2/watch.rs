@@ -81,13 +81,6 @@ impl Live {
     }
 }
 
-impl Live {
-    /// The connection's.
-    pub(super) fn watch(&self) -> &Rc<Watch> {
-        &self.watch
-    }
-}
-
 impl Drop for Live {
     fn drop(&mut self) {
         let watch = &self.watch;

@@ -96,6 +96,10 @@ pub(super) static HEALTH_CHECKS: Family =
     counter("evenkeel_health_checks_total", "Health checks that have ended, by result.");
 pub(super) static HEALTH_CHECK_DURATION: Family =
     gauge("evenkeel_health_check_duration_seconds", "How long the last health check took; 0 before the first.");
+pub(super) static REPORTED_LOAD: Family = gauge(
+    "evenkeel_backend_reported_load",
+    "What the backend said of itself last, for `custom_load`; 0 before it has said anything.",
+);
 pub(super) static RETRIES: Family =
     counter("evenkeel_retries_total", "Attempts that followed a failed one, by how that one failed.");
 pub(super) static RETRY_BUDGET_EXHAUSTED: Family =
@@ -108,7 +112,7 @@ pub(super) static LOG_DROPPED: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 33] = [
+pub(super) static ALL: [&Family; 34] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -137,6 +141,7 @@ pub(super) static ALL: [&Family; 33] = [
     &BACKEND_STATE,
     &HEALTH_CHECKS,
     &HEALTH_CHECK_DURATION,
+    &REPORTED_LOAD,
     &RETRIES,
     &RETRY_BUDGET_EXHAUSTED,
     &STICKY,

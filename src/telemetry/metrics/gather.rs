@@ -176,6 +176,10 @@ impl Sources {
                 samples.add_with(&backend.labels, ("result", "fail"), gauges.failed);
             }
         });
+        page.family(&family::REPORTED_LOAD, |samples| {
+            let living = self.reported.living();
+            living.iter().for_each(|load| samples.add(&load.labels, load.value().unwrap_or_default()));
+        });
     }
 }
 

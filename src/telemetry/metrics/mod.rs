@@ -18,6 +18,7 @@ mod listener;
 mod names;
 mod page;
 mod pool;
+mod reported;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
 pub use self::pool::{PoolMetrics, Retry, Stuck};
+pub use self::reported::ReportedLoad;
 pub use self::route::{RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].
@@ -76,6 +78,7 @@ struct Sources {
     requests: Names<RequestMetrics>,
     pools: Names<PoolMetrics>,
     backends: Names<BackendMetrics>,
+    reported: Names<ReportedLoad>,
     certificates: Names<CertificateMetrics>,
     log_dropped: Mutex<Option<ReadDropped>>,
     generation: AtomicU64,
@@ -100,6 +103,7 @@ impl Telemetry {
             requests: Names::new(),
             pools: Names::new(),
             backends: Names::new(),
+            reported: Names::new(),
             certificates: Names::new(),
             log_dropped: Mutex::new(None),
             generation: AtomicU64::new(0),
@@ -160,6 +164,12 @@ impl Telemetry {
             }
             backend
         })
+    }
+
+    /// What that backend of that pool says of that metric: the living one, or one of which nothing has been said.
+    pub fn reported(&self, pool: &str, backend: &str, metric: &str) -> Arc<ReportedLoad> {
+        let labels = labels(&[("pool", pool), ("backend", backend), ("metric", metric)]);
+        self.sources.reported.handle(labels, ReportedLoad::new)
     }
 
     /// The certificate of that name, its path as written: the living one, or a new one.

@@ -30,7 +30,7 @@ impl Retry {
 /// What became of a client's wish to stay at its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stuck {
-    /// It went where its session is.
+    /// It went where its session is, or where the hash of what it is known by says.
     Hit,
     /// Nobody knew where its session is, or it has none.
     New,

@@ -17,6 +17,7 @@ struct Held {
     pool: Arc<PoolMetrics>,
     backends: Vec<Arc<BackendMetrics>>,
     certificate: Arc<CertificateMetrics>,
+    reported: Arc<ReportedLoad>,
 }
 
 fn telemetry(workers: usize) -> Telemetry {
@@ -27,13 +28,16 @@ fn hold(telemetry: &Telemetry, backends: usize) -> Held {
     let (web, route) = (telemetry.listener("web"), telemetry.route("api"));
     web.set_limit(Some(100));
     web.set_tls(true);
+    let pool = telemetry.pool("blue");
+    pool.set_sticky();
     Held {
         requests: telemetry.requests(&web, &route),
         odd: telemetry.listener("admin \"x\""),
         none: telemetry.route(""),
-        pool: telemetry.pool("blue"),
+        pool,
         backends: (0..backends).map(|number| telemetry.backend("blue", &format!("b{number}"))).collect(),
         certificate: telemetry.certificate("a.pem"),
+        reported: telemetry.reported("green", "g", "named_metrics.x\"y"),
         web,
         route,
     }
@@ -144,10 +148,15 @@ fn a_series_exists_at_0_from_the_start() {
         "evenkeel_backend_in_flight{pool=\"blue\",backend=\"b0\"}",
         "evenkeel_backend_connections{pool=\"blue\",backend=\"b0\"}",
         "evenkeel_backend_weight{pool=\"blue\",backend=\"b0\"}",
+        "evenkeel_backend_reported_load{pool=\"green\",backend=\"g\",metric=\"named_metrics.x\\\"y\"}",
         "evenkeel_retries_total{pool=\"blue\",reason=\"connect\"}",
         "evenkeel_retries_total{pool=\"blue\",reason=\"reset\"}",
         "evenkeel_retries_total{pool=\"blue\",reason=\"timeout\"}",
         "evenkeel_retry_budget_exhausted_total{pool=\"blue\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"hit\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"new\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"moved\"}",
+        "evenkeel_sticky_total{pool=\"blue\",result=\"invalid\"}",
         "evenkeel_all_down{pool=\"blue\"}",
         "evenkeel_worker_connections{worker=\"1\"}",
         "evenkeel_worker_busy_seconds_total{worker=\"0\"}",
@@ -217,7 +226,11 @@ fn what_is_counted_is_seen() {
     held.pool.retry(1, Retry::Reset);
     held.pool.retry(1, Retry::Timeout);
     held.pool.budget_exhausted(1);
+    held.pool.stuck(0, Stuck::Moved);
+    held.pool.stuck(1, Stuck::Moved);
     held.pool.set_all_down(true);
+    held.reported.set(0.9);
+    held.reported.set(0.25);
     telemetry.panicked();
     assert_eq!((held.web.open(), held.backends[1].requests(), held.backends[0].requests()), (2, 3, 0));
     let text = telemetry.render();
@@ -228,6 +241,8 @@ fn what_is_counted_is_seen() {
         ("evenkeel_connections_limit{listener=\"admin \\\"x\\\"\"}", f64::INFINITY),
         ("evenkeel_tls_handshake_failures_total{listener=\"web\",reason=\"not_tls\"}", 1.0),
         ("evenkeel_tls_certificate_not_after_timestamp_seconds{certificate=\"a.pem\"}", 2e9),
+        ("evenkeel_sticky_total{pool=\"blue\",result=\"moved\"}", 2.0),
+        ("evenkeel_sticky_total{pool=\"blue\",result=\"hit\"}", 0.0),
         ("evenkeel_worker_connections{worker=\"0\"}", 1.0),
         ("evenkeel_requests_total{listener=\"web\",route=\"api\",code=\"204\"}", 1.0),
         ("evenkeel_requests_in_flight{listener=\"web\"}", 1.0),
@@ -246,6 +261,7 @@ fn what_is_counted_is_seen() {
         ("evenkeel_retries_total{pool=\"blue\",reason=\"timeout\"}", 1.0),
         ("evenkeel_retry_budget_exhausted_total{pool=\"blue\"}", 1.0),
         ("evenkeel_all_down{pool=\"blue\"}", 1.0),
+        ("evenkeel_backend_reported_load{pool=\"green\",backend=\"g\",metric=\"named_metrics.x\\\"y\"}", 0.25),
         ("evenkeel_panics_total", 1.0),
     ] {
         assert_eq!(value(&text, sample), expected, "{sample}");
@@ -300,17 +316,24 @@ fn control_registers_what_it_reads_elsewhere() {
 #[test]
 fn a_series_goes_with_its_last_holder() {
     let telemetry = telemetry(1);
-    let (Held { web, odd, route, none, requests, pool, backends, certificate }, worker) =
+    let (Held { web, odd, route, none, requests, pool, backends, certificate, reported }, worker) =
         (hold(&telemetry, 1), telemetry.worker(0));
     requests.count(0, 200);
     backends[0].attempt(0, 200, None);
     web.opened(0);
     worker.opened();
-    drop((web, route, requests, pool, backends, certificate));
+    drop((web, route, requests, pool, backends, certificate, reported));
     let text = telemetry.render();
-    for name in
-        ["\"web\"", "\"a.pem\"", "\"api\"", "\"blue\"", "\"b0\"", "evenkeel_retries_total", "evenkeel_requests_total"]
-    {
+    for name in [
+        "\"web\"",
+        "\"a.pem\"",
+        "\"api\"",
+        "\"blue\"",
+        "\"b0\"",
+        "\"green\"",
+        "evenkeel_retries_total",
+        "evenkeel_requests_total",
+    ] {
         assert!(!text.contains(name), "{name} in\n{text}");
     }
     assert_eq!(value(&text, "evenkeel_worker_connections{worker=\"0\"}"), 1.0, "it is still open");

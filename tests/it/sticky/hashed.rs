@@ -39,7 +39,7 @@ fn the_address_keeps_a_client_at_its_backend() {
 fn who_says_nothing_is_spread_by_the_algorithm() {
     let backends = backends(3);
     let keys = "sticky = { type = \"header\", name = \"X-Tenant\" }";
-    let evenkeel = site(&backends, keys).server("workers = 1").start();
+    let evenkeel = site(&backends, keys).start();
     for _ in 0..30 {
         get(evenkeel.address(), "X-Tenant: \r\n");
     }
@@ -64,4 +64,33 @@ fn a_failure_moves_a_client_and_reject_does_not() {
             answer.assert_refused(502, "connect_refused");
         }
     }
+}
+
+#[test]
+fn requests_of_a_client_stay_together_until_they_are_many() {
+    let gate = Gate::default();
+    let backends = ["a", "b", "c"].map(|name| Backend::behind(&gate, name));
+    let evenkeel = site(&backends, "sticky = { type = \"source_ip\" }").start();
+    let mut clients = Vec::new();
+    let mut ask = |count: usize| {
+        for _ in 0..count {
+            let mut client = evenkeel.client();
+            client.send(request("GET", "test", "/", ""));
+            clients.push(client);
+            let all = || backends.iter().map(Backend::requests).sum::<usize>();
+            wait_for("it is at a backend", || all() == clients.len());
+        }
+        let mut served: Vec<_> = backends.iter().map(Backend::requests).collect();
+        served.sort_unstable();
+        served
+    };
+    assert_eq!(ask(16), [0, 0, 16], "a page and what is in it");
+    // A third of 48 is 16; 125 % of it are 20.
+    assert_eq!(ask(32)[2], 20, "and no backend is drowned");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    // All went where the hash sent them: what is above the bound has no other home.
+    counted(|name, labels| evenkeel.metric(name, labels), [48, 0, 0, 0]);
 }

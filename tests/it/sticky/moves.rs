@@ -68,7 +68,7 @@ fn a_drained_backend_keeps_its_clients_and_one_in_maintenance_does_not() {
 #[test]
 fn weight_0_is_for_sticky_clients_alone() {
     let (backends, secrets) = (backends(2), Secrets::new(&[ONE]));
-    let before = site(&backends, secrets.cookie("")).server("workers = 1");
+    let before = site(&backends, secrets.cookie(""));
     let process = Process::spawn(&before.toml());
     let first = (0..9).map(|_| process.client().get("/")).find(|answer| place(answer) == 0).unwrap();
     let address = format!("{:?}", backends[0].address().to_string());

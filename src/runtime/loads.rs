@@ -1,0 +1,36 @@
+//! What backends say of themselves, as control has to do with it: who is polled, and what is missed. Called by `control`.
+
+use super::control::Control;
+use crate::{
+    health::Polled,
+    plan::{CustomLoad, Member, Pool},
+};
+use std::sync::Arc;
+
+impl Control {
+    /// Polls follow the plan.
+    pub(super) fn poll(&self) {
+        let Some(poller) = &self.poller else { return };
+        let mut list = Vec::new();
+        for pool in &self.plan.pools {
+            let Some(load) = &pool.custom_load else { continue };
+            list.extend(pool.members.iter().map(|member| polled(pool, member, Arc::clone(load))));
+        }
+        poller.watch(list);
+    }
+
+    /// Says which metrics have not come though they count.
+    pub(super) fn warn_of_silence(&self) {
+        let now = u64::try_from(self.shared.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        for pool in &self.plan.pools {
+            let Some(overdue) = pool.custom_load.as_ref().and_then(|load| load.overdue(now)) else { continue };
+            let (missing, came) = (overdue.missing.join(", "), overdue.came.join(", "));
+            tracing::warn!(pool = %pool.name, missing, came, "no backend has said these metrics of `custom_load`");
+        }
+    }
+}
+
+fn polled(pool: &Pool, member: &Member, load: Arc<CustomLoad>) -> Polled {
+    let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
+    Polled { backend: Arc::clone(&member.backend), load, source, proxy }
+}
