@@ -18,6 +18,12 @@ const FIRST: u32 = 14_000;
 /// A clock of another worker may be behind by so many milliseconds.
 const SKEW: u32 = 64 * STEP;
 
+/// Failures count as no longer than this: 30 seconds, in microseconds.
+const MOST_LATENCY: f32 = 30e6;
+
+/// What is above so many times the newest value goes by half with each new one.
+const FAR: f32 = 4.0;
+
 /// No backend means more, and sums of it stay finite.
 const MOST_LOAD: f32 = 1e12;
 
@@ -91,20 +97,22 @@ impl Load {
     }
 
     /// Its answer took so many microseconds, up to the response head or to the failure. A peak counts at once, what is
-    /// better slowly (Finagle's "peak EWMA"); a failure makes it only worse. What is better is believed slowly, too: it counts
-    /// as half as old as what was known before it.
+    /// better slowly (Finagle's "peak EWMA"): by time, and what is far above by answers too. What is better counts as half
+    /// as old as what was known before it. A failure, however quick, doubles what is known, or one that fails at once would
+    /// draw everybody; errors among good answers cost a backend some of its share.
     pub fn took(&self, now: u64, micros: u64, taken: Taken) {
         // At least 1: what is in flight multiplies it.
         let observed = micros.max(1) as f32;
-        self.latency.change(now, |old| match old {
-            Some((old, _)) if taken == Taken::Failed && observed <= old.value => None,
-            None if taken == Taken::Failed => None,
-            Some((old, age)) if observed <= old.value => {
-                let value = observed + (old.value - observed) * old.freshness;
-                Some((value, if age > QUIET { FIRST } else { age / 2 }))
+        self.latency.change(now, |old| match (taken, old) {
+            (Taken::Failed, old) => {
+                let known = old.map_or(observed, |(old, _)| old.value);
+                Some((observed.max((known * 2.0).min(MOST_LATENCY)), 0))
             }
-            Some(_) => Some((observed, 0)),
-            None => Some((observed, FIRST)),
+            (Taken::Answered, Some((old, age))) if observed <= old.value => {
+                Some((fade(old.value, observed, old.freshness), if age > QUIET { FIRST } else { age / 2 }))
+            }
+            (Taken::Answered, Some(_)) => Some((observed, 0)),
+            (Taken::Answered, None) => Some((observed, FIRST)),
         });
     }
 
@@ -122,12 +130,12 @@ impl Load {
 
     /// It has said this of itself. The load is averaged over some two seconds (half of it lasts a third of what other
     /// observations last): a backend that says "much" gets less and says "little" then, and without the average its
-    /// share would swing for ever.
+    /// share would swing for ever. What was far above is forgotten sooner: it may have been said by mistake.
     pub fn report(&self, now: u64, report: Report) {
         // What is not a number is 0, too.
         let load = if report.load > 0.0 { report.load.min(MOST_LOAD) } else { 0.0 };
         self.reported.change(now, |old| {
-            let load = old.map_or(load, |(old, _)| load + (old.value.abs() - load) * old.freshness.powi(3));
+            let load = old.map_or(load, |(old, _)| fade(old.value.abs(), load, old.freshness.powi(3)));
             // The sign is the limit's: a load has none.
             Some((if report.over { -load } else { load }, 0))
         });
@@ -150,6 +158,12 @@ impl Load {
         let (value, age) = self.reported.read(now)?;
         Some((Report { load: value.abs(), over: value.is_sign_negative() }, age))
     }
+}
+
+/// From `old` towards `new`, with so much of the old left.
+fn fade(old: f32, new: f32, left: f32) -> f32 {
+    let rest = (old - new) * left;
+    new + if old > FAR * new { rest / 2.0 } else { rest }
 }
 
 /// A number and the millisecond of its last change, in one word.
@@ -286,19 +300,26 @@ mod tests {
     fn peaks_count_at_once_and_fade() {
         let load = Load::default();
         assert_eq!(load.latency(0).freshness, 0.0, "nothing is known");
-        load.took(0, 1_000, Taken::Failed);
-        assert_eq!(load.latency(0).freshness, 0.0, "a failure says nothing good");
         load.took(0, 1_000, Taken::Answered);
-        load.took(SECOND, 9_000, Taken::Answered);
-        assert_eq!(load.latency(SECOND), Aged { value: 9_000.0, freshness: 1.0 });
+        load.took(SECOND, 3_000, Taken::Answered);
+        assert_eq!(load.latency(SECOND), Aged { value: 3_000.0, freshness: 1.0 });
         load.took(8 * SECOND, 1_000, Taken::Answered);
-        assert_near(load.latency(8 * SECOND).value, 5_000.0);
-        load.took(8 * SECOND, 10, Taken::Failed);
-        assert_near(load.latency(8 * SECOND).value, 5_000.0);
+        assert_near(load.latency(8 * SECOND).value, 2_000.0);
         load.took(8 * SECOND, 20_000, Taken::Failed);
         assert_eq!(load.latency(8 * SECOND), Aged { value: 20_000.0, freshness: 1.0 });
         assert_near(load.latency(15 * SECOND).freshness, 0.5);
         assert_eq!(load.latency(7 * SECOND).freshness, 1.0, "seen by a slower clock");
+    }
+
+    #[test]
+    fn quick_failures_draw_nobody_and_good_answers_make_up_for_them() {
+        let load = Load::default();
+        (0..8).for_each(|_| load.took(0, 500, Taken::Failed));
+        assert_near(load.latency(0).value, 128_000.0);
+        (0..40).for_each(|_| load.took(0, 500, Taken::Failed));
+        assert_eq!(load.latency(0).value, MOST_LATENCY);
+        (0..14).for_each(|_| load.took(0, 1_000, Taken::Answered));
+        assert!(load.latency(0).value < 5_000.0, "{:?}", load.latency(0));
     }
 
     #[test]

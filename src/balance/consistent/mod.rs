@@ -49,8 +49,8 @@ const TURNS: u128 = 9;
 /// Slots that are looked at for a key, before all members are.
 const PROBES: usize = 32;
 
-/// What a member always takes at a time, where clients stick to it.
-pub(super) const TOGETHER: u32 = 16;
+/// What a member always takes at a time, where clients stick to it: as many as a browser asks for at once.
+pub(super) const TOGETHER: u32 = 8;
 
 /// Follows the map.
 pub(super) struct Consistent {

@@ -75,11 +75,11 @@ pub(super) fn custom_load(pool: &Section<'_>, algorithm: Algorithm) -> Option<Cu
         source: source.unwrap_or(LoadSource::Header),
     };
     weighs(&load, &section);
-    if let (LoadSource::Poll { interval, .. }, Some(field)) = (&load.source, section.field("expire"))
+    if let (LoadSource::Poll { interval, .. }, Some(field)) = (&load.source, section.field("expire").or_else(|| section.field("poll")))
         && load.expire <= *interval
     {
-        let wrong = values::wanted(field.value(), "a duration above the `interval` of `poll`");
-        field.wrong(wrong.help("a report would expire before the next one"));
+        let wrong = Wrong::new("`expire` is not above the `interval` of `poll`: each report would expire before the next");
+        field.wrong(wrong.help("write a longer `expire`, which is \"3m\" by default, or a shorter `interval`"));
     }
     if !used {
         let wrong = Wrong::new("`custom_load` is of algorithm = \"custom_load\" alone: it says nothing here");

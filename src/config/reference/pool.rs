@@ -285,8 +285,8 @@ pub(super) struct Poll {
     interval: String,
 }
 
-/// A client stays at the backend that it had, also while that one drains or has weight 0; new clients get theirs by
-/// `algorithm`. Absent: no client is known again.
+/// A client stays at the backend that it had; by a cookie also while that one drains or has weight 0. New clients get theirs
+/// by `algorithm`. Absent: no client is known again.
 #[derive(JsonSchema)]
 pub(super) struct Sticky {
     /// By what a client is known; must be written.
@@ -300,8 +300,8 @@ pub(super) struct Sticky {
     ///
     /// "header" = by the consistent hash of a header, as the client sent it; without it, by `algorithm`.
     ///
-    /// "source_ip" = by the consistent hash of the client's address; `algorithm` is never asked. A backend always takes 16
-    /// requests at a time of what is hashed here; above that hash.bounded_load holds.
+    /// "source_ip" = by the consistent hash of the client's address; `algorithm` is never asked. A backend always takes 8
+    /// requests at a time of what is hashed here; above that hash.bounded_load holds, and others get the rest.
     #[schemars(rename = "type", extend("examples" = ["cookie"]))]
     kind: String,
     /// Of the cookie or the header. Default: "evenkeel" for our cookie; must be written for the application's, and for a

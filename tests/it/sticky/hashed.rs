@@ -84,9 +84,9 @@ fn requests_of_a_client_stay_together_until_they_are_many() {
         served.sort_unstable();
         served
     };
-    assert_eq!(ask(16), [0, 0, 16], "a page and what is in it");
+    assert_eq!(ask(8), [0, 0, 8], "a page and what is in it");
     // A third of 48 is 16; 125 % of it are 20.
-    assert_eq!(ask(32)[2], 20, "and no backend is drowned");
+    assert_eq!(ask(40)[2], 20, "and no backend is drowned");
     gate.open();
     for client in &mut clients {
         assert_eq!(client.response().status, 200);
