@@ -6,6 +6,9 @@
 //! other algorithms: the same scenario and seed give the same numbers everywhere. Each algorithm gets the same requests at
 //! the same times, and each request wants the same work of whoever serves it.
 //!
+//! An hour of ten thousand requests a second is 36 million of them: 9 to 18 s of one core for each algorithm (20 backends
+//! with 16 places each, release build, AMD EPYC, the machine busy with other work), in 9 MB.
+//!
 //! What is left out: connections and the CPU of the balancer (a hand-over takes no time), the retry budget and its backoff,
 //! and health checks as such (a backend that fails is taken out after `down_after`, one that is well again taken in after
 //! `up_after`).

@@ -7,7 +7,8 @@ use plotters::{
 };
 
 const SIZE: (u32, u32) = (900, 740);
-/// As far as quantiles go: 99.99 %.
+/// From where to where quantiles go: 50 % and 99.99 %.
+const HALF: f64 = std::f64::consts::LOG10_2;
 const NINES: f64 = 4.0;
 /// Points of a line of quantiles.
 const POINTS: u32 = 80;
@@ -48,13 +49,13 @@ fn latencies<'a>(area: &Area<'a>, outcomes: &[Outcome]) -> Result<(), Failed<'a>
         .margin_right(30)
         .x_label_area_size(40)
         .y_label_area_size(70)
-        .build_cartesian_2d(0.0..NINES, (least.min(most) * 0.8..most * 1.25).log_scale())?;
+        .build_cartesian_2d(HALF..NINES, (least.min(most) * 0.8..most * 1.25).log_scale())?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_labels(5)
         .x_label_formatter(&|nines| percent(*nines))
-        .x_desc("requests that were at least as fast")
+        .x_desc("requests that were at least as fast (from 50 %)")
         .y_desc("latency in ms (log scale)")
         .y_label_formatter(&|millis| format!("{millis}"))
         .label_style((FONT, 13))
@@ -68,7 +69,7 @@ fn latencies<'a>(area: &Area<'a>, outcomes: &[Outcome]) -> Result<(), Failed<'a>
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.85))
         .label_font((FONT, 12))
         .draw()
@@ -103,7 +104,7 @@ fn queues<'a>(area: &Area<'a>, outcomes: &[Outcome]) -> Result<(), Failed<'a>> {
 
 /// The quantiles of `one`, in nines and milliseconds, as far as there are requests for them.
 fn quantiles(one: &Outcome) -> Vec<(f64, f64)> {
-    let nines = (0..=POINTS).map(|point| NINES * f64::from(point) / f64::from(POINTS));
+    let nines = (0..=POINTS).map(|point| HALF + (NINES - HALF) * f64::from(point) / f64::from(POINTS));
     let told = nines.filter(|nines| 10f64.powf(*nines) <= one.latency.len() as f64);
     told.map(|nines| (nines, millis(one, 1.0 - 10f64.powf(-nines)).max(1e-3))).collect()
 }

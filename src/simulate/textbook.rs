@@ -30,7 +30,7 @@ impl Balancer for ExactLeastConnections {
             } else if one == other {
                 // Any of those that are equal, alike.
                 ties += 1;
-                if splitmix64(&mut bits) % ties == 0 {
+                if splitmix64(&mut bits).is_multiple_of(ties) {
                     best = Picked::Member(place);
                 }
             }
