@@ -237,6 +237,6 @@ mod tests {
         (0..100).for_each(|_| members[0].load.took(NOW, 1, Taken::Failed));
         let balancer = super::super::build(THIS, &members, &Default::default());
         let first = (0..1_000).filter(|&n| testing::pick_at(&*balancer, n, NOW) == Picked::Member(0)).count();
-        assert!((400..600).contains(&first), "{first} of 1000");
+        assert!(first < 20, "{first} of 1000");
     }
 }

@@ -109,7 +109,7 @@ impl Load {
                 Some((observed.max((known * 2.0).min(MOST_LATENCY)), 0))
             }
             (Taken::Answered, Some((old, age))) if observed <= old.value => {
-                Some((fade(old.value, observed, old.freshness), if age > QUIET { FIRST } else { age / 2 }))
+                Some((fade(old.value, observed, old.freshness, 0.0), if age > QUIET { FIRST } else { age / 2 }))
             }
             (Taken::Answered, Some(_)) => Some((observed, 0)),
             (Taken::Answered, None) => Some((observed, FIRST)),
@@ -135,7 +135,7 @@ impl Load {
         // What is not a number is 0, too.
         let load = if report.load > 0.0 { report.load.min(MOST_LOAD) } else { 0.0 };
         self.reported.change(now, |old| {
-            let load = old.map_or(load, |(old, _)| fade(old.value.abs(), load, old.freshness.powi(3)));
+            let load = old.map_or(load, |(old, _)| fade(old.value.abs(), load, old.freshness.powi(3), 1.0));
             // The sign is the limit's: a load has none.
             Some((if report.over { -load } else { load }, 0))
         });
@@ -160,10 +160,10 @@ impl Load {
     }
 }
 
-/// From `old` towards `new`, with so much of the old left.
-fn fade(old: f32, new: f32, left: f32) -> f32 {
+/// From `old` towards `new`, with so much of the old left. Nothing up to `FAR * least` is far.
+fn fade(old: f32, new: f32, left: f32, least: f32) -> f32 {
     let rest = (old - new) * left;
-    new + if old > FAR * new { rest / 2.0 } else { rest }
+    new + if old > FAR * new.max(least) { rest / 2.0 } else { rest }
 }
 
 /// A number and the millisecond of its last change, in one word.

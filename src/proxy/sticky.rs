@@ -93,7 +93,7 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
             let taken = before.filter(|before| before.name() == cookie.name()).map(|_| record.sticky.cookie);
             ours(local, cookie, taken.unwrap_or_default(), request)
         }
-        By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or(Session::new()),
+        By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or_else(Session::new),
         By::Key(key) => {
             let key = key.of(request, record.address);
             key.map_or(Session::new(), |key| Session::of(Known::Key, key, None))

@@ -75,10 +75,12 @@ pub(super) fn custom_load(pool: &Section<'_>, algorithm: Algorithm) -> Option<Cu
         source: source.unwrap_or(LoadSource::Header),
     };
     weighs(&load, &section);
-    if let (LoadSource::Poll { interval, .. }, Some(field)) = (&load.source, section.field("expire").or_else(|| section.field("poll")))
+    if let (LoadSource::Poll { interval, .. }, Some(field)) =
+        (&load.source, section.field("expire").or_else(|| section.field("poll")))
         && load.expire <= *interval
     {
-        let wrong = Wrong::new("`expire` is not above the `interval` of `poll`: each report would expire before the next");
+        let wrong =
+            Wrong::new("`expire` is not above the `interval` of `poll`: each report would expire before the next");
         field.wrong(wrong.help("write a longer `expire`, which is \"3m\" by default, or a shorter `interval`"));
     }
     if !used {
