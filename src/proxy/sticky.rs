@@ -54,7 +54,7 @@ impl Session {
         Self { known, key, home, ..Self::default() }
     }
 
-    fn new() -> Self {
+    fn unknown() -> Self {
         Self::of(Known::New, 0, None)
     }
 }
@@ -93,10 +93,10 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
             let taken = before.filter(|before| before.name() == cookie.name()).map(|_| record.sticky.cookie);
             ours(local, cookie, taken.unwrap_or_default(), request)
         }
-        By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or_else(Session::new),
+        By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or(Session::unknown()),
         By::Key(key) => {
             let key = key.of(request, record.address);
-            key.map_or(Session::new(), |key| Session::of(Known::Key, key, None))
+            key.map_or(Session::unknown(), |key| Session::of(Known::Key, key, None))
         }
     };
 }
@@ -106,7 +106,7 @@ fn ours(local: &Local, cookie: &policy::Cookie, taken: Span, request: &mut Head)
     let taken_text = Some(request.text(taken)).filter(|text| !text.is_empty());
     let read = cookie.read(policy::cookies(request, cookie.name()).chain(taken_text), unix_millis());
     let mut session = match read {
-        Read::Absent => Session::new(),
+        Read::Absent => Session::unknown(),
         Read::Invalid => Session::of(Known::Invalid, 0, None),
         Read::Valid(ticket) => {
             Session { renew: ticket.renew, ..Session::of(Known::Home, ticket.key, Some(ticket.backend)) }
