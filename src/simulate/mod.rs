@@ -1,7 +1,7 @@
 //! The balancers in virtual time: the same code that serves traffic, before backends that are numbers. Called by
 //! `cli::simulate`; what there is to simulate is a [`config::scenario`](crate::config::scenario).
 //!
-//! A [`World`] is one algorithm's: it takes what happens next (a request comes, a backend has served one, a backend fails,
+//! A `World` is one algorithm's: it takes what happens next (a request comes, a backend has served one, a backend fails,
 //! a request is late) and goes to the next. Nothing is allocated for a request, and nothing depends on the clock or on the
 //! other algorithms: the same scenario and seed give the same numbers everywhere. Each algorithm gets the same requests at
 //! the same times, and each request wants the same work of whoever serves it.

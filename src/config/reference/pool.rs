@@ -6,7 +6,8 @@ use serde_json::Value;
 /// A set of backends with one algorithm; NAME is a name of your own.
 #[derive(JsonSchema)]
 pub(super) struct Pool {
-    /// How one of the backends is chosen; each honours weights.
+    /// How one of the backends is chosen; each honours weights. Which one when, with pictures: config/algorithms/README.md;
+    /// `evenkeel simulate` tries them on your own traffic.
     ///
     /// "round_robin" = in turn, smoothly: a weight of 3 is not three requests in a row. Where backends and requests are alike.
     ///
@@ -242,7 +243,8 @@ pub(super) struct Hash {
     #[schemars(extend("examples" = ["header:x-tenant"]))]
     key: String,
     /// No backend has more in flight than this share of the mean, by weight: above it keys go on to their next backend, so
-    /// that one popular key drowns nobody. Whole percents above 100% and up to 1000%. Default: "125%".
+    /// that one popular key drowns nobody. Of few requests that is few: in a pool at rest a client that asks for several
+    /// things at once meets several backends. A higher bound keeps it together, and `sticky` does. Whole percents above 100% and up to 1000%. Default: "125%".
     #[schemars(extend("examples" = ["125%"]))]
     bounded_load: String,
     /// Bits of an IPv6 address that count, 1 to 128: a client has a network of its own, and changes addresses in it.
@@ -251,7 +253,8 @@ pub(super) struct Hash {
     ipv6_prefix: u8,
 }
 
-/// For algorithm = "custom_load": what backends say of themselves, and how it becomes one number, of which the lowest wins.
+/// For algorithm = "custom_load": what backends say of themselves, and how it becomes one number: who says half as
+/// much gets twice the requests.
 #[derive(JsonSchema)]
 pub(super) struct CustomLoad {
     /// "header" = in the header endpoint-load-metrics (ORCA, TEXT or JSON) of any response, which clients do not get to see |
