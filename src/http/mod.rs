@@ -20,6 +20,8 @@ mod properties;
 pub mod reply;
 mod runner;
 mod target;
+#[cfg(test)]
+mod testing;
 pub mod websocket;
 
 #[doc(hidden)]

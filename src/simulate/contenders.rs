@@ -33,20 +33,7 @@ pub enum Contender {
     ModuloHash,
 }
 
-/// Every algorithm of the configuration.
-pub const ALL: [Contender; 9] = [
-    Contender::RoundRobin,
-    Contender::Random,
-    Contender::PowerOfTwoChoices,
-    Contender::LeastConnections,
-    Contender::LeastResponseTime,
-    Contender::LeastBandwidth,
-    Contender::CustomLoad,
-    Contender::IpHash,
-    Contender::Hash,
-];
-
-/// Those, and the textbooks'.
+/// All of them: those of the configuration, then the textbooks'.
 pub const EVERY: [Contender; 11] = [
     Contender::RoundRobin,
     Contender::Random,
@@ -60,6 +47,9 @@ pub const EVERY: [Contender; 11] = [
     Contender::ExactLeastConnections,
     Contender::ModuloHash,
 ];
+
+/// Every algorithm of the configuration.
+pub const ALL: &[Contender] = EVERY.split_at(9).0;
 
 impl Contender {
     /// As it is written.

@@ -230,13 +230,8 @@ async fn drained(wire: &Wire) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Underscores,
-        http::h1::HeadLimits,
-        http::{Limits, Origin},
-        net::Peer,
-    };
-    use std::{net::TcpListener, rc::Rc, sync::Arc};
+    use crate::http::{Origin, testing::client};
+    use std::{net::TcpListener, rc::Rc};
 
     /// A connection that waits for a request is this future and the socket, the timer and the client's record that it
     /// borrows. What an exchange needs must not be in it.
@@ -244,25 +239,7 @@ mod tests {
     async fn an_idle_connection_is_small() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let head = HeadLimits { max_size: 1024, max_fields: 16, max_target: 256 };
-        let limits = Limits {
-            head,
-            header_timeout: None,
-            body_timeout: None,
-            min_body_rate: None,
-            write_timeout: None,
-            idle_timeout: None,
-            max_body: None,
-            half_close: false,
-            underscores: Underscores::Drop,
-            max_age: None,
-            h2: Default::default(),
-        };
-        let (limits, lines) = (Arc::new(limits), Default::default());
-        let (tls, trusted, proxied) = Default::default();
-        let (peer, local, listener, accepted, jitter) = (Peer::Unix, None, 0, Instant::now(), 0);
-        let origin = Origin { peer, local, listener, tls, trusted, proxied, accepted, jitter, limits, lines };
-        let client = Rc::new(Client::new(Rc::new(origin)));
+        let client = Rc::new(client());
         let wire = Wire::new(Stream::fresh(stream), Rc::default());
         let held = size_of_val(&*client) + size_of::<Origin>() + size_of::<ClientSide>();
         let server = Server::new(async |exchange: &mut Exchange<'_>| exchange.sink.abort(), |_| ());

@@ -132,33 +132,11 @@ where
 #[cfg(test)]
 mod tests {
     use crate::{
-        config::Underscores,
-        http::{Client, Exchange, Limits, Origin, Server, Spares, h1::HeadLimits, h2},
-        net::{Buf, Peer, Stream},
+        http::{Exchange, Server, Spares, h2, testing::client},
+        net::{Buf, Stream},
     };
-    use std::{cell::RefCell, net::TcpListener, rc::Rc, sync::Arc};
-    use tokio::{net::TcpStream, task, time::Instant};
-
-    fn client() -> Client {
-        let head = HeadLimits { max_size: 1024, max_fields: 16, max_target: 256 };
-        let limits = Limits {
-            head,
-            header_timeout: None,
-            body_timeout: None,
-            min_body_rate: None,
-            write_timeout: None,
-            idle_timeout: None,
-            max_body: None,
-            half_close: false,
-            underscores: Underscores::Drop,
-            max_age: None,
-            h2: Default::default(),
-        };
-        let (limits, lines) = (Arc::new(limits), Default::default());
-        let (tls, trusted, proxied) = Default::default();
-        let (peer, local, listener, accepted, jitter) = (Peer::Unix, None, 0, Instant::now(), 0);
-        Client::new(Rc::new(Origin { peer, local, listener, tls, trusted, proxied, accepted, jitter, limits, lines }))
-    }
+    use std::{cell::RefCell, net::TcpListener, rc::Rc};
+    use tokio::{net::TcpStream, task};
 
     /// Asks for `path` over a connection of its own, and waits for the end.
     async fn ask(server: &Rc<Server>, path: &str) {
