@@ -71,8 +71,16 @@ pub enum Kind {
     PortsExhausted,
     /// No backend is usable.
     NoBackend,
-    /// Every backend is at its limit.
+    /// The pool's circuit is open: by its own breaker, or by an operator's word.
+    BreakerOpen,
+    /// No backend is usable, for no other reason than that their names do not resolve.
+    Dns,
+    /// Every backend is at its limit, and so is the queue.
     QueueFull,
+    /// Every backend was at its limit for the whole time that a request may wait.
+    QueueTimeout,
+    /// A rehearsed failure, as an operator asked for it.
+    Chaos,
     /// We end the exchange: the process goes, or what serves it.
     Draining,
     /// The backend did not accept the connection in time.
@@ -176,7 +184,18 @@ const TABLE: &[Row] = &[
     row(Kind::Loop, 502, "loop", "proxy_loop_detected", Side::Proxy, "The request goes round in a loop"),
     row(Kind::PortsExhausted, 503, "ports_exhausted", "connection_limit_reached", Side::Proxy, "No local port is left"),
     row(Kind::NoBackend, 503, "no_backend", "destination_unavailable", Side::Backend, "No backend is available"),
+    row(Kind::BreakerOpen, 503, "breaker_open", "destination_unavailable", Side::Backend, "The service is failing"),
+    row(Kind::Dns, 503, "dns", "dns_error", Side::Backend, "No backend's name resolves"),
     row(Kind::QueueFull, 503, "queue_full", "connection_limit_reached", Side::Proxy, "Every backend is at its limit"),
+    row(
+        Kind::QueueTimeout,
+        503,
+        "queue_timeout",
+        "connection_limit_reached",
+        Side::Proxy,
+        "Every backend was at its limit for too long",
+    ),
+    row(Kind::Chaos, 503, "chaos", "proxy_internal_response", Side::Proxy, "This failure is a rehearsal"),
     row(Kind::Draining, 503, "draining", "destination_unavailable", Side::Proxy, "The service is being changed"),
     row(
         Kind::ConnectTimeout,
@@ -290,7 +309,8 @@ impl Kind {
 
     /// There is nobody who could answer: a route's `fallback` may.
     pub fn falls_back(self) -> bool {
-        matches!(self, Self::NoBackend | Self::QueueFull | Self::PortsExhausted)
+        use Kind::{BreakerOpen, Dns, NoBackend, PortsExhausted, QueueFull, QueueTimeout};
+        matches!(self, NoBackend | BreakerOpen | Dns | QueueFull | QueueTimeout | PortsExhausted)
     }
 
     /// A later request may fare better: the answer carries `Retry-After`.
