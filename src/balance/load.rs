@@ -32,6 +32,8 @@ const MOST_LOAD: f32 = 1e12;
 #[repr(align(128))]
 pub struct Load {
     in_flight: AtomicU32,
+    /// The most attempts at a time.
+    most: Bound,
     /// Peak EWMA of the time to the response head, in microseconds.
     latency: Aging,
     /// Bytes both ways, decaying.
@@ -51,6 +53,16 @@ pub enum Taken {
     Answered,
     /// It failed, or answered with a server error: that it was quick says nothing good.
     Failed,
+}
+
+/// A number of attempts; the largest one is no bound.
+#[derive(Debug)]
+struct Bound(AtomicU32);
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self(AtomicU32::new(u32::MAX))
+    }
 }
 
 /// What a backend has said of itself, as the pool weighs it.
@@ -89,6 +101,26 @@ impl Load {
     /// An attempt begins.
     pub fn begin(&self) {
         self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// An attempt begins, if one more may.
+    pub fn try_begin(&self) -> bool {
+        let Some(most) = self.most() else {
+            self.begin();
+            return true;
+        };
+        let more = |running| (running < most).then_some(running + 1);
+        self.in_flight.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// The most attempts at a time; `None`: no bound.
+    pub fn most(&self) -> Option<u32> {
+        Some(self.most.0.load(Relaxed)).filter(|&most| most != u32::MAX)
+    }
+
+    /// No more than so many attempts at a time from now on; what runs goes on. Control alone calls it.
+    pub fn set_most(&self, most: Option<u32>) {
+        self.most.0.store(most.unwrap_or(u32::MAX), Relaxed);
     }
 
     /// An attempt that began has ended.

@@ -1,7 +1,7 @@
 //! Gets an exchange to a backend and its answer back, with further attempts where they are safe. Hot path.
 
 use super::{
-    Record, Seen, Way,
+    Record, Way,
     attempt::{Attempt, Outcome},
     client,
     meter::{self, Meter},
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind},
     http::{Exchange, Framing, guard::Upgrade},
     plan::Pool,
-    pool::{Backend, Lease},
+    pool::{Backend, Lease, Refused},
     telemetry::metrics::Retry,
 };
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
@@ -39,15 +39,15 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
         if record.ends.is_some_and(|ends| ends <= now) {
             return Outcome::Failed(Kind::Deadline);
         }
-        let connection = match state.kept(way, place, now, record) {
-            Ok(connection) => Ok(connection),
+        let taken = match state.kept(way, place, now, record) {
+            Ok(taken) => Ok(taken),
             Err(first) => {
                 let until = deadline(way, exchange, record);
                 Box::pin(acquire(way, place, (now, until), first, &mut state, record)).await
             }
         };
-        let outcome = match connection {
-            Ok(connection) => try_once(way, pool, connection, exchange, &mut state, record).await,
+        let outcome = match taken {
+            Ok(taken) => try_once(way, pool, taken, exchange, &mut state, record).await,
             Err(kind) => Outcome::Failed(kind),
         };
         let (Outcome::Failed(_) | Outcome::Again) = outcome else { return outcome };
@@ -104,20 +104,19 @@ impl State {
     }
 
     /// The usual case: a backend is chosen, and has a connection at hand. Else what has been chosen, if anybody.
-    fn kept(
+    fn kept<'p>(
         &mut self,
-        way: &Way<'_>,
+        way: &Way<'p>,
         place: usize,
         now: Instant,
         record: &mut Record,
-    ) -> Result<Connection, Option<Choice>> {
-        let Some(choice) = choose(way, place, now, self, (&self.tried, None), record) else { return Err(None) };
-        match choice {
-            Choice { seen, number, checkout: Checkout::Kept(connection) } => {
-                (self.kept, self.since, record.chosen) = (true, now, Some((seen, number as u32)));
-                Ok(connection)
+    ) -> Result<Taken<'p>, Option<Choice<'p>>> {
+        match choose(way, place, now, self, (&self.tried, None), record) {
+            Some(Choice::Taken(lease, Checkout::Kept(connection))) => {
+                (self.kept, self.since) = (true, now);
+                Ok((lease, connection))
             }
-            choice => Err(Some(choice)),
+            choice => Err(choice),
         }
     }
 
@@ -177,20 +176,19 @@ impl State {
 }
 
 /// One attempt, and one more where it met a kept connection that had died (PRODUCT.md section 6.3).
-async fn try_once(
-    way: &Way<'_>,
-    pool: &Pool,
-    mut connection: Connection,
+async fn try_once<'p>(
+    way: &Way<'p>,
+    pool: &'p Pool,
+    (lease, mut connection): Taken<'p>,
     exchange: &mut Exchange<'_>,
     state: &mut State,
     record: &mut Record,
 ) -> Outcome {
-    let Some((seen, number)) = record.chosen.clone() else { return Outcome::Failed(Kind::Internal) };
-    let backend = seen.table.backend(number as usize);
+    let backend = lease.backend();
+    record.chosen = Some(lease.chosen());
     record.attempts += 1;
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
-    let lease = Lease::new(backend, &pool.slot.common, way.local.worker);
     let meter = Meter::new(pool, backend);
     if state.raw {
         let outcome = Box::pin(raw::run(way, pool, (&lease, &meter), exchange, connection, record)).await;
@@ -227,35 +225,44 @@ async fn try_once(
     outcome
 }
 
-/// A backend that has been chosen, and what there is of connections to it.
-struct Choice {
-    seen: Rc<Seen>,
-    number: usize,
-    checkout: Checkout,
+/// The right to an attempt, and the connection for it.
+type Taken<'p> = (Lease<'p>, Connection);
+
+/// A backend that has been chosen.
+enum Choice<'p> {
+    /// An attempt at it may be made; and what there is of connections to it.
+    Taken(Lease<'p>, Checkout),
+    /// It takes none now.
+    Refused(u32, Refused),
 }
 
 /// Chooses a backend that is not in `tried`; the other workers are asked for room at those in `waits`.
-fn choose(
-    way: &Way<'_>,
+fn choose<'p>(
+    way: &Way<'p>,
     place: usize,
     now: Instant,
     state: &State,
     (tried, waits): (&Tried, Option<&Tried>),
     record: &mut Record,
-) -> Option<Choice> {
-    let (local, seen) = (way.local, way.pinned.table(place));
+) -> Option<Choice<'p>> {
+    let (local, seen, pool) = (way.local, way.pinned.table(place), way.pool(place));
     let pick = Pick { key: state.key, worker: local.worker, random: local.random(), now: local.micros(now), tried };
-    let number = match &way.plan().pools[place].sticky {
+    let number = match &pool.sticky {
         None => seen.table.pick(&pick),
         Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
     }?;
-    let checkout = look(way, place, seen.table.backend(number), now, state);
-    Some(Choice { seen, number, checkout })
+    Some(match Lease::take(seen, number, &pool.slot, local.worker) {
+        Ok(lease) => {
+            let checkout = look(way, pool, lease.backend(), now, state);
+            Choice::Taken(lease, checkout)
+        }
+        Err((seen, refused)) => Choice::Refused(seen.table.backend(number).id, refused),
+    })
 }
 
 /// What there is of connections to `backend`.
-fn look(way: &Way<'_>, place: usize, backend: &Arc<Backend>, now: Instant, state: &State) -> Checkout {
-    let (dialer, settings) = (&way.local.dialer, &way.plan().pools[place].settings);
+fn look(way: &Way<'_>, pool: &Pool, backend: &Arc<Backend>, now: Instant, state: &State) -> Checkout {
+    let (dialer, settings) = (&way.local.dialer, &pool.settings);
     match state.raw {
         true => dialer.raw(backend, settings),
         false => dialer.checkout(backend, settings, now, !state.idempotent),
@@ -265,15 +272,15 @@ fn look(way: &Way<'_>, place: usize, backend: &Arc<Backend>, now: Instant, state
 /// Chooses a backend and gets a connection to it; `first` has been chosen already. One that is full is passed over; if all
 /// are, the other workers are asked to close idle connections, a few times. Where all have been tried, they may be once
 /// more.
-async fn acquire(
-    way: &Way<'_>,
+async fn acquire<'p>(
+    way: &Way<'p>,
     place: usize,
     (now, deadline): (Instant, Option<Instant>),
-    mut first: Option<Choice>,
+    mut first: Option<Choice<'p>>,
     state: &mut State,
     record: &mut Record,
-) -> Result<Connection, Kind> {
-    let (local, pool) = (way.local, &way.plan().pools[place]);
+) -> Result<Taken<'p>, Kind> {
+    let (local, pool) = (way.local, way.pool(place));
     let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
         let mut full = Tried::default();
@@ -282,14 +289,22 @@ async fn acquire(
             let waits = (!asked.is_empty()).then_some(&full);
             let choice = first.take().or_else(|| choose(way, place, now, state, (tried, waits), record));
             // Nobody else is left: those that were tried already have their second turn.
-            let Some(choice) = choice.or_else(|| choose(way, place, now, state, (&full, waits), record)) else { break };
-            let Choice { seen, number, mut checkout } = choice;
-            let backend = seen.table.backend(number);
+            let choice = choice.or_else(|| choose(way, place, now, state, (&full, waits), record));
+            let (lease, mut checkout) = match choice {
+                None => break,
+                Some(Choice::Taken(lease, checkout)) => (lease, checkout),
+                Some(Choice::Refused(backend, refused)) => {
+                    met_full |= refused == Refused::Full;
+                    full.add(backend);
+                    continue;
+                }
+            };
+            let backend = lease.backend();
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {
-                    return Err(fail(way, (seen, number), &kind.into(), state, record));
+                    return Err(fail(way, &lease, &kind.into(), state, record));
                 }
-                checkout = look(way, place, backend, now, state);
+                checkout = look(way, pool, backend, now, state);
             }
             let (connection, kept) = match checkout {
                 Checkout::Kept(connection) => (Ok(connection), true),
@@ -306,11 +321,8 @@ async fn acquire(
             };
             (state.kept, state.since) = (kept, if kept { now } else { Instant::now() });
             return match connection {
-                Ok(connection) => {
-                    record.chosen = Some((seen, number as u32));
-                    Ok(connection)
-                }
-                Err(error) => Err(fail(way, (seen, number), &error, state, record)),
+                Ok(connection) => Ok((lease, connection)),
+                Err(error) => Err(fail(way, &lease, &error, state, record)),
             };
         }
         if asked.is_empty() {
@@ -325,18 +337,11 @@ async fn acquire(
 }
 
 /// A backend could not be connected to: that was an attempt.
-fn fail(
-    way: &Way<'_>,
-    (seen, number): (Rc<Seen>, usize),
-    error: &Error,
-    state: &mut State,
-    record: &mut Record,
-) -> Kind {
-    let backend = seen.table.backend(number);
+fn fail(way: &Way<'_>, lease: &Lease<'_>, error: &Error, state: &mut State, record: &mut Record) -> Kind {
     record.attempts += 1;
-    state.tried.add(backend.id);
-    refused(way, backend, error);
-    record.chosen = Some((seen, number as u32));
+    state.tried.add(lease.backend().id);
+    refused(way, lease.backend(), error);
+    record.chosen = Some(lease.chosen());
     error.kind()
 }
 

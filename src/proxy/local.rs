@@ -1,13 +1,7 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
 use crate::{
-    balance::splitmix64,
-    dial::Dialer,
-    http::Spares,
-    net::Splice,
-    plan::Plan,
-    pool::{Slot, Table},
-    telemetry::access_log::Writer,
+    balance::splitmix64, dial::Dialer, http::Spares, net::Splice, plan::Plan, pool::Seen, telemetry::access_log::Writer,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -61,22 +55,6 @@ pub struct Pinned {
     tables: Box<[RefCell<Rc<Seen>>]>,
 }
 
-/// A table that this worker has seen, and which one it was.
-#[derive(Debug)]
-pub struct Seen {
-    version: u64,
-    /// Who can be chosen.
-    pub table: Arc<Table>,
-}
-
-impl Seen {
-    fn of(slot: &Slot) -> Rc<Self> {
-        // The number first: a table that comes in between is looked at again.
-        let version = slot.version();
-        Rc::new(Self { version, table: slot.table() })
-    }
-}
-
 impl Pinned {
     fn new(plan: Arc<Plan>) -> Rc<Self> {
         let tables = plan.pools.iter().map(|pool| RefCell::new(Seen::of(&pool.slot))).collect();
@@ -87,7 +65,7 @@ impl Pinned {
     pub fn table(&self, pool: usize) -> Rc<Seen> {
         let slot = &self.plan.pools[pool].slot;
         let mut seen = self.tables[pool].borrow_mut();
-        if seen.version != slot.version() {
+        if !seen.is_current(slot) {
             *seen = Seen::of(slot);
         }
         Rc::clone(&seen)

@@ -20,15 +20,15 @@ mod timing;
 mod tunnel;
 mod upload;
 
-pub use local::{AskOthers, Local, Pinned, Seen};
+pub use local::{AskOthers, Local, Pinned};
 
 use self::{answer::Answer, attempt::Outcome};
 use crate::{
     error::{Kind, Side},
     http::{self, Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
-    plan::{Act, Fallback, Forward, Listener, Plan, Route},
+    plan::{Act, Fallback, Forward, Listener, Plan, Pool, Route},
     policy::Split,
-    pool::Backend,
+    pool::{Backend, Seen},
     route::Request,
 };
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
@@ -90,9 +90,13 @@ struct Way<'a> {
     client: &'a Client,
 }
 
-impl Way<'_> {
-    fn plan(&self) -> &Plan {
+impl<'a> Way<'a> {
+    fn plan(&self) -> &'a Plan {
         &self.pinned.plan
+    }
+
+    fn pool(&self, place: usize) -> &'a Pool {
+        &self.plan().pools[place]
     }
 
     /// Edits the response's head as the route says, and notes what the access log wants of it.
