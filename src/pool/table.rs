@@ -51,16 +51,22 @@ impl Table {
         let members: Vec<_> = usable().map(member).collect();
         let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
         let mut identities = Vec::new();
-        let hash = |bound| balance::build(Algorithm::Sticky { bound }, &members, build.common);
         if build.sticky.is_some() {
             backends.extend(build.held.iter().cloned());
             identities.extend(backends.iter().zip(0..).map(|(backend, place)| (backend.identity, place)));
             identities.sort_unstable();
         }
+        let (balancer, hashed) = match build.sticky {
+            None => (balance::build(build.algorithm, &members, build.common), None),
+            Some(bound) => {
+                let [own, hashed] = balance::build_sticky(build.algorithm, bound, &members, build.common);
+                (own, Some(hashed))
+            }
+        };
         Self {
-            balancer: balance::build(build.algorithm, &members, build.common),
-            hashed: build.sticky.map(hash),
             backends,
+            balancer,
+            hashed,
             identities: identities.into(),
             guard: build.guard.cloned(),
             last_resort: build.last_resort,
@@ -96,6 +102,12 @@ impl Table {
     pub fn find(&self, identity: u64) -> Option<usize> {
         let at = self.identities.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
         Some(self.identities[at].1 as usize)
+    }
+
+    /// How many backends it has.
+    #[allow(clippy::len_without_is_empty, reason = "an empty one is a table as any other")]
+    pub fn len(&self) -> usize {
+        self.backends.len()
     }
 
     /// The backend at a place that was given by one of the above.
