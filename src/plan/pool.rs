@@ -4,13 +4,16 @@ use super::{
     Plan,
     checks::{self, ChecksTls},
     custom_load::CustomLoad,
+    discover,
 };
 use crate::{
     balance::{Algorithm, Member as Share},
     config,
+    error::Kind,
+    net::dns::Question,
     policy::{Key, Sticky},
     pool::{Backend, Build, Ordered, Registry, Slot, Table},
-    telemetry::metrics::State,
+    telemetry::{Seldom, metrics::State},
     tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -23,6 +26,8 @@ pub struct Pool {
     pub name: String,
     /// All its backends.
     pub members: Vec<Member>,
+    /// Where further ones are found.
+    pub discovers: Option<Arc<Question>>,
     /// Where today's table stands.
     pub slot: Arc<Slot>,
     /// How its backends are called.
@@ -75,7 +80,9 @@ pub struct Settings {
     /// Connections to each backend, of the process.
     pub max_connections: Option<usize>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
-    pub sources: Vec<IpAddr>,
+    pub sources: Arc<[IpAddr]>,
+    /// Says that there are no local ports left.
+    pub shortage: Arc<Seldom>,
     /// For a connection.
     pub connect_timeout: Option<Duration>,
     /// From the request sent to the response head.
@@ -101,6 +108,9 @@ impl Pool {
         algorithm: Option<Algorithm>,
         before: Option<&Plan>,
     ) -> Result<Self, String> {
+        let (pool, discovers) = discover::whole(pool, registry);
+        let pool = &*pool;
+        let slot = registry.slot(&pool.name);
         let member = |backend: &config::Backend| Member {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
@@ -131,7 +141,8 @@ impl Pool {
             idle_timeout: pool.keepalive.idle_timeout,
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
-            sources: pool.source_address.clone(),
+            sources: pool.source_address.as_slice().into(),
+            shortage: Arc::clone(&slot.shortage),
             connect_timeout: pool.connect_timeout,
             response_timeout: pool.response_timeout,
             body_timeout: pool.body_timeout,
@@ -143,13 +154,13 @@ impl Pool {
         };
         let members: Vec<_> = pool.backends.iter().map(member).collect();
         let custom_load = CustomLoad::build(pool, &members, &settings, registry, before)?;
-        let slot = registry.slot(&pool.name);
         if pool.sticky.is_some() {
             slot.metrics.set_sticky();
         }
         Ok(Self {
             name: pool.name.clone(),
             members,
+            discovers,
             slot,
             settings,
             checks: pool.health_checks.clone().into(),
@@ -179,6 +190,7 @@ impl Pool {
         match member.backend.ordered() {
             Ordered::Drain => State::Drain,
             Ordered::Maintenance => State::Maintenance,
+            Ordered::Ready if member.backend.is_unresolved() => State::Down,
             Ordered::Ready if self.checks.is_empty() => State::Ready,
             Ordered::Ready => match member.backend.health.verdict().up {
                 Some(true) => State::Ready,
@@ -187,6 +199,14 @@ impl Pool {
                 None => State::Starting,
             },
         }
+    }
+
+    /// Why nobody of it can be chosen: `dns` where names that have never resolved are all there is, else `no_backend`.
+    pub fn nobody(&self) -> Kind {
+        let mut in_use = self.members.iter().filter(|member| member.backend.ordered() == Ordered::Ready).peekable();
+        let waits = self.discovers.as_ref().is_some_and(|question| !question.is_answered());
+        let has_names = waits || in_use.peek().is_some();
+        if has_names && in_use.all(|member| member.backend.is_unresolved()) { Kind::Dns } else { Kind::NoBackend }
     }
 
     /// Makes the table that backends' states and weights make now, and publishes it: those of the first tier that can
@@ -201,7 +221,9 @@ impl Pool {
         };
         let standing: Vec<_> = self.members.iter().map(stands).collect();
         let tier = |backup: bool, fine: &dyn Fn(State) -> bool| -> Vec<(Arc<Backend>, u32)> {
-            let of_tier = standing.iter().filter(|(member, state, _)| member.backup == backup && fine(*state));
+            // A name that has never resolved leads nowhere, whatever may be tried.
+            let known = standing.iter().filter(|(member, ..)| !member.backend.is_unresolved());
+            let of_tier = known.filter(|(member, state, _)| member.backup == backup && fine(*state));
             of_tier.map(|(member, _, weight)| (Arc::clone(&member.backend), *weight)).collect()
         };
         let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);

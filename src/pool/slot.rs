@@ -1,7 +1,10 @@
 //! Where a pool's table stands: the lock-free backend table. Control publishes, workers look. Hot path.
 
 use super::{RetryBudget, Sessions, Table};
-use crate::{balance::Common, telemetry::metrics::PoolMetrics};
+use crate::{
+    balance::Common,
+    telemetry::{Seldom, metrics::PoolMetrics},
+};
 use arc_swap::ArcSwap;
 use std::{
     fmt,
@@ -12,7 +15,11 @@ use std::{
             Ordering::{Acquire, Release},
         },
     },
+    time::Duration,
 };
+
+/// Between two lines of the log that say that there are no local ports left.
+const SHORTAGE: Duration = Duration::from_secs(10);
 
 /// A pool's table and what goes on while tables change.
 pub struct Slot {
@@ -25,6 +32,8 @@ pub struct Slot {
     pub budget: RetryBudget,
     /// Which backend has which session of the application.
     pub sessions: Sessions,
+    /// Says that there are no local ports left.
+    pub shortage: Arc<Seldom>,
     /// What is counted of the pool.
     pub metrics: Arc<PoolMetrics>,
 }
@@ -40,6 +49,7 @@ impl Slot {
             common: Arc::new(Common::new(workers, cursor)),
             budget: RetryBudget::new(workers),
             sessions: Sessions::default(),
+            shortage: Arc::new(Seldom::new(SHORTAGE)),
             metrics,
         }
     }

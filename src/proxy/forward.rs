@@ -333,7 +333,7 @@ async fn acquire<'p>(
             let _ = done.await;
         }
     }
-    Err(if met_full { Kind::QueueFull } else { Kind::NoBackend })
+    Err(if met_full { Kind::QueueFull } else { pool.nobody() })
 }
 
 /// A backend could not be connected to: that was an attempt.

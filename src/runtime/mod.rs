@@ -6,9 +6,9 @@ mod connection;
 mod control;
 mod introduce;
 mod loads;
+mod names;
 mod ramps;
 mod reload;
-mod seldom;
 mod sockets;
 mod start;
 mod systemd;
@@ -18,10 +18,7 @@ mod worker;
 pub use start::StartError;
 use start::cannot;
 
-use self::{
-    accept::{Arrival, Gate},
-    seldom::Seldom,
-};
+use self::accept::{Arrival, Gate};
 use crate::{
     balance::Algorithm,
     config::Config,
@@ -29,6 +26,7 @@ use crate::{
     plan::Plan,
     pool::Registry,
     telemetry::{
+        Seldom,
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},

@@ -127,6 +127,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     let verdict = backend.health.verdict();
     let state = pool.state(member);
     let reason = match backend.ordered() {
+        Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
         Ordered::Ready => verdict.reason,
         Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
     };

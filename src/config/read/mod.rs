@@ -4,6 +4,7 @@
 
 mod balance;
 mod custom_load;
+mod discover;
 mod health;
 mod listener;
 mod log;
