@@ -247,9 +247,9 @@ fn choose<'p>(
 ) -> Option<Choice<'p>> {
     let (local, seen, pool) = (way.local, way.pinned.table(place), way.pool(place));
     let pick = Pick { key: state.key, worker: local.worker, random: local.random(), now: local.micros(now), tried };
-    let number = match &pool.sticky {
-        None => seen.table.pick(&pick),
-        Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+    let number = match (&pool.sticky, &mut record.sticky) {
+        (Some(sticky), Some(session)) => sticky::choose(sticky, &seen.table, pick, waits, session),
+        _ => seen.table.pick(&pick),
     }?;
     Some(match Lease::take(seen, number, &pool.slot, local.worker) {
         Ok(lease) => {

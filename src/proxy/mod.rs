@@ -69,7 +69,7 @@ struct Record {
     /// From the request sent to the response head.
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
-    sticky: sticky::Session,
+    sticky: Option<Box<sticky::Session>>,
     /// Fields of the response that the access log wants, in its order.
     logged: Vec<Option<Box<[u8]>>>,
 }
