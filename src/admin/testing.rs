@@ -259,6 +259,7 @@ async fn bind(address: Address) -> (Listener, Address) {
             let address = listener.local_addr().unwrap();
             (Listener::Tcp(listener), Address::Tcp(address))
         }
+        Address::Named(..) => unreachable!("a listener has an IP address"),
         Address::Unix(path) => (Listener::Unix(UnixListener::bind(&path).unwrap()), Address::Unix(path)),
     }
 }

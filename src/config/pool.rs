@@ -13,8 +13,10 @@ pub struct Pool {
     pub name: String,
     /// How one of the backends is chosen.
     pub algorithm: Algorithm,
-    /// At least one; neither names nor addresses are equal.
+    /// At least one, or none where there is `discover`; neither names nor addresses are equal.
     pub backends: Vec<Backend>,
+    /// Where further backends are found while we run.
+    pub discover: Option<Discover>,
     /// Connections that are kept for the next request.
     pub keepalive: Keepalive,
     /// Connections to each backend, of the process; `None` = no limit.
@@ -109,6 +111,15 @@ pub struct Retry {
     pub budget_floor: u32,
     /// Bytes of a body that are kept for being sent again.
     pub buffer: usize,
+}
+
+/// `discover`: the name of a service, whose backends DNS knows. One for each address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Discover {
+    /// Addresses (A and AAAA) of a host name in lower case, all at one port.
+    Dns(String, u16),
+    /// Its SRV records (RFC 2782) say host names, ports, tiers and weights.
+    Srv(String),
 }
 
 /// One address that we call.

@@ -339,7 +339,7 @@ async fn acquire<'p>(
         true => Kind::QueueFull,
         // Without a backend nobody has asked.
         false if pool.slot.is_open() => Kind::BreakerOpen,
-        false => Kind::NoBackend,
+        false => pool.nobody(),
     })
 }
 

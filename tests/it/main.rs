@@ -30,6 +30,9 @@ mod websocket;
 mod answers;
 mod routing;
 
+// What the names of backends stand for.
+mod dns;
+
 // What goes wrong, and how it is said.
 mod client_gone;
 mod early_answer;

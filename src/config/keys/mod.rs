@@ -15,7 +15,7 @@ pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
-    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
+    pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
     route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
@@ -230,8 +230,9 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 13] = [
+const OF_POOL: [&Keys; 14] = [
     &BACKEND,
+    &DISCOVER,
     &KEEPALIVE,
     &HEALTH_CHECK,
     &BODY,
@@ -247,11 +248,12 @@ const OF_POOL: [&Keys; 13] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 34] = [
+pub(super) const ALL: [&Keys; 35] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
     &POOL,
+    &DISCOVER,
     &BACKEND,
     &KEEPALIVE,
     &HEALTH_CHECK,

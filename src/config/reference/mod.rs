@@ -66,6 +66,7 @@ fn parts() -> Vec<Part> {
         part::<route::HeaderRules>("[route.response_headers]", &keys::HEADER_RULES, false),
         part::<route::Rewrite>("[route.rewrite]", &keys::REWRITE, false),
         part::<pool::Pool>("[pool.api]", &keys::POOL, true),
+        part::<pool::Discover>("[pool.api.discover]", &keys::DISCOVER, false),
         part::<pool::Backend>("[[pool.api.backends]]", &keys::BACKEND, false),
         part::<pool::Tls>("[pool.api.tls]", &keys::POOL_TLS, false),
         part::<pool::Hash>("[pool.api.hash]", &keys::HASH, false),

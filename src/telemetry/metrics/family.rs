@@ -119,10 +119,12 @@ pub(super) static OUTLIER: Family =
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
+pub(super) static RESOLUTIONS: Family =
+    counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 37] = [
+pub(super) static ALL: [&Family; 38] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -160,6 +162,7 @@ pub(super) static ALL: [&Family; 37] = [
     &OUTLIER,
     &ALL_DOWN,
     &LOG_DROPPED,
+    &RESOLUTIONS,
 ];
 
 #[cfg(test)]

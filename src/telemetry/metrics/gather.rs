@@ -5,6 +5,7 @@
 
 use std::env::consts::{ARCH, OS};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::backend::{BackendGauges, BackendMetrics, Ejection, State};
 use super::family::{self, Family};
@@ -12,6 +13,7 @@ use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
 use super::pool::{PoolMetrics, Retry, Stuck};
+use super::resolution::Resolution;
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -42,6 +44,11 @@ impl Sources {
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
         let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
+        page.family(&family::RESOLUTIONS, |samples| {
+            for (word, count) in Resolution::WORDS.into_iter().zip(&self.resolutions) {
+                samples.add_with("", ("result", word), count.load(Relaxed));
+            }
+        });
     }
 
     fn gather_workers(&self, page: &mut Page) {
