@@ -8,7 +8,7 @@ mod route;
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};
 pub use pool::{Member, Pool, Settings};
-pub use route::{Act, Fallback, Forward, Route};
+pub use route::{Act, Fallback, Forward, Mirror, Route};
 
 use crate::{
     balance::Algorithm,

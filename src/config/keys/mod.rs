@@ -15,7 +15,7 @@ pub(super) use self::{
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
-    route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
+    route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
 use super::report::Wrong;
 
@@ -41,8 +41,6 @@ pub(super) enum Inert {
     Never,
     /// `"off"`, `0`, `"0s"`.
     Off,
-    /// `false`.
-    False,
     /// `[]`.
     Empty,
 }
@@ -52,7 +50,6 @@ impl Inert {
         match (self, value) {
             (Self::Off, DeValue::String(text)) => matches!(text.as_ref(), "off" | "0s"),
             (Self::Off, DeValue::Integer(number)) => number.as_str() == "0",
-            (Self::False, DeValue::Boolean(yes)) => !yes,
             (Self::Empty, DeValue::Array(list)) => list.is_empty(),
             _ => false,
         }
@@ -63,7 +60,6 @@ impl Inert {
         match self {
             Self::Never => None,
             Self::Off => Some("\"off\""),
-            Self::False => Some("false"),
             Self::Empty => Some("[]"),
         }
     }
@@ -232,7 +228,7 @@ const OF_POOL: [&Keys; 11] =
     [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS, &HASH, &CUSTOM_LOAD, &POLL, &STICKY];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 32] = [
+pub(super) const ALL: [&Keys; 33] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -255,6 +251,7 @@ pub(super) const ALL: [&Keys; 32] = [
     &REDIRECT,
     &RESPOND,
     &FALLBACK,
+    &MIRROR,
     &HEADER_RULES,
     &REWRITE,
     &H2,

@@ -41,7 +41,7 @@ use self::names::{Names, labels};
 use self::page::Page;
 pub use self::pool::{PoolMetrics, Retry, Stuck};
 pub use self::reported::ReportedLoad;
-pub use self::route::{RequestMetrics, RouteMetrics};
+pub use self::route::{Copied, RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
