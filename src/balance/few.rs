@@ -1,7 +1,7 @@
 //! The few members that a pick looks at: all up to 32, 8 random ones above. Used by the algorithms that weigh what a
 //! member carries against what the others do. Hot path.
 
-use super::{Load, Member, Tried, dice::Dice, shares::Shares};
+use super::{Load, Member, Pick, Picked, Tried, dice::Dice, shares::Shares};
 use std::{array, sync::Arc};
 
 /// Up to so many members all are looked at.
@@ -37,6 +37,35 @@ pub(super) struct Few<const N: usize> {
     len: usize,
     /// By weight, independently, so that one may be there twice: whoever comes first does so by weight.
     drawn: bool,
+}
+
+/// What members are compared by.
+pub(super) trait Costs {
+    /// Costs that differ by less are equal.
+    const SLACK: f32;
+
+    /// What each of them would cost, in fours; infinite where there is nobody.
+    fn costs<'c, const FOURS: usize>(&self, seats: impl Iterator<Item = [&'c Seat; 4]>, now: u64) -> [Four; FOURS];
+}
+
+/// The one of `crowd` that costs least and was not tried; by weight among equals.
+pub(super) fn cheapest<C: Costs>(by: &C, crowd: &Crowd, pick: &Pick<'_>) -> Picked {
+    let (mut dice, now) = (Dice::new(pick.random), pick.now);
+    if let Some(seats) = crowd.everybody(pick.tried) {
+        let weight = |number: usize| seats[number].weight;
+        let number = match seats.len() {
+            ..=16 => least(&by.costs::<4>(fours(seats), now), C::SLACK, &mut dice, weight),
+            _ => least(&by.costs::<{ ALL / 4 }>(fours(seats), now), C::SLACK, &mut dice, weight),
+        };
+        return Picked::from(number);
+    }
+    Picked::from(if crowd.is_small() {
+        let few = crowd.all(pick.tried);
+        few.least(crowd, &by.costs::<{ ALL / 4 }>(few.fours(crowd), now), C::SLACK, &mut dice)
+    } else {
+        let few = crowd.some(&mut dice, pick.tried);
+        few.least(crowd, &by.costs::<{ SOME / 4 }>(few.fours(crowd), now), C::SLACK, &mut dice)
+    })
 }
 
 impl Seat {

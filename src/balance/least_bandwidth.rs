@@ -7,13 +7,9 @@
 
 use super::{
     Balancer, Member, Pick, Picked,
-    dice::Dice,
-    few::{ALL, Crowd, Four, SOME, Seat, fours, least, less},
+    few::{Costs, Crowd, Four, Seat, cheapest, less},
     load::Traffic,
 };
-
-/// Nothing but the error of a float: bytes are counted, not estimated.
-const SLACK: f32 = 1.0 / 65_536.0;
 
 /// The part of "lately" that one was there for to be an example for others.
 const LONG: f32 = 0.5;
@@ -67,8 +63,12 @@ impl LeastBandwidth {
     pub(super) fn new(members: &[Member]) -> Self {
         Self { crowd: Crowd::new(members) }
     }
+}
 
-    /// What each would carry for its weight; infinite where there is nobody.
+impl Costs for LeastBandwidth {
+    /// Nothing but the error of a float: bytes are counted, not estimated.
+    const SLACK: f32 = 1.0 / 65_536.0;
+
     fn costs<'c, const FOURS: usize>(&self, seats: impl Iterator<Item = [&'c Seat; 4]>, now: u64) -> [Four; FOURS] {
         // In columns. A cost is `own + each * waiting + absent * missing`; what all miss does not count.
         let mut columns = [([f32::INFINITY; 4], [0.0; 4], [0.0; 4]); FOURS];
@@ -95,22 +95,7 @@ impl LeastBandwidth {
 
 impl Balancer for LeastBandwidth {
     fn pick(&self, pick: &Pick<'_>) -> Picked {
-        let (crowd, mut dice, now) = (&self.crowd, Dice::new(pick.random), pick.now);
-        if let Some(seats) = crowd.everybody(pick.tried) {
-            let weight = |number: usize| seats[number].weight;
-            let number = match seats.len() {
-                ..=16 => least(&self.costs::<4>(fours(seats), now), SLACK, &mut dice, weight),
-                _ => least(&self.costs::<{ ALL / 4 }>(fours(seats), now), SLACK, &mut dice, weight),
-            };
-            return Picked::from(number);
-        }
-        Picked::from(if crowd.is_small() {
-            let few = crowd.all(pick.tried);
-            few.least(crowd, &self.costs::<{ ALL / 4 }>(few.fours(crowd), now), SLACK, &mut dice)
-        } else {
-            let few = crowd.some(&mut dice, pick.tried);
-            few.least(crowd, &self.costs::<{ SOME / 4 }>(few.fours(crowd), now), SLACK, &mut dice)
-        })
+        cheapest(self, &self.crowd, pick)
     }
 }
 

@@ -13,13 +13,9 @@
 
 use super::{
     Balancer, Member, Pick, Picked,
-    dice::Dice,
-    few::{ALL, Crowd, Four, SOME, Seat, fours, least, less, lowest, sum},
+    few::{Costs, Crowd, Four, Seat, cheapest, less, lowest, sum},
     load::Aged,
 };
-
-/// Costs that differ by less are equal.
-const SLACK: f32 = 1.0 / 16.0;
 
 /// An observation of which so much is left is one to hope for.
 const LATELY: f32 = 0.5;
@@ -34,8 +30,12 @@ impl LeastResponseTime {
     pub(super) fn new(members: &[Member]) -> Self {
         Self { crowd: Crowd::new(members) }
     }
+}
 
-    /// What an answer of each would cost; infinite where there is nobody.
+impl Costs for LeastResponseTime {
+    /// Costs that differ by less are equal.
+    const SLACK: f32 = 1.0 / 16.0;
+
     fn costs<'c, const FOURS: usize>(&self, seats: impl Iterator<Item = [&'c Seat; 4]>, now: u64) -> [Four; FOURS] {
         // In columns: what is seen times how fresh it is, how much is not, and the burden.
         let mut columns = [([0.0; 4], [1.0; 4], [f32::INFINITY; 4]); FOURS];
@@ -87,22 +87,7 @@ impl Unknown {
 
 impl Balancer for LeastResponseTime {
     fn pick(&self, pick: &Pick<'_>) -> Picked {
-        let (crowd, mut dice, now) = (&self.crowd, Dice::new(pick.random), pick.now);
-        if let Some(seats) = crowd.everybody(pick.tried) {
-            let weight = |number: usize| seats[number].weight;
-            let number = match seats.len() {
-                ..=16 => least(&self.costs::<4>(fours(seats), now), SLACK, &mut dice, weight),
-                _ => least(&self.costs::<{ ALL / 4 }>(fours(seats), now), SLACK, &mut dice, weight),
-            };
-            return Picked::from(number);
-        }
-        Picked::from(if crowd.is_small() {
-            let few = crowd.all(pick.tried);
-            few.least(crowd, &self.costs::<{ ALL / 4 }>(few.fours(crowd), now), SLACK, &mut dice)
-        } else {
-            let few = crowd.some(&mut dice, pick.tried);
-            few.least(crowd, &self.costs::<{ SOME / 4 }>(few.fours(crowd), now), SLACK, &mut dice)
-        })
+        cheapest(self, &self.crowd, pick)
     }
 }
 

@@ -142,11 +142,6 @@ pub enum Algorithm {
         /// In percent of the mean.
         bound: u32,
     },
-    /// As [`Algorithm::Hash`], for clients that stick: a few requests at a time stay together, whatever the bound.
-    Sticky {
-        /// In percent of the mean.
-        bound: u32,
-    },
     /// One from outside the crate, given to the builder as `examples/custom_balancer.rs` shows.
     Custom(fn(&[Member]) -> Box<dyn Balancer>),
 }
@@ -162,10 +157,27 @@ pub fn build(algorithm: Algorithm, members: &[Member], common: &Arc<Common>) -> 
         Algorithm::LeastBandwidth => Box::new(least_bandwidth::LeastBandwidth::new(members)),
         Algorithm::CustomLoad { expire } => Box::new(custom_load::CustomLoad::new(members, expire)),
         Algorithm::Hash { bound } => Box::new(consistent::Consistent::new(members, bound, 0, Arc::clone(common))),
-        Algorithm::Sticky { bound } => {
-            Box::new(consistent::Consistent::new(members, bound, consistent::TOGETHER, Arc::clone(common)))
-        }
         Algorithm::Custom(build) => build(members),
+    }
+}
+
+/// As [`build`], and beside it what finds backends for clients that stick: by the key, consistently, with `bound` as
+/// [`Algorithm::Hash`] has it, but a few requests at a time stay together, whatever the bound.
+pub fn build_sticky(
+    algorithm: Algorithm,
+    bound: u32,
+    members: &[Member],
+    common: &Arc<Common>,
+) -> [Box<dyn Balancer>; 2] {
+    let hashed = |least| consistent::Consistent::new(members, bound, least, Arc::clone(common));
+    match algorithm {
+        // One map serves both.
+        Algorithm::Hash { bound: same } if same == bound => {
+            let own = hashed(0);
+            let sticky = own.with_least(consistent::TOGETHER);
+            [Box::new(own), Box::new(sticky)]
+        }
+        other => [build(other, members, common), Box::new(hashed(consistent::TOGETHER))],
     }
 }
 

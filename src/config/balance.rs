@@ -29,6 +29,23 @@ pub enum Algorithm {
     CustomLoad,
 }
 
+impl Algorithm {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::PowerOfTwoChoices => "power_of_two_choices",
+            Self::LeastConnections => "least_connections",
+            Self::LeastResponseTime => "least_response_time",
+            Self::LeastBandwidth => "least_bandwidth",
+            Self::IpHash => "ip_hash",
+            Self::Hash => "hash",
+            Self::CustomLoad => "custom_load",
+        }
+    }
+}
+
 /// `hash` of a pool: what is hashed, and how far a backend may be above the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hash {

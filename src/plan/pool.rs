@@ -107,24 +107,22 @@ impl Pool {
             backup: backend.backup,
         };
         let bound = pool.hash.bounded_load;
-        let hash = Algorithm::Hash { bound };
-        let (own, algorithm_name) = match pool.algorithm {
-            config::Algorithm::RoundRobin => (Algorithm::RoundRobin, "round_robin"),
-            config::Algorithm::Random => (Algorithm::Random, "random"),
-            config::Algorithm::PowerOfTwoChoices => (Algorithm::PowerOfTwoChoices, "power_of_two_choices"),
-            config::Algorithm::LeastConnections => (Algorithm::LeastConnections, "least_connections"),
-            config::Algorithm::LeastResponseTime => (Algorithm::LeastResponseTime, "least_response_time"),
-            config::Algorithm::LeastBandwidth => (Algorithm::LeastBandwidth, "least_bandwidth"),
-            config::Algorithm::CustomLoad => (Algorithm::CustomLoad { expire: expire(pool) }, "custom_load"),
-            config::Algorithm::IpHash => (hash, "ip_hash"),
-            config::Algorithm::Hash => (hash, "hash"),
+        let own = match pool.algorithm {
+            config::Algorithm::RoundRobin => Algorithm::RoundRobin,
+            config::Algorithm::Random => Algorithm::Random,
+            config::Algorithm::PowerOfTwoChoices => Algorithm::PowerOfTwoChoices,
+            config::Algorithm::LeastConnections => Algorithm::LeastConnections,
+            config::Algorithm::LeastResponseTime => Algorithm::LeastResponseTime,
+            config::Algorithm::LeastBandwidth => Algorithm::LeastBandwidth,
+            config::Algorithm::CustomLoad => Algorithm::CustomLoad { expire: expire(pool) },
+            config::Algorithm::IpHash | config::Algorithm::Hash => Algorithm::Hash { bound },
         };
         let hashed = match pool.algorithm {
             config::Algorithm::IpHash => Some(&config::HashKey::ClientIp),
             config::Algorithm::Hash => Some(&pool.hash.key),
             _ => None,
         };
-        let (algorithm_name, algorithm) = algorithm.map_or((algorithm_name, own), |other| ("custom", other));
+        let (algorithm_name, algorithm) = algorithm.map_or((pool.algorithm.name(), own), |other| ("custom", other));
         let max_idle = if pool.send_proxy_protocol.is_some() { 0 } else { pool.keepalive.max_idle };
         let settings = Settings {
             max_idle: max_idle.div_ceil(registry.workers().max(1)),

@@ -44,18 +44,19 @@ impl Table {
         let members: Vec<_> = usable().map(member).collect();
         let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
         let mut identities = Vec::new();
-        let hash = |bound| balance::build(Algorithm::Sticky { bound }, &members, build.common);
         if build.sticky.is_some() {
             backends.extend(build.held.iter().cloned());
             identities.extend(backends.iter().zip(0..).map(|(backend, place)| (backend.identity, place)));
             identities.sort_unstable();
         }
-        Self {
-            balancer: balance::build(build.algorithm, &members, build.common),
-            hashed: build.sticky.map(hash),
-            backends,
-            identities: identities.into(),
-        }
+        let (balancer, hashed) = match build.sticky {
+            None => (balance::build(build.algorithm, &members, build.common), None),
+            Some(bound) => {
+                let [own, hashed] = balance::build_sticky(build.algorithm, bound, &members, build.common);
+                (own, Some(hashed))
+            }
+        };
+        Self { backends, balancer, hashed, identities: identities.into() }
     }
 
     /// Nobody can be chosen.

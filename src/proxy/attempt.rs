@@ -131,7 +131,7 @@ impl Attempt<'_> {
             return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
         }
         let source = inlet.body(framing, &RESPONSE_HEAD);
-        let (source, whole) = match record.chaos {
+        let (source, whole) = match record.chaos() {
             Some(Blow::SlowBody(rate)) => (source.slowly(rate), false),
             // The usual case: a body that is short, or none, has come with its head, and both go out at once.
             _ => (source, inlet.pass_short(&mut exchange.sink.outlet)),

@@ -24,8 +24,9 @@ pub(super) fn strike<'s>(
 ) -> Pin<Box<dyn Future<Output = Option<Answer<'static>>> + 's>> {
     Box::pin(async move {
         let route = &plan.routes[record.route?];
-        record.chaos = local.chaos.strike(&route.name, exchange.read, local.random());
-        match record.chaos? {
+        let blow = local.chaos.strike(&route.name, exchange.read, local.random())?;
+        record.rare.get_or_insert_default().chaos = Some(blow);
+        match blow {
             Blow::SlowBody(_) => None,
             Blow::Abort(status) => Some(Answer::Abort(status)),
             Blow::Reset => Some(Answer::Reset),

@@ -57,7 +57,7 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
                 Some(reason) => (reason, state.backoff(way, pool, reason)),
                 None => {
                     if kind.falls_back() {
-                        record.body = Some(Box::new((state.replay, state.begun)));
+                        record.rare.get_or_insert_default().body = Some((state.replay, state.begun));
                     }
                     return outcome;
                 }
@@ -105,10 +105,10 @@ impl State {
         let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
         let idempotent = exchange.request.method().is_idempotent() || is_replayable(pool, exchange);
         let body = exchange.guarded.framing != Framing::None;
-        let (replay, begun) = record.body.take().map_or_else(
-            || (Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores, record.copy.take()), false),
-            |held| *held,
-        );
+        let rare = record.rare.as_deref_mut();
+        let (copy, held) = rare.map_or((None, None), |rare| (rare.copy.take(), rare.body.take()));
+        let underscores = exchange.client.limits.underscores;
+        let (replay, begun) = held.unwrap_or_else(|| (Replay::new(body, pool.retry.buffer, underscores, copy), false));
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
         let since = exchange.read;
         let key = key.unwrap_or_else(|| way.local.random());
@@ -277,9 +277,9 @@ fn choose<'p>(
 ) -> Option<Choice<'p>> {
     let (local, seen, pool) = (way.local, way.pinned.table(place), way.pool(place));
     let pick = Pick { key: state.key, worker: local.worker, random: local.random(), now: local.micros(now), tried };
-    let number = match &pool.sticky {
-        None => seen.table.pick(&pick),
-        Some(sticky) => sticky::choose(sticky, &seen.table, pick, waits, &mut record.sticky),
+    let number = match (&pool.sticky, &mut record.sticky) {
+        (Some(sticky), Some(session)) => sticky::choose(sticky, &seen.table, pick, waits, session),
+        _ => seen.table.pick(&pick),
     }?;
     Some(match Lease::take(seen, number, &pool.slot, local.worker) {
         Ok(lease) => {

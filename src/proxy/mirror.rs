@@ -96,7 +96,7 @@ pub(super) fn copy(
         result: Copied::Dropped,
     });
     match copy.has_body {
-        true => record.copy = Some(copy),
+        true => record.rare.get_or_insert_default().copy = Some(copy),
         false => send(copy),
     }
 }

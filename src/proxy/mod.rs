@@ -72,18 +72,30 @@ struct Record {
     /// From the request sent to the response head.
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
-    sticky: sticky::Session,
-    /// A copy of the request, which is not whole yet.
-    copy: Option<Box<mirror::Copy>>,
-    /// What is held of the body, between one pool and another; and whether some of it has been pulled.
-    body: Option<Box<(replay::Replay, bool)>>,
-    /// It was hit by a failure that is being rehearsed.
-    chaos: Option<Blow>,
+    sticky: Option<Box<sticky::Session>>,
+    /// What most exchanges do not have.
+    rare: Option<Box<Rare>>,
     /// Fields of the response that the access log wants, in its order.
     logged: Vec<Option<Box<[u8]>>>,
 }
 
+/// What is known of an exchange at times.
+#[derive(Debug, Default)]
+struct Rare {
+    /// A copy of the request, which is not whole yet.
+    copy: Option<Box<mirror::Copy>>,
+    /// What is held of the body, between one pool and another; and whether some of it has been pulled.
+    body: Option<(replay::Replay, bool)>,
+    /// It was hit by a failure that is being rehearsed.
+    chaos: Option<Blow>,
+}
+
 impl Record {
+    /// That failure.
+    fn chaos(&self) -> Option<Blow> {
+        self.rare.as_ref()?.chaos
+    }
+
     fn backend(&self) -> Option<&Arc<Backend>> {
         self.chosen.as_ref().map(|(seen, place)| seen.table.backend(*place as usize))
     }

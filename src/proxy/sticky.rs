@@ -34,10 +34,8 @@ pub(super) struct Session {
 /// What the request says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Known {
-    /// Nobody asks: the pool's clients do not stick.
-    #[default]
-    Unasked,
     /// Nothing.
+    #[default]
     New,
     /// Our cookie, forged, too old or too long.
     Invalid,
@@ -82,15 +80,14 @@ pub(super) fn side(local: &Local, plan: &Plan, forward: &Forward, split: &Split,
 pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head, record: &mut Record) {
     let pool = &plan.pools[place];
     let Some(sticky) = &pool.sticky else {
-        if record.sticky.known != Known::Unasked {
-            record.sticky = Session::default();
-        }
+        record.sticky = None;
         return;
     };
-    record.sticky = match &sticky.by {
+    let session = match &sticky.by {
         By::Cookie(cookie) => {
             let before = record.pool.and_then(|pool| plan.pools[pool].sticky.as_ref()?.cookie());
-            let taken = before.filter(|before| before.name() == cookie.name()).map(|_| record.sticky.cookie);
+            let same = before.is_some_and(|before| before.name() == cookie.name());
+            let taken = record.sticky.as_ref().filter(|_| same).map(|session| session.cookie);
             ours(local, cookie, taken.unwrap_or_default(), request)
         }
         By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request).unwrap_or(Session::unknown()),
@@ -99,6 +96,7 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
             key.map_or(Session::unknown(), |key| Session::of(Known::Key, key, None))
         }
     };
+    record.sticky = Some(Box::new(session));
 }
 
 /// By our own cookie; `taken` is what has been taken out of the request before.
@@ -138,7 +136,7 @@ pub(super) fn choose(
     waits: Option<&Tried>,
     session: &mut Session,
 ) -> Option<usize> {
-    if matches!(session.known, Known::Unasked | Known::New | Known::Invalid) {
+    if matches!(session.known, Known::New | Known::Invalid) {
         return table.pick(&pick);
     }
     if let Some(home) = session.home {
@@ -164,16 +162,16 @@ pub(super) fn choose(
 
 /// Learns from a backend's own head who has which session of the application.
 pub(super) fn learn(local: &Local, plan: &Plan, head: &Head, record: &Record) {
-    let Some((pool, sticky)) = asked(plan, record) else { return };
+    let Some((pool, sticky, session)) = asked(plan, record) else { return };
     let (By::AppCookie(name, _), Some(backend)) = (&sticky.by, record.backend()) else { return };
     let (sessions, now) = (&pool.slot.sessions, local.second());
     if let Some(new_home) = moves(record) {
-        sessions.learn(record.sticky.key, new_home, now);
+        sessions.learn(session.key, new_home, now);
     }
     for field in head.all(Name::SetCookie) {
         match policy::read_set_cookie(field, name, SystemTime::now) {
             Some(Said::Holds(value)) => sessions.learn(hash(value), backend.identity, now),
-            Some(Said::Ends) => sessions.forget(record.sticky.key),
+            Some(Said::Ends) => sessions.forget(session.key),
             None => {}
         }
     }
@@ -181,9 +179,8 @@ pub(super) fn learn(local: &Local, plan: &Plan, head: &Head, record: &Record) {
 
 /// Tells the client where its session is, if it does not know it yet or not well.
 pub(super) fn tell(local: &Local, plan: &Plan, head: &mut Head, request: &Head, client: &Client, record: &Record) {
-    let Some((_, sticky)) = asked(plan, record) else { return };
+    let Some((_, sticky, session)) = asked(plan, record) else { return };
     let (Some(cookie), Some(backend)) = (sticky.cookie(), record.backend()) else { return };
-    let session = &record.sticky;
     let home = match session.home {
         None => backend.identity,
         Some(home) => match moves(record) {
@@ -203,30 +200,28 @@ pub(super) fn tell(local: &Local, plan: &Plan, head: &mut Head, request: &Head, 
 
 /// What became of it; `None`: nobody has asked, or nobody was reached.
 pub(super) fn result(record: &Record) -> Option<Stuck> {
-    match record.sticky.known {
-        Known::Unasked => None,
+    let session = record.sticky.as_ref()?;
+    match session.known {
         Known::New | Known::Foreign => Some(Stuck::New),
         Known::Invalid => Some(Stuck::Invalid),
         Known::Home | Known::Key => {
             let reached = record.backend()?.identity;
-            Some(if record.sticky.home == Some(reached) { Stuck::Hit } else { Stuck::Moved })
+            Some(if session.home == Some(reached) { Stuck::Hit } else { Stuck::Moved })
         }
     }
 }
 
-/// The pool whose clients stick, if the exchange is one of those.
-fn asked<'p>(plan: &'p Plan, record: &Record) -> Option<(&'p Pool, &'p Sticky)> {
-    if record.sticky.known == Known::Unasked {
-        return None;
-    }
+/// The pool whose clients stick and what is known of this one, if the exchange is one of those.
+fn asked<'p>(plan: &'p Plan, record: &'p Record) -> Option<(&'p Pool, &'p Sticky, &'p Session)> {
+    let session = record.sticky.as_deref()?;
     let pool = &plan.pools[record.pool?];
-    Some((pool, pool.sticky.as_deref()?))
+    Some((pool, pool.sticky.as_deref()?, session))
 }
 
 /// Where the session moves: it was known, and another backend answers because its own is gone or has failed. One that was
 /// passed over because it was full keeps it: then the first attempt has gone elsewhere, although it is there.
 fn moves(record: &Record) -> Option<u64> {
-    let home = record.sticky.home.filter(|_| record.sticky.known == Known::Home)?;
+    let home = record.sticky.as_ref().filter(|session| session.known == Known::Home)?.home?;
     let (seen, place) = record.chosen.as_ref()?;
     let reached = seen.table.backend(*place as usize).identity;
     let full = || record.attempts == 1 && seen.table.find(home).is_some();

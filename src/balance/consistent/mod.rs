@@ -27,7 +27,6 @@
 //! would go if that member left: to the second of its slot, then to the slots of its further probes. The same holds for
 //! members that were tried, so instances agree on the next one whether or not they know yet that the first is down (but
 //! for the 7 % of the slots that one member alone has met: there the race would have gone on a little).
-
 //!
 //! Where clients stick, a member that has a few requests in flight always takes more: a browser asks for six things at
 //! once, and while nobody else is there, one of them is above the mean of any pool.
@@ -55,9 +54,9 @@ pub(super) const TOGETHER: u32 = 8;
 /// Follows the map.
 pub(super) struct Consistent {
     /// Seats of the first and of the second of each slot; a seat that is not there where nobody came.
-    map: Box<[[u32; 2]]>,
+    map: Arc<[[u32; 2]]>,
     /// In the order of identities: the list's would not be the same everywhere.
-    seats: Box<[Seat]>,
+    seats: Arc<[Seat]>,
     /// So many at a time are within every member's bound.
     least: f64,
     common: Arc<Common>,
@@ -96,6 +95,12 @@ impl Consistent {
         let seats = order.iter().map(seat).collect();
         let members = order.iter().map(|(member, _)| *member);
         Self { map: lay_out(members, sum), seats, least: f64::from(least), common }
+    }
+
+    /// The same map, with another number of which the bound does not hold.
+    pub(super) fn with_least(&self, least: u32) -> Self {
+        let (map, seats, common) = (Arc::clone(&self.map), Arc::clone(&self.seats), Arc::clone(&self.common));
+        Self { map, seats, least: f64::from(least), common }
     }
 
     /// The members in the slot that `random` falls into.
@@ -177,7 +182,7 @@ struct Runner {
 
 /// Who comes first and second in each slot: `members` are in the order of identities, which decides where two come at
 /// the same time.
-fn lay_out<'a>(members: impl Iterator<Item = &'a Member>, sum: u64) -> Box<[[u32; 2]]> {
+fn lay_out<'a>(members: impl Iterator<Item = &'a Member>, sum: u64) -> Arc<[[u32; 2]]> {
     let runner = |member: &Member| Runner {
         seeds: member.identity,
         order: (member.identity >> (u64::BITS - ROUND)) as u32,

@@ -70,7 +70,7 @@ fn shares_of_many_spread_as_little_as_is_said() {
     let weights: Vec<u32> = (0..10_000).map(|n| 100 + n % 2 * 100).collect();
     let balancer = consistent(&named(&weights));
     let mut slots = vec![0.0; weights.len()];
-    for &[seat, _] in &balancer.map {
+    for &[seat, _] in balancer.map.iter() {
         if let Some(seat) = balancer.seats.get(seat as usize) {
             slots[seat.place as usize] += 1.0;
         }

@@ -13,17 +13,17 @@ use super::super::{
 };
 
 const ALGORITHMS: &[(&str, Algorithm)] = &[
-    ("round_robin", Algorithm::RoundRobin),
+    (Algorithm::RoundRobin.name(), Algorithm::RoundRobin),
     ("weighted_round_robin", Algorithm::RoundRobin),
-    ("random", Algorithm::Random),
-    ("power_of_two_choices", Algorithm::PowerOfTwoChoices),
-    ("least_connections", Algorithm::LeastConnections),
+    (Algorithm::Random.name(), Algorithm::Random),
+    (Algorithm::PowerOfTwoChoices.name(), Algorithm::PowerOfTwoChoices),
+    (Algorithm::LeastConnections.name(), Algorithm::LeastConnections),
     ("weighted_least_connections", Algorithm::LeastConnections),
-    ("least_response_time", Algorithm::LeastResponseTime),
-    ("least_bandwidth", Algorithm::LeastBandwidth),
-    ("ip_hash", Algorithm::IpHash),
-    ("hash", Algorithm::Hash),
-    ("custom_load", Algorithm::CustomLoad),
+    (Algorithm::LeastResponseTime.name(), Algorithm::LeastResponseTime),
+    (Algorithm::LeastBandwidth.name(), Algorithm::LeastBandwidth),
+    (Algorithm::IpHash.name(), Algorithm::IpHash),
+    (Algorithm::Hash.name(), Algorithm::Hash),
+    (Algorithm::CustomLoad.name(), Algorithm::CustomLoad),
 ];
 const PEERS_ALGORITHMS: &[(&str, &str)] = &[
     ("roundrobin", "round_robin"),
