@@ -22,8 +22,10 @@ mod read;
 mod reference;
 mod report;
 mod route;
+pub mod said;
 pub mod scenario;
 mod section;
+mod statuses;
 mod syntax;
 mod template;
 pub mod tls;
@@ -52,7 +54,8 @@ pub use self::{
     pool::{Backend, Discover, Keepalive, Pool, Protocol, ProxyVersion, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
-    route::{Action, Fallback, HeaderRules, HostMatch, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    route::{Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    statuses::Statuses,
     template::{Piece, Template, Variable},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
 };

@@ -11,7 +11,7 @@ pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};
 pub use discover::questions;
 pub use pool::{Member, Pool, Settings};
-pub use route::{Act, Fallback, Forward, Route};
+pub use route::{Act, Fallback, Forward, Mirror, Route};
 
 use crate::{
     balance::Algorithm,

@@ -171,6 +171,7 @@ impl Control {
                 }
                 _ = ticks.tick() => {
                     self.past.forget();
+                    self.end_chaos();
                     self.warn_of_silence();
                     self.compare_times(Instant::now());
                     self.shared.registry.prune();
@@ -222,6 +223,7 @@ impl Control {
                 let changed = self.change_pool(&pool, &change, if_match);
                 let _ = reply.send(changed);
             }
+            Command::Chaos { rule, if_match, reply } => drop(reply.send(self.set_chaos(rule, if_match))),
             Command::Reload { if_match, reply } => {
                 let reloaded = self.reload_if(if_match).await;
                 let _ = reply.send(reloaded);

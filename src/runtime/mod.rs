@@ -2,6 +2,7 @@
 
 mod accept;
 mod certificates;
+mod chaos;
 mod connection;
 mod control;
 mod introduce;
@@ -25,6 +26,7 @@ use crate::{
     config::Config,
     net::Budget,
     plan::Plan,
+    policy::Chaos,
     pool::Registry,
     telemetry::{
         Seldom,
@@ -86,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) complaint: Seldom,
     /// Pipes of each worker, for large bodies.
     pub(crate) pipes: usize,
+    /// Failures that are being rehearsed.
+    pub(crate) chaos: Arc<Chaos>,
     /// Seconds are counted from here.
     pub(crate) epoch: tokio::time::Instant,
     /// Where the process is in its life.

@@ -127,6 +127,7 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         complaint: Seldom::new(accept::COMPLAINTS),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
+        chaos: Arc::default(),
         epoch: registry.epoch(),
         registry,
         phase: watch::Sender::new(Phase::Starting),

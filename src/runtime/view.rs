@@ -46,6 +46,7 @@ impl Control {
             listeners: self.plan.listeners().map(listener).collect(),
             pools: self.pools(),
             overrides: self.plan.pools.iter().flat_map(overrides).collect(),
+            chaos: self.chaos(),
         }
     }
 

@@ -301,8 +301,8 @@ pub(in super::super) const BODY: Keys = Keys {
 pub(in super::super) const RETRY: Keys = Keys {
     title: "retry",
     example: "`retry = { attempts = 2, on = [\"connect\", \"reset\", \"timeout\"] }`",
-    known: &["attempts", "on", "backoff", "budget", "budget_floor", "buffer"],
-    later: &[("idempotency_key", Inert::False), ("non_idempotent", Inert::False)],
+    known: &["attempts", "on", "idempotency_key", "non_idempotent", "backoff", "budget", "budget_floor", "buffer"],
+    later: &[],
     peers: &[
         ("count", "attempts"),
         ("max", "attempts"),

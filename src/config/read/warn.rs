@@ -25,7 +25,8 @@ pub(super) fn warn(
     routes: &[route::Entry<'_>],
     document: &Document<'_>,
 ) {
-    let used: HashSet<&str> = routes.iter().flat_map(|entry| pools_of(&entry.route)).collect();
+    let mirrors = routes.iter().filter_map(|entry| Some(entry.route.mirror.as_ref()?.pool.as_str()));
+    let used: HashSet<&str> = routes.iter().flat_map(|entry| pools_of(&entry.route)).chain(mirrors).collect();
     for entry in pools.iter().filter(|entry| !used.contains(entry.pool.name.as_str())) {
         let wrong = Wrong::new("no route uses this pool");
         entry.field.warn(wrong.help(format!("write a route with pool = {}, or take it out", quoted(&entry.pool.name))));

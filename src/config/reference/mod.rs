@@ -62,6 +62,7 @@ fn parts() -> Vec<Part> {
         part::<route::Redirect>("[route.redirect]", &keys::REDIRECT, false),
         part::<route::Respond>("[route.respond]", &keys::RESPOND, false),
         part::<route::Fallback>("[route.fallback]", &keys::FALLBACK, false),
+        part::<route::Mirror>("[route.mirror]", &keys::MIRROR, false),
         part::<route::HeaderRules>("[route.request_headers]", &keys::HEADER_RULES, false),
         part::<route::HeaderRules>("[route.response_headers]", &keys::HEADER_RULES, false),
         part::<route::Rewrite>("[route.rewrite]", &keys::REWRITE, false),

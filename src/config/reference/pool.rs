@@ -239,10 +239,19 @@ pub(super) struct Retry {
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
-    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came and
-    /// the call's body is still held whole. Every gRPC call is a POST: that they may be made twice is your word.
+    /// response did not come in time | a status from "400" to "599", or all of "4xx" or "5xx" = the backend answered with
+    /// it: the client gets the answer of the last attempt, as it came, and a Retry-After is not waited for | "grpc:NAME" =
+    /// that gRPC status, such as "grpc:unavailable", when no message came and the call's body is still held whole. Every
+    /// gRPC call is a POST: that they may be made twice is your word.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
     on: Vec<String>,
+    /// true: a request with an Idempotency-Key counts as idempotent, whatever its method: its backends must know it again.
+    #[schemars(extend("default" = false))]
+    idempotency_key: bool,
+    /// true: POST, PATCH and the like are tried again too, even when bytes of them had reached a backend, as long as the
+    /// body is still held whole: they may be carried out twice. `check` warns of it.
+    #[schemars(extend("default" = false))]
+    non_idempotent: bool,
     /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.
     #[schemars(extend("default" = "20%"))]
     budget: String,

@@ -74,6 +74,8 @@ pub(super) static REQUEST_BYTES: Family =
 pub(super) static RESPONSE_BYTES: Family =
     counter("evenkeel_response_bytes_total", "Bytes of response bodies that were sent to clients.");
 pub(super) static FAILURES: Family = counter("evenkeel_failures_total", "Exchanges that failed, by failure word.");
+pub(super) static MIRRORED: Family =
+    counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -124,7 +126,7 @@ pub(super) static RESOLUTIONS: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 38] = [
+pub(super) static ALL: [&Family; 39] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -142,6 +144,7 @@ pub(super) static ALL: [&Family; 38] = [
     &REQUEST_BYTES,
     &RESPONSE_BYTES,
     &FAILURES,
+    &MIRRORED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,

@@ -14,6 +14,7 @@ use super::names::labels;
 use super::page::Page;
 use super::pool::{PoolMetrics, Retry, Stuck};
 use super::resolution::Resolution;
+use super::route::Copied;
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -125,6 +126,14 @@ impl Sources {
                 let failed = self.failures.iter().enumerate().map(|(kind, word)| (word, route.failed(kind)));
                 for (word, count) in failed.filter(|(_, count)| *count > 0) {
                     samples.add_with(&route.labels, ("reason", word), count);
+                }
+            }
+        });
+        page.family(&family::MIRRORED, |samples| {
+            for route in &routes {
+                for (result, word) in Copied::WORDS.into_iter().enumerate() {
+                    let total = route.copied_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&route.labels, ("result", word), total));
                 }
             }
         });

@@ -43,7 +43,7 @@ use self::page::Page;
 pub use self::pool::{PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::resolution::Resolution;
-pub use self::route::{RequestMetrics, RouteMetrics};
+pub use self::route::{Copied, RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
