@@ -154,6 +154,9 @@ pub struct PoolView {
     pub name: String,
     /// Its algorithm, as written in the file.
     pub algorithm: String,
+    /// How many requests wait because all of its backends are full.
+    #[serde(default)]
+    pub queue: usize,
     /// In the order of the file.
     pub backends: Vec<BackendView>,
 }

@@ -38,7 +38,7 @@ impl Default for Play {
 
 fn pool(name: &str, backends: &[&str]) -> PoolView {
     let backends = backends.iter().map(|name| backend(name)).collect();
-    PoolView { name: name.into(), algorithm: "round_robin".into(), backends }
+    PoolView { name: name.into(), algorithm: "round_robin".into(), queue: 0, backends }
 }
 
 fn backend(name: &str) -> BackendView {

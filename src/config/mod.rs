@@ -45,7 +45,7 @@ pub use self::{
     address::Address,
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Keepalive, Pool, Protocol, ProxyVersion, Retry, WhenAllDown},
+    pool::{Backend, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
     route::{Action, Fallback, HeaderRules, HostMatch, PathMatch, Respond, Rewrite, Route, SplitBy, Text},

@@ -61,6 +61,8 @@ pub struct Member {
     pub weight: u32,
     /// Used only while no other can be.
     pub backup: bool,
+    /// Attempts at it at a time.
+    pub max_in_flight: config::MaxInFlight,
 }
 
 /// How a pool's backends are called. `None` = no bound.
@@ -74,6 +76,8 @@ pub struct Settings {
     pub max_requests: Option<u64>,
     /// Connections to each backend, of the process.
     pub max_connections: Option<usize>,
+    /// Those who wait when all are full; `None`: nobody does.
+    pub queue: Option<config::Queue>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
     pub sources: Vec<IpAddr>,
     /// For a connection.
@@ -105,6 +109,7 @@ impl Pool {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
             backup: backend.backup,
+            max_in_flight: backend.max_in_flight.unwrap_or(pool.max_in_flight),
         };
         let bound = pool.hash.bounded_load;
         let own = match pool.algorithm {
@@ -129,6 +134,7 @@ impl Pool {
             idle_timeout: pool.keepalive.idle_timeout,
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
+            queue: pool.queue,
             sources: pool.source_address.clone(),
             connect_timeout: pool.connect_timeout,
             response_timeout: pool.response_timeout,
@@ -220,6 +226,7 @@ impl Pool {
         let held: Vec<_> = standing.iter().filter(holds).map(|(member, ..)| Arc::clone(&member.backend)).collect();
         for (member, state, weight) in &standing {
             member.backend.stands(*state, if state.is_up() { *weight } else { 0 });
+            member.backend.load.set_most(self.most(member));
         }
         self.slot.metrics.set_all_down(all_down);
         let table = Build {
@@ -229,7 +236,39 @@ impl Pool {
             held: &held,
             common: &self.slot.common,
         };
-        self.slot.publish(Table::new(&table))
+        let before = self.slot.publish(Table::new(&table));
+        self.slot.attend();
+        before
+    }
+
+    /// So many attempts may run at `member` at a time. Where each has a connection of its own, their bound is one as well.
+    fn most(&self, member: &Member) -> Option<u32> {
+        let own = match member.max_in_flight {
+            config::MaxInFlight::Off => None,
+            config::MaxInFlight::Most(most) => Some(most),
+            config::MaxInFlight::Auto => Some(member.backend.adaptive.limit()),
+        };
+        let alone = self.settings.protocol == config::Protocol::H1 || self.settings.proxy_protocol.is_some();
+        let connections = self.settings.max_connections.filter(|_| alone);
+        let connections = connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        own.into_iter().chain(connections).min()
+    }
+
+    /// Looks at how its backends fare, some times a second: how much each takes without becoming slow. Where that is their
+    /// bound, it is in force, and those who wait hear of it.
+    pub fn sample(&self, now: Instant) {
+        let mut raised = false;
+        for member in &self.members {
+            member.backend.adaptive.sample(&member.backend.load, now);
+            if member.max_in_flight == config::MaxInFlight::Auto {
+                let (before, most) = (member.backend.load.most(), self.most(member));
+                member.backend.load.set_most(most);
+                raised |= most > before;
+            }
+        }
+        if raised {
+            self.slot.attend();
+        }
     }
 
     /// How soon its table should be made anew because backends are on their way to their whole weight; `None`: none is.

@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Health, SlowStart, registry::Ids};
+use super::{Adaptive, Health, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -50,6 +50,8 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// How far it has come since it joined or came back.
     pub slow_start: Arc<SlowStart>,
+    /// How much it takes at a time without becoming slow.
+    pub adaptive: Arc<Adaptive>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -67,7 +69,7 @@ impl Backend {
     /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
     pub(super) fn new(
         (pool, name, address): (&str, &str, &Address),
-        (load, health, slow_start): (Arc<Load>, Arc<Health>, Arc<SlowStart>),
+        (load, health, slow_start, adaptive): (Arc<Load>, Arc<Health>, Arc<SlowStart>, Arc<Adaptive>),
         metrics: Arc<BackendMetrics>,
         process: Arc<Budget>,
         ids: Arc<Ids>,
@@ -87,6 +89,7 @@ impl Backend {
             load,
             health,
             slow_start,
+            adaptive,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),

@@ -1,8 +1,10 @@
 //! Named sets of backends: who they are, what they carry, and which of them can be chosen.
 
+mod adaptive;
 mod backend;
 mod health;
 mod lease;
+mod queue;
 mod registry;
 mod retry_budget;
 mod seen;
@@ -11,9 +13,11 @@ mod slot;
 mod slow_start;
 mod table;
 
+pub use adaptive::Adaptive;
 pub use backend::{Backend, Counted, Ordered};
 pub use health::{Health, Verdict};
 pub use lease::{Lease, Refused};
+pub use queue::{Called, Place, Ticket, Wants};
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
 pub use seen::Seen;

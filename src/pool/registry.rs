@@ -1,7 +1,7 @@
 //! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
 //! request path never does.
 
-use super::{Backend, Health, Slot, SlowStart};
+use super::{Adaptive, Backend, Health, Slot, SlowStart};
 use crate::{
     balance::Load,
     config::Address,
@@ -82,8 +82,18 @@ impl Registry {
         let living = of_pool.get(address).and_then(Weak::upgrade);
         let state = match living {
             Some(backend) if backend.name == name => return backend,
-            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health), Arc::clone(&backend.slow_start)),
-            None => (Arc::<Load>::default(), Arc::<Health>::default(), Arc::<SlowStart>::default()),
+            Some(backend) => (
+                Arc::clone(&backend.load),
+                Arc::clone(&backend.health),
+                Arc::clone(&backend.slow_start),
+                Arc::clone(&backend.adaptive),
+            ),
+            None => (
+                Arc::<Load>::default(),
+                Arc::<Health>::default(),
+                Arc::<SlowStart>::default(),
+                Arc::<Adaptive>::default(),
+            ),
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
@@ -101,6 +111,8 @@ impl Registry {
             return slot;
         }
         let slot = Arc::new(Slot::new(self.telemetry.pool(pool), self.workers));
+        let weak = Arc::downgrade(&slot);
+        slot.metrics.read_queue(Box::new(move || weak.upgrade().map_or(0, |slot| slot.queued())));
         slots.insert(pool.to_owned(), Arc::downgrade(&slot));
         slot
     }
@@ -134,6 +146,7 @@ fn gauges(backend: &Backend) -> BackendGauges {
         state,
         passed,
         failed,
+        limit: f64::from(backend.adaptive.limit()),
         check_duration: (passed + failed > 0).then_some(duration),
     }
 }

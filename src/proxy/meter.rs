@@ -61,15 +61,22 @@ impl Attempt<'_> {
     /// The response head has come after `waited`. That it came before the request had gone says how the client sends, and
     /// nothing of the backend. A call of gRPC that was refused counts as answered.
     pub(super) fn answered(&self, now: Instant, waited: Duration, status: u16, upload: &Upload<'_>) {
+        let backend = self.lease.backend();
+        if status == 503 {
+            backend.load.overloaded();
+        }
         if !upload.open {
             let taken = if status >= 500 { Taken::Failed } else { Taken::Answered };
-            took(self.way, self.lease.backend(), now, waited, taken);
+            took(self.way, backend, now, waited, taken);
         }
     }
 
     /// No response head has come. While the request was on its way, the time is the client's, but where the backend did not
     /// take it.
     pub(super) fn missed(&self, kind: Kind, upload: &Upload<'_>) {
+        if matches!(kind, Kind::Reset | Kind::ResponseTimeout) {
+            self.lease.backend().load.overloaded();
+        }
         if is_backends(kind) && (!upload.open || kind == Kind::ResponseTimeout) {
             let now = Instant::now();
             took(self.way, self.lease.backend(), now, now - upload.sent, Taken::Failed);
@@ -79,6 +86,9 @@ impl Attempt<'_> {
 
 /// No connection to `backend` could be made, in that time.
 pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Instant, time: Duration) {
+    if matches!(kind, Kind::Reset | Kind::ConnectTimeout) {
+        backend.load.overloaded();
+    }
     if is_backends(kind) {
         took(way, backend, now, time, Taken::Failed);
     }
@@ -87,4 +97,7 @@ pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Insta
 fn took(way: &Way<'_>, backend: &Backend, now: Instant, time: Duration, taken: Taken) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     backend.load.took(way.local.micros(now), micros, taken);
+    if taken == Taken::Answered {
+        backend.load.answered_in(micros);
+    }
 }

@@ -51,6 +51,7 @@ impl Control {
         let view = |pool: &Pool| PoolView {
             name: pool.name.clone(),
             algorithm: pool.algorithm_name.to_owned(),
+            queue: pool.slot.queued(),
             backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
         };
         self.plan.pools.iter().map(view).collect()

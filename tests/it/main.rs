@@ -43,6 +43,7 @@ mod custom_load;
 mod hash;
 mod health;
 mod least;
+mod queue;
 mod retries;
 mod slow_start;
 mod sticky;

@@ -13,7 +13,7 @@ use toml::de::DeValue;
 pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
-    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
+    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
     route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
@@ -228,17 +228,30 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 11] =
-    [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS, &HASH, &CUSTOM_LOAD, &POLL, &STICKY];
+const OF_POOL: [&Keys; 12] = [
+    &BACKEND,
+    &KEEPALIVE,
+    &HEALTH_CHECK,
+    &BODY,
+    &RETRY,
+    &BACKOFF,
+    &POOL_TLS,
+    &HASH,
+    &CUSTOM_LOAD,
+    &POLL,
+    &STICKY,
+    &QUEUE,
+];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 32] = [
+pub(super) const ALL: [&Keys; 33] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
     &POOL,
     &BACKEND,
     &KEEPALIVE,
+    &QUEUE,
     &HEALTH_CHECK,
     &RETRY,
     &SERVER,

@@ -134,6 +134,15 @@ impl Sources {
         page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
             pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
         });
+        page.family(&family::QUEUE_LENGTH, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queued()));
+        });
+        page.family(&family::QUEUE_TIMEOUTS, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queue_timeouts()));
+        });
+        page.family(&family::QUEUE_WAIT, |samples| {
+            pools.iter().for_each(|pool| samples.add_histogram(&pool.labels, &self.bounds, &pool.waits()));
+        });
         page.family(&family::STICKY, |samples| {
             for pool in &pools {
                 for (result, word) in Stuck::WORDS.into_iter().enumerate() {
@@ -193,5 +202,6 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
     each(&family::BACKEND_IN_FLIGHT, |gauges| gauges.in_flight as f64);
     each(&family::BACKEND_CONNECTIONS, |gauges| gauges.connections as f64);
     each(&family::BACKEND_WEIGHT, |gauges| gauges.weight);
+    each(&family::IN_FLIGHT_LIMIT, |gauges| gauges.limit);
     each(&family::HEALTH_CHECK_DURATION, |gauges| gauges.check_duration.unwrap_or_default().as_secs_f64());
 }

@@ -39,7 +39,7 @@ use self::histogram::Bounds;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
-pub use self::pool::{PoolMetrics, Retry, Stuck};
+pub use self::pool::{PoolMetrics, ReadQueue, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::route::{RequestMetrics, RouteMetrics};
 
@@ -149,8 +149,8 @@ impl Telemetry {
 
     /// The pool of that name: the living one, or a new one at 0.
     pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
-        let workers = self.sources.workers.len();
-        self.sources.pools.handle(labels(&[("pool", name)]), |labels| PoolMetrics::new(labels, workers))
+        let Sources { pools, bounds, workers, .. } = &self.sources;
+        pools.handle(labels(&[("pool", name)]), |labels| PoolMetrics::new(labels, bounds, workers.len()))
     }
 
     /// The backend of that name in that pool: the living one, or a new one at 0.

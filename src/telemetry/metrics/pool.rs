@@ -1,13 +1,21 @@
 //! What is counted of a pool. Hot path: each call that records is a relaxed load and store in a cell that no other
 //! worker writes.
 //!
-//! Called by `proxy` (retries, stickiness) and control (whether all are down); read when a scrape gathers.
+//! Called by `proxy` (retries, stickiness, the queue) and control (whether all are down); read when a scrape gathers.
 
+use std::fmt;
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::count::Count;
+use super::histogram::{Bounds, Histogram, Total};
+use super::lock;
 use super::names::Labels;
+
+/// Reads how many wait; called at each scrape on a blocking thread. Holds the queue by a `Weak`: its pool holds this.
+pub type ReadQueue = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// Why an attempt was made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +59,13 @@ impl Stuck {
 }
 
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
-#[derive(Debug)]
 pub struct PoolMetrics {
     pub(super) labels: Labels,
+    bounds: Arc<Bounds>,
     cells: Box<[Cells]>,
+    /// Times in the queue, by worker.
+    waits: Box<[Histogram]>,
+    queue: Mutex<Option<ReadQueue>>,
     all_down: AtomicBool,
     sticky: AtomicBool,
 }
@@ -65,14 +76,34 @@ pub struct PoolMetrics {
 struct Cells {
     retries: [Count; Retry::WORDS.len()],
     exhausted: Count,
+    queue_timeouts: Count,
     stuck: [Count; Stuck::WORDS.len()],
 }
 
 impl PoolMetrics {
     /// All at 0.
-    pub(super) fn new(labels: Labels, workers: usize) -> Self {
+    pub(super) fn new(labels: Labels, bounds: &Arc<Bounds>, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self { labels, cells, all_down: AtomicBool::new(false), sticky: AtomicBool::new(false) }
+        let waits = iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect();
+        let (all_down, sticky, queue) = Default::default();
+        Self { labels, bounds: Arc::clone(bounds), cells, waits, queue, all_down, sticky }
+    }
+
+    /// Where the number of those who wait comes from, from now on; 0 before. `read` must not call this method.
+    pub fn read_queue(&self, read: ReadQueue) {
+        let former = lock(&self.queue).replace(read);
+        // Whatever that held ends outside of the lock.
+        drop(former);
+    }
+
+    /// Somebody has left the queue after so long.
+    pub fn waited(&self, worker: usize, time: Duration) {
+        self.waits[worker].observe(&self.bounds, time);
+    }
+
+    /// Somebody has waited in vain.
+    pub fn queue_timeout(&self, worker: usize) {
+        self.cells[worker].queue_timeouts.add(1);
     }
 
     /// A failed attempt is followed by another one.
@@ -110,6 +141,21 @@ impl PoolMetrics {
         self.cells.iter().map(|cells| cells.exhausted.value()).sum()
     }
 
+    /// How many wait.
+    pub(super) fn queued(&self) -> usize {
+        lock(&self.queue).as_ref().map_or(0, |read| read())
+    }
+
+    /// Those who have waited in vain.
+    pub(super) fn queue_timeouts(&self) -> u64 {
+        self.cells.iter().map(|cells| cells.queue_timeouts.value()).sum()
+    }
+
+    /// The times of those who have left the queue.
+    pub(super) fn waits(&self) -> Total {
+        Total::of(&self.bounds, &self.waits)
+    }
+
     /// Exchanges with the result of this number; `None` where there are no results.
     pub(super) fn stuck_total(&self, result: usize) -> Option<u64> {
         let sum = || self.cells.iter().map(|cells| cells.stuck[result].value()).sum();
@@ -119,5 +165,11 @@ impl PoolMetrics {
     /// As it was set.
     pub(super) fn all_down(&self) -> bool {
         self.all_down.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolMetrics").field("labels", &self.labels).finish_non_exhaustive()
     }
 }
