@@ -191,7 +191,7 @@ impl Estimate {
             *uncrowded = uncrowded.min(before.latency * DOUBT);
         }
         // Once may be by chance, or because the backend has just changed.
-        let proportional = change < 0.0 && (0.7..1.5).contains(&brings);
+        let proportional = (0.7..1.5).contains(&brings);
         if proportional && std::mem::replace(&mut self.proportional, proportional) {
             *uncrowded = uncrowded.max(latency);
         }

@@ -109,16 +109,16 @@ fn assert_within(what: &str, seed: u64, slots: usize, (least, most): (u32, u32),
     assert!(fine, "{what}, seed {seed}: {least} to {most} for {slots} slots, whose ideal is {ideal:.0}");
 }
 
-const SERVERS: [(usize, f64); 4] = [(8, 0.1), (20, 0.02), (50, 0.01), (200, 0.01)];
+const SERVERS: [(usize, f64); 4] = [(8, 0.1), (20, 0.02), (50, 0.02), (200, 0.05)];
 
 #[test]
 fn under_heavy_load_it_finds_the_capacity_and_stays_there() {
     for (slots, mean) in SERVERS {
-        for seed in 0..8 {
+        for seed in 0..4 {
             let mut world = World::new(seed, slots, mean, 0.0);
             world.play(30.0);
             // A queue of minutes is not taken for the server's nature.
-            assert_near("heavy", seed, slots, world.play(300.0));
+            assert_near("heavy", seed, slots, world.play(200.0));
         }
     }
 }
@@ -126,7 +126,7 @@ fn under_heavy_load_it_finds_the_capacity_and_stays_there() {
 #[test]
 fn under_light_load_it_has_room_and_stays_there() {
     for (slots, mean) in SERVERS {
-        for seed in 0..8 {
+        for seed in 0..4 {
             let mut world = World::new(seed, slots, mean, 0.7 * slots as f64 / mean);
             world.play(30.0);
             assert_near("light", seed, slots, world.play(120.0));
@@ -137,7 +137,7 @@ fn under_light_load_it_has_room_and_stays_there() {
 
 #[test]
 fn it_shrinks_within_seconds_with_the_servers_capacity_and_recovers() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         let mut world = World::new(seed, 80, 0.01, 0.0);
         world.play(30.0);
         world.slots = 20;
@@ -151,7 +151,7 @@ fn it_shrinks_within_seconds_with_the_servers_capacity_and_recovers() {
 
 #[test]
 fn a_server_that_has_become_slow_is_not_starved() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         let mut world = World::new(seed, 50, 0.01, 0.0);
         world.play(30.0);
         world.mean = 0.05;
@@ -167,7 +167,7 @@ fn a_server_that_has_become_slow_is_not_starved() {
 
 #[test]
 fn a_server_that_refuses_is_left_alone_and_comes_back() {
-    for seed in 0..20 {
+    for seed in 0..8 {
         let mut world = World::new(seed, 50, 0.01, 0.0);
         world.play(30.0);
         for _ in 0..12 {

@@ -346,8 +346,8 @@ pub(super) struct Sticky {
     secret: Value,
     /// When the client's backend is gone, or an attempt there fails: "reassign" = another one, the same at every instance,
     /// which has the client from then on | "reject" with 503; retries go to the same one. What goes by hash has no backend
-    /// that could be missed: for it "reject" is about retries alone. While its backend is full, another one serves a client
-    /// and does not get the session; "reject" refuses. Default: "reassign".
+    /// that could be missed: for it "reject" is about retries alone. While its backend is full, a client waits for it a
+    /// while in the pool's queue; then another one serves it and does not get the session, or "reject" refuses. Default: "reassign".
     #[schemars(extend("examples" = ["reassign"]))]
     fallback: String,
 }

@@ -194,6 +194,7 @@ fn a_connection_goes_on_after_most_words_and_ends_after_some() {
     let dead = Backend::refused();
     let site = Site::new(ROUTES).listener("header_timeout = \"1s\"").pool("web", dead.address());
     let site = site.pool("dead", dead.address()).pool("slow", dead.address()).pool("full", dead.address());
+    let site = site.pool("waits", dead.address());
     let evenkeel = site.pool_with("down", &[dead.address()], DOWN).start();
     for case in cases()
         .iter()
