@@ -2,8 +2,10 @@
 
 mod checks;
 mod custom_load;
+mod limits;
 mod pool;
 mod route;
+mod table;
 
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};

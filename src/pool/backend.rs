@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Adaptive, Health, SlowStart, registry::Ids};
+use super::{Adaptive, Breaker, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -52,6 +52,10 @@ pub struct Backend {
     pub slow_start: Arc<SlowStart>,
     /// How much it takes at a time without becoming slow.
     pub adaptive: Arc<Adaptive>,
+    /// Whether it is left alone for its failures.
+    pub breaker: Arc<Breaker>,
+    /// Whether it is much slower than others.
+    pub outlier: Arc<Outlier>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -65,11 +69,22 @@ pub struct Backend {
     ids: Arc<Ids>,
 }
 
+/// What an address keeps under another name.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) load: Arc<Load>,
+    pub(super) health: Arc<Health>,
+    pub(super) slow_start: Arc<SlowStart>,
+    pub(super) adaptive: Arc<Adaptive>,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) outlier: Arc<Outlier>,
+}
+
 impl Backend {
     /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
     pub(super) fn new(
         (pool, name, address): (&str, &str, &Address),
-        (load, health, slow_start, adaptive): (Arc<Load>, Arc<Health>, Arc<SlowStart>, Arc<Adaptive>),
+        kept: Kept,
         metrics: Arc<BackendMetrics>,
         process: Arc<Budget>,
         ids: Arc<Ids>,
@@ -86,10 +101,12 @@ impl Backend {
             identity: balance::hash(name.as_bytes()),
             address: address.clone(),
             host,
-            load,
-            health,
-            slow_start,
-            adaptive,
+            load: kept.load,
+            health: kept.health,
+            slow_start: kept.slow_start,
+            adaptive: kept.adaptive,
+            breaker: kept.breaker,
+            outlier: kept.outlier,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -138,6 +155,24 @@ impl Backend {
     pub fn standing(&self) -> (State, f64) {
         let weight = f64::from(self.weight.load(Relaxed)) / f64::from(Member::UNIT);
         (State::ALL[usize::from(self.state.load(Relaxed))], weight)
+    }
+
+    /// New requests may go to it, but for its circuit.
+    pub(super) fn is_usable(&self) -> bool {
+        let (state, weight) = self.standing();
+        state.is_up() && weight > 0.0
+    }
+
+    /// What it keeps under another name.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            load: Arc::clone(&self.load),
+            health: Arc::clone(&self.health),
+            slow_start: Arc::clone(&self.slow_start),
+            adaptive: Arc::clone(&self.adaptive),
+            breaker: Arc::clone(&self.breaker),
+            outlier: Arc::clone(&self.outlier),
+        }
     }
 
     /// A table has it in this state, with this weight in hundredths. Control alone calls it.

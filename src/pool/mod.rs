@@ -2,8 +2,11 @@
 
 mod adaptive;
 mod backend;
+mod breaker;
+mod guard;
 mod health;
 mod lease;
+mod outlier;
 mod queue;
 mod registry;
 mod retry_budget;
@@ -12,12 +15,16 @@ mod sessions;
 mod slot;
 mod slow_start;
 mod table;
+mod window;
 
 pub use adaptive::Adaptive;
 pub use backend::{Backend, Counted, Ordered};
+pub use breaker::{Breaker, Change, Circuit, Rules, Ticket};
+pub use guard::{Ejections, Guard, On, Room};
 pub use health::{Health, Verdict};
 pub use lease::{Lease, Refused};
-pub use queue::{Called, Place, Ticket, Wants};
+pub use outlier::{News, Outlier, OutlierRule, judge};
+pub use queue::{Called, Place, Turn, Wants};
 pub use registry::Registry;
 pub use retry_budget::RetryBudget;
 pub use seen::Seen;

@@ -1,6 +1,6 @@
 //! Who can be chosen now. Hot path.
 
-use super::Backend;
+use super::{Backend, Guard};
 use crate::balance::{self, Algorithm, Balancer, Common, Member, Pick, Picked, Tried};
 use std::sync::Arc;
 
@@ -18,6 +18,9 @@ pub struct Table {
     open: usize,
     /// Numbers and places, in order.
     ids: Box<[(u32, u32)]>,
+    /// How attempts are watched; `None`: they are not.
+    guard: Option<Arc<Guard>>,
+    last_resort: bool,
 }
 
 /// What a table is made of.
@@ -31,6 +34,10 @@ pub struct Build<'a> {
     pub usable: &'a [(Arc<Backend>, u32)],
     /// Those that only their own clients reach: drained, or without weight.
     pub held: &'a [Arc<Backend>],
+    /// How attempts are watched; `None`: they are not.
+    pub guard: Option<&'a Arc<Guard>>,
+    /// Nobody here is fit, and there is nobody else.
+    pub last_resort: bool,
     /// What the pool keeps over its tables.
     pub common: &'a Arc<Common>,
 }
@@ -62,13 +69,30 @@ impl Table {
         };
         let mut ids: Vec<_> = backends.iter().zip(0..).map(|(backend, place)| (backend.id, place)).collect();
         ids.sort_unstable();
-        Self { backends, balancer, hashed, identities: identities.into(), open, ids: ids.into() }
+        Self {
+            backends,
+            balancer,
+            hashed,
+            identities: identities.into(),
+            open,
+            ids: ids.into(),
+            guard: build.guard.cloned(),
+            last_resort: build.last_resort,
+        }
     }
 
     /// Nobody can be chosen.
     pub(super) fn empty() -> Self {
         let common = &Arc::default();
-        Self::new(&Build { algorithm: Algorithm::Random, sticky: None, usable: &[], held: &[], common })
+        Self::new(&Build {
+            algorithm: Algorithm::Random,
+            sticky: None,
+            usable: &[],
+            held: &[],
+            guard: None,
+            last_resort: false,
+            common,
+        })
     }
 
     /// Chooses a backend that was not tried, and says where it is in this table.
@@ -86,6 +110,12 @@ impl Table {
     pub fn find(&self, identity: u64) -> Option<usize> {
         let at = self.identities.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
         Some(self.identities[at].1 as usize)
+    }
+
+    /// How many backends it has.
+    #[allow(clippy::len_without_is_empty, reason = "an empty one is a table as any other")]
+    pub fn len(&self) -> usize {
+        self.backends.len()
     }
 
     /// The backend at a place that was given by one of the above.
@@ -120,16 +150,14 @@ impl Table {
         self.place_of(backend.id).or_else(|| self.backends.iter().position(same))
     }
 
-    /// There is a place that will do.
-    pub(super) fn has(&self, fits: impl Fn(usize) -> bool) -> bool {
-        (0..self.backends.len()).any(fits)
+    /// How attempts at its backends are watched.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
     }
 
-    /// The first at or after the place `from`, around, that can be chosen, that `fits`, and that takes one more: counted.
-    pub(super) fn roomy(&self, from: usize, fits: impl Fn(u32) -> bool) -> Option<usize> {
-        let places = (0..self.open).map(|step| (from + step) % self.open);
-        let mut fine = places.filter(|&place| fits(self.backends[place].id));
-        fine.find(|&place| self.backends[place].load.try_begin())
+    /// Its backends serve because there is nobody else: whether they are fit is not asked.
+    pub fn is_last_resort(&self) -> bool {
+        self.last_resort
     }
 
     fn place(&self, picked: Picked) -> Option<usize> {

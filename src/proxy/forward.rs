@@ -225,7 +225,7 @@ async fn try_once<'p>(
         };
         connection = match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
             Ok(connection) => connection,
-            Err(error) => break refused(way, backend, &error),
+            Err(error) => break refused(way, &lease, &error),
         };
         (attempt.kept, attempt.begun) = (false, Instant::now());
     };
@@ -348,10 +348,12 @@ async fn find<'p>(
             let (lease, mut checkout) = match choice {
                 None => break,
                 Some(Choice::Taken(lease, checkout)) => (lease, checkout),
+                Some(Choice::Refused(_, Refused::PoolOpen)) => return Found::Failed(Kind::BreakerOpen),
                 Some(Choice::Refused(_, Refused::Queued)) => return Found::Full { connection: false },
-                Some(Choice::Refused(backend, Refused::Full)) => {
-                    met_full = true;
-                    others |= pool.settings.queue.is_some() && !state.tried.has(backend);
+                Some(Choice::Refused(backend, refused)) => {
+                    let is_full = refused == Refused::Full;
+                    met_full |= is_full;
+                    others |= is_full && pool.settings.queue.is_some() && !state.tried.has(backend);
                     full.add(backend);
                     passed.add(backend);
                     continue;
@@ -394,14 +396,19 @@ async fn find<'p>(
             let _ = done.await;
         }
     }
-    if met_full { Found::Full { connection: lacking } } else { Found::Failed(Kind::NoBackend) }
+    match met_full {
+        true => Found::Full { connection: lacking },
+        // Without a backend nobody has asked.
+        false if pool.slot.is_open() => Found::Failed(Kind::BreakerOpen),
+        false => Found::Failed(Kind::NoBackend),
+    }
 }
 
 /// A backend could not be connected to: that was an attempt.
 fn fail(way: &Way<'_>, lease: &Lease<'_>, error: &Error, state: &mut State, record: &mut Record) -> Kind {
     record.attempts += 1;
     state.tried.add(lease.backend().id);
-    refused(way, lease.backend(), error);
+    refused(way, lease, error);
     record.chosen = Some(lease.chosen());
     error.kind()
 }
@@ -453,8 +460,9 @@ fn connect<'p>(
 }
 
 /// A backend that could not be connected to.
-fn refused(way: &Way<'_>, backend: &Arc<Backend>, error: &Error) -> Outcome {
-    let kind = error.kind();
+fn refused(way: &Way<'_>, lease: &Lease<'_>, error: &Error) -> Outcome {
+    let (backend, kind) = (lease.backend(), error.kind());
+    lease.failed(kind, Instant::now());
     backend.metrics.attempt(way.local.worker, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::debug!(backend = %backend.name, failure = kind.word(), %source, "attempt failed");

@@ -3,6 +3,7 @@
 //! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
 
 mod balance;
+mod breaker;
 mod listener;
 mod pool;
 mod process;
@@ -12,6 +13,7 @@ use toml::de::DeValue;
 
 pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
+    breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -228,7 +230,7 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 12] = [
+const OF_POOL: [&Keys; 14] = [
     &BACKEND,
     &KEEPALIVE,
     &HEALTH_CHECK,
@@ -241,10 +243,12 @@ const OF_POOL: [&Keys; 12] = [
     &POLL,
     &STICKY,
     &QUEUE,
+    &CIRCUIT_BREAKER,
+    &OUTLIER,
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 33] = [
+pub(super) const ALL: [&Keys; 35] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -278,4 +282,6 @@ pub(super) const ALL: [&Keys; 33] = [
     &CUSTOM_LOAD,
     &POLL,
     &STICKY,
+    &CIRCUIT_BREAKER,
+    &OUTLIER,
 ];

@@ -6,6 +6,7 @@
 //! [`Config`]: super::Config
 #![allow(dead_code, reason = "the types are read by their schema alone")]
 
+mod breaker;
 mod listener;
 mod pool;
 mod process;
@@ -75,6 +76,8 @@ fn parts() -> Vec<Part> {
         part::<pool::Queue>("[pool.api.queue]", &keys::QUEUE, true),
         part::<pool::HealthCheck>("[pool.api.health_check]", &keys::HEALTH_CHECK, true),
         part::<pool::Body>("[pool.api.health_check.expect_body]", &keys::BODY, false),
+        part::<breaker::CircuitBreaker>("[pool.api.circuit_breaker]", &keys::CIRCUIT_BREAKER, true),
+        part::<breaker::Outlier>("[pool.api.outlier]", &keys::OUTLIER, false),
         part::<pool::Retry>("[pool.api.retry]", &keys::RETRY, true),
         part::<pool::Backoff>("[pool.api.retry.backoff]", &keys::BACKOFF, true),
     ]

@@ -5,17 +5,14 @@
 
 use std::fmt;
 use std::iter;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::backend::Ejection;
 use super::count::Count;
 use super::histogram::{Bounds, Histogram, Total};
-use super::lock;
 use super::names::Labels;
-
-/// Reads how many wait; called at each scrape on a blocking thread. Holds the queue by a `Weak`: its pool holds this.
-pub type ReadQueue = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// Why an attempt was made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +55,18 @@ impl Stuck {
     }
 }
 
+/// What a pool's shared state says at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PoolGauges {
+    /// The circuit of the pool as a whole: 0 = closed, 1 = half-open, 2 = open.
+    pub circuit: u8,
+    /// How many requests wait.
+    pub queued: usize,
+}
+
+/// Reads a pool's gauges; called at each scrape on a blocking thread. `None`: the pool is gone. Holds it by a `Weak`.
+pub type ReadPool = Box<dyn Fn() -> Option<PoolGauges> + Send + Sync>;
+
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
 pub struct PoolMetrics {
     pub(super) labels: Labels,
@@ -65,9 +74,11 @@ pub struct PoolMetrics {
     cells: Box<[Cells]>,
     /// Times in the queue, by worker.
     waits: Box<[Histogram]>,
-    queue: Mutex<Option<ReadQueue>>,
     all_down: AtomicBool,
     sticky: AtomicBool,
+    /// The pool's circuit has opened so often, by reason. Rare: all workers share them.
+    openings: [AtomicU64; Ejection::WORDS.len()],
+    read: OnceLock<ReadPool>,
 }
 
 /// One worker's part.
@@ -84,16 +95,21 @@ impl PoolMetrics {
     /// All at 0.
     pub(super) fn new(labels: Labels, bounds: &Arc<Bounds>, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        let waits = iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect();
-        let (all_down, sticky, queue) = Default::default();
-        Self { labels, bounds: Arc::clone(bounds), cells, waits, queue, all_down, sticky }
+        Self {
+            labels,
+            bounds: Arc::clone(bounds),
+            cells,
+            waits: iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect(),
+            all_down: AtomicBool::new(false),
+            sticky: AtomicBool::new(false),
+            openings: Default::default(),
+            read: OnceLock::new(),
+        }
     }
 
-    /// Where the number of those who wait comes from, from now on; 0 before. `read` must not call this method.
-    pub fn read_queue(&self, read: ReadQueue) {
-        let former = lock(&self.queue).replace(read);
-        // Whatever that held ends outside of the lock.
-        drop(former);
+    /// Where its gauges are read. Once: a second call changes nothing.
+    pub fn read(&self, read: ReadPool) {
+        let _ = self.read.set(read);
     }
 
     /// Somebody has left the queue after so long.
@@ -104,6 +120,21 @@ impl PoolMetrics {
     /// Somebody has waited in vain.
     pub fn queue_timeout(&self, worker: usize) {
         self.cells[worker].queue_timeouts.add(1);
+    }
+
+    /// The circuit of the pool as a whole has opened.
+    pub fn opened(&self, why: Ejection) {
+        self.openings[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often that was, for the reason with this number.
+    pub(super) fn openings(&self, reason: usize) -> u64 {
+        self.openings[reason].load(Relaxed)
+    }
+
+    /// Its gauges; at 0 if it is gone.
+    pub(super) fn gauges(&self) -> PoolGauges {
+        self.read.get().and_then(|read| read()).unwrap_or_default()
     }
 
     /// A failed attempt is followed by another one.
@@ -139,11 +170,6 @@ impl PoolMetrics {
     /// Retries that the budget did not allow.
     pub(super) fn exhausted(&self) -> u64 {
         self.cells.iter().map(|cells| cells.exhausted.value()).sum()
-    }
-
-    /// How many wait.
-    pub(super) fn queued(&self) -> usize {
-        lock(&self.queue).as_ref().map_or(0, |read| read())
     }
 
     /// Those who have waited in vain.

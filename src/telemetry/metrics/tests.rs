@@ -294,6 +294,8 @@ fn control_registers_what_it_reads_elsewhere() {
         passed: 9,
         failed: 2,
         check_duration: Some(Duration::from_millis(250)),
+        circuit: 2,
+        outlier: true,
     };
     held.backends[0].read(Box::new(|| None));
     held.backends[0].read(Box::new(move || Some(gauges)));
@@ -307,7 +309,7 @@ fn control_registers_what_it_reads_elsewhere() {
     assert_eq!(of("evenkeel_backend_connections", ""), 7.0);
     assert_eq!(of("evenkeel_backend_weight", ""), 0.5);
     assert_eq!(of("evenkeel_in_flight_limit", ""), 20.0);
-    held.pool.read_queue(Box::new(|| 3));
+    held.pool.read(Box::new(|| Some(PoolGauges { circuit: 0, queued: 3 })));
     assert_eq!(value(&telemetry.render(), "evenkeel_queue_length{pool=\"blue\"}"), 3.0);
     assert_eq!(of("evenkeel_backend_up", ""), 1.0);
     assert_eq!(of("evenkeel_health_checks_total", ",result=\"pass\""), 9.0);
