@@ -45,9 +45,9 @@ fn pool(name: &str, backends: &[&str]) -> PoolView {
     PoolView {
         name: name.into(),
         algorithm: "round_robin".into(),
+        queue: 0,
         circuit: "closed".into(),
         reason: String::new(),
-        queue: 0,
         backends,
     }
 }

@@ -71,6 +71,7 @@ impl Control {
             Some(CircuitOrder::Auto) => of_name.slot.trip(false),
             None => {}
         }
+        of_name.slot.attend();
         Ok(pool_view(of_name))
     }
 
@@ -155,9 +156,9 @@ fn pool_view(pool: &Pool) -> PoolView {
     PoolView {
         name: pool.name.clone(),
         algorithm: pool.algorithm_name.to_owned(),
+        queue: pool.slot.queued(),
         circuit: pool.slot.shown().word().to_owned(),
         reason: if pool.slot.is_tripped() { "admin".to_owned() } else { reason },
-        queue: pool.slot.queued(),
         backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }
