@@ -25,6 +25,9 @@ fn one_worker(site: &Site) -> String {
     site.toml().replace("workers = 2\n", "")
 }
 
+/// What it does, how it is made, and lines of its pool.
+type Shadow = (&'static str, fn() -> Backend, &'static str);
+
 fn copies(evenkeel: &Evenkeel, result: &str) -> f64 {
     evenkeel.metric("evenkeel_mirrored_total", &[("route", "all"), ("result", result)])
 }
@@ -92,7 +95,7 @@ fn a_body_in_chunks_gets_a_length() {
 
 #[test]
 fn whatever_becomes_of_the_copies_the_originals_do_not_hear_of_it() {
-    let kinds: [(&str, fn() -> Backend, &str); 5] = [
+    let kinds: [Shadow; 5] = [
         (
             "resets",
             || {

@@ -186,6 +186,7 @@ fn every_family_is_valid_text_with_help_and_type_and_no_series_twice() {
     let odd = telemetry.backend("a\"b\\", "c\n,d=\"e\"}");
     odd.attempt(1, 200, Some(Duration::from_millis(7)));
     held.backends.push(odd);
+    held.route.set_mirrored(true);
     for round in 0..2 {
         held.request(0, 200, Duration::from_micros(1234));
         held.backends[0].attempt(0, 200, None);
@@ -226,6 +227,10 @@ fn what_is_counted_is_seen() {
     held.pool.retry(1, Retry::Reset);
     held.pool.retry(1, Retry::Timeout);
     held.pool.budget_exhausted(1);
+    held.route.copied(0, Copied::Sent);
+    held.route.copied(1, Copied::Sent);
+    held.route.copied(1, Copied::Dropped);
+    held.route.set_mirrored(true);
     held.pool.stuck(0, Stuck::Moved);
     held.pool.stuck(1, Stuck::Moved);
     held.pool.set_all_down(true);
