@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Address, Algorithm, CustomLoad, Hash, HealthCheck, PoolTls, Statuses, Sticky};
+use super::{Address, Algorithm, CircuitBreaker, CustomLoad, Hash, HealthCheck, Outlier, PoolTls, Statuses, Sticky};
 
 /// `[pool.NAME]`: a set of backends with one algorithm.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,10 @@ pub struct Pool {
     pub name: String,
     /// How one of the backends is chosen.
     pub algorithm: Algorithm,
-    /// At least one; neither names nor addresses are equal.
+    /// At least one, or none where there is `discover`; neither names nor addresses are equal.
     pub backends: Vec<Backend>,
+    /// Where further backends are found while we run.
+    pub discover: Option<Discover>,
     /// Connections that are kept for the next request.
     pub keepalive: Keepalive,
     /// Connections to each backend, of the process; `None` = no limit.
@@ -35,6 +37,10 @@ pub struct Pool {
     pub when_all_down: WhenAllDown,
     /// All must pass; empty = `type = "off"`.
     pub health_checks: Vec<HealthCheck>,
+    /// When backends that fail are left alone.
+    pub circuit_breaker: CircuitBreaker,
+    /// When a slow backend is one that fails; `None`: it is told alone.
+    pub outlier: Option<Outlier>,
     /// Further attempts.
     pub retry: Retry,
     /// What is spoken to the backends.
@@ -111,6 +117,15 @@ pub struct Retry {
     pub budget_floor: u32,
     /// Bytes of a body that are kept for being sent again.
     pub buffer: usize,
+}
+
+/// `discover`: the name of a service, whose backends DNS knows. One for each address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Discover {
+    /// Addresses (A and AAAA) of a host name in lower case, all at one port.
+    Dns(String, u16),
+    /// Its SRV records (RFC 2782) say host names, ports, tiers and weights.
+    Srv(String),
 }
 
 /// One address that we call.

@@ -2,11 +2,11 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Health, SlowStart, registry::Ids};
+use super::{Breaker, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
-    net::{Budget, Permit},
+    net::{Budget, Permit, dns::Question},
     telemetry::metrics::{BackendMetrics, State},
 };
 use std::sync::{
@@ -42,6 +42,8 @@ pub struct Backend {
     pub identity: u64,
     /// Where it is.
     pub address: Address,
+    /// What its name stands for, if its address is a name.
+    pub question: Option<Arc<Question>>,
     /// As it is written in `Host` when the client's is not passed.
     pub host: String,
     /// What it carries now.
@@ -50,6 +52,10 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// How far it has come since it joined or came back.
     pub slow_start: Arc<SlowStart>,
+    /// Whether it is left alone for its failures.
+    pub breaker: Arc<Breaker>,
+    /// Whether it is much slower than others.
+    pub outlier: Arc<Outlier>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -63,17 +69,27 @@ pub struct Backend {
     ids: Arc<Ids>,
 }
 
+/// What an address keeps under another name.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) load: Arc<Load>,
+    pub(super) health: Arc<Health>,
+    pub(super) slow_start: Arc<SlowStart>,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) outlier: Arc<Outlier>,
+}
+
 impl Backend {
     /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
     pub(super) fn new(
         (pool, name, address): (&str, &str, &Address),
-        (load, health, slow_start): (Arc<Load>, Arc<Health>, Arc<SlowStart>),
+        kept: Kept,
         metrics: Arc<BackendMetrics>,
         process: Arc<Budget>,
         ids: Arc<Ids>,
     ) -> Self {
         let host = match address {
-            Address::Tcp(address) => address.to_string(),
+            Address::Tcp(_) | Address::Named(..) => address.to_string(),
             // RFC 9110 section 7.2 wants a host; a path is none.
             Address::Unix(_) => "localhost".into(),
         };
@@ -83,10 +99,13 @@ impl Backend {
             name: name.to_owned(),
             identity: balance::hash(name.as_bytes()),
             address: address.clone(),
+            question: None,
             host,
-            load,
-            health,
-            slow_start,
+            load: kept.load,
+            health: kept.health,
+            slow_start: kept.slow_start,
+            breaker: kept.breaker,
+            outlier: kept.outlier,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -95,6 +114,18 @@ impl Backend {
             connections: AtomicUsize::new(0),
             process,
             ids,
+        }
+    }
+
+    /// Its name has never resolved: nobody knows where it is.
+    pub fn is_unresolved(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| !question.is_answered())
+    }
+
+    /// Waits until it is known where it is.
+    pub async fn resolved(&self) {
+        if let Some(question) = &self.question {
+            question.answered().await;
         }
     }
 
@@ -135,6 +166,23 @@ impl Backend {
     pub fn standing(&self) -> (State, f64) {
         let weight = f64::from(self.weight.load(Relaxed)) / f64::from(Member::UNIT);
         (State::ALL[usize::from(self.state.load(Relaxed))], weight)
+    }
+
+    /// New requests may go to it, but for its circuit.
+    pub(super) fn is_usable(&self) -> bool {
+        let (state, weight) = self.standing();
+        state.is_up() && weight > 0.0
+    }
+
+    /// What it keeps under another name.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            load: Arc::clone(&self.load),
+            health: Arc::clone(&self.health),
+            slow_start: Arc::clone(&self.slow_start),
+            breaker: Arc::clone(&self.breaker),
+            outlier: Arc::clone(&self.outlier),
+        }
     }
 
     /// A table has it in this state, with this weight in hundredths. Control alone calls it.

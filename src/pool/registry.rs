@@ -1,11 +1,17 @@
-//! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
-//! request path never does.
+//! What survives a reload: backends by pool and address, each pool's slot by name, and what DNS says of names. Control and
+//! plans use it; the request path never does.
 
-use super::{Backend, Health, Slot, SlowStart};
+use super::{
+    Backend, Slot,
+    backend::Kept,
+    slot::{Changed, Tell},
+};
 use crate::{
-    balance::Load,
     config::Address,
-    net::Budget,
+    net::{
+        Budget,
+        dns::{Ask, Question},
+    },
     telemetry::metrics::{BackendGauges, Telemetry},
     tls::SystemRoots,
 };
@@ -14,11 +20,13 @@ use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
+use tokio::time::Instant;
 
 /// Backends and slots that a plan, a table or a connection still holds.
 pub struct Registry {
     backends: Mutex<HashMap<String, HashMap<Address, Weak<Backend>>>>,
     slots: Mutex<HashMap<String, Weak<Slot>>>,
+    questions: Mutex<HashMap<Ask, Weak<Question>>>,
     ids: Arc<Ids>,
     /// Connections of the process, backends' side.
     process: Arc<Budget>,
@@ -27,6 +35,10 @@ pub struct Registry {
     /// What sticky cookies are sealed with where the file has no secret.
     cookie_key: OnceLock<[u8; 32]>,
     workers: usize,
+    /// Times of circuits are counted from here, and those of workers.
+    epoch: Instant,
+    /// Who hears that a circuit has changed.
+    changed: Arc<Tell>,
 }
 
 impl Registry {
@@ -36,13 +48,27 @@ impl Registry {
         Self {
             backends,
             slots,
+            questions: Mutex::default(),
             ids,
             process,
             telemetry,
             roots: SystemRoots::default(),
             cookie_key: OnceLock::new(),
             workers,
+            epoch: Instant::now(),
+            changed: Arc::default(),
         }
+    }
+
+    /// The beginning of time, for all who share it.
+    pub fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Who hears, by the pool's name, that a circuit has changed and the pool needs another table. Once: a second call
+    /// changes nothing.
+    pub fn on_change(&self, changed: Changed) {
+        let _ = self.changed.set(changed);
     }
 
     /// Where metrics are made.
@@ -75,19 +101,21 @@ impl Registry {
     }
 
     /// The backend of that pool at that address: the living one, or one that nobody has called yet. Under a new name
-    /// it is another one, with the load, the health and the ramp of the first.
+    /// it is another one, with the load, the health, the ramp and the circuit of the first.
     pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
         let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         let of_pool = all.entry(pool.to_owned()).or_default();
         let living = of_pool.get(address).and_then(Weak::upgrade);
         let state = match living {
             Some(backend) if backend.name == name => return backend,
-            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health), Arc::clone(&backend.slow_start)),
-            None => (Arc::<Load>::default(), Arc::<Health>::default(), Arc::<SlowStart>::default()),
+            Some(backend) => backend.kept(),
+            None => Kept::default(),
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
-        let backend = Arc::new(Backend::new((pool, name, address), state, metrics, process, ids));
+        let mut backend = Backend::new((pool, name, address), state, metrics, process, ids);
+        backend.question = address.name().map(|name| self.question(&Ask::Addresses(name.to_owned())));
+        let backend = Arc::new(backend);
         let weak = Arc::downgrade(&backend);
         backend.metrics.read(Box::new(move || weak.upgrade().map(|backend| gauges(&backend))));
         of_pool.insert(address.clone(), Arc::downgrade(&backend));
@@ -100,9 +128,23 @@ impl Registry {
         if let Some(slot) = slots.get(pool).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot = Arc::new(Slot::new(self.telemetry.pool(pool), self.workers));
+        let place = (pool, self.epoch, Arc::clone(&self.changed));
+        let slot = Arc::new(Slot::new(place, self.telemetry.pool(pool), self.workers));
+        let weak = Arc::downgrade(&slot);
+        slot.metrics.read(Box::new(move || weak.upgrade().map(|slot| slot.shown() as u8)));
         slots.insert(pool.to_owned(), Arc::downgrade(&slot));
         slot
+    }
+
+    /// What is known of a name: the living question with its last good answer, or one that has not been asked.
+    pub fn question(&self, ask: &Ask) -> Arc<Question> {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = questions.get(ask).and_then(Weak::upgrade) {
+            return question;
+        }
+        let question = Arc::new(Question::new(ask.clone()));
+        questions.insert(ask.clone(), Arc::downgrade(&question));
+        question
     }
 
     /// Forgets what nobody holds any more.
@@ -114,6 +156,8 @@ impl Registry {
         });
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.strong_count() > 0);
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        questions.retain(|_, question| question.strong_count() > 0);
     }
 }
 
@@ -135,6 +179,8 @@ fn gauges(backend: &Backend) -> BackendGauges {
         passed,
         failed,
         check_duration: (passed + failed > 0).then_some(duration),
+        circuit: backend.breaker.circuit() as u8,
+        outlier: backend.outlier.is_one(),
     }
 }
 
@@ -179,6 +225,15 @@ mod tests {
         assert!(registry.backend("p", "a", &address).id < 3, "numbers are used again");
         let slot = registry.slot("p");
         assert!(Arc::ptr_eq(&slot, &registry.slot("p")));
+        let named = registry.backend("p", "n", &Address::Named("app.internal".into(), 80));
+        let other = registry.backend("q", "n", &Address::Named("app.internal".into(), 81));
+        let question = named.question.as_ref().unwrap();
+        assert!(Arc::ptr_eq(question, other.question.as_ref().unwrap()), "one name is asked for once");
+        question.tell(&["10.0.0.1"]);
+        assert!(!other.is_unresolved() && !named.is_unresolved());
+        drop((named, other));
+        registry.prune();
+        assert!(registry.questions.lock().unwrap().is_empty());
         let key = registry.cookie_key().unwrap();
         assert_eq!(registry.cookie_key().unwrap(), key);
         assert_ne!(key, [0; 32]);

@@ -7,9 +7,10 @@ mod connection;
 mod control;
 mod introduce;
 mod loads;
+mod names;
+mod outliers;
 mod ramps;
 mod reload;
-mod seldom;
 mod sockets;
 mod start;
 mod systemd;
@@ -19,10 +20,7 @@ mod worker;
 pub use start::StartError;
 use start::cannot;
 
-use self::{
-    accept::{Arrival, Gate},
-    seldom::Seldom,
-};
+use self::accept::{Arrival, Gate};
 use crate::{
     balance::Algorithm,
     config::Config,
@@ -31,6 +29,7 @@ use crate::{
     policy::Chaos,
     pool::Registry,
     telemetry::{
+        Seldom,
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},

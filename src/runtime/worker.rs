@@ -4,14 +4,13 @@ use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
     connection::{Listed, Open, connected, prepared},
-    seldom::Seldom,
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
     net::{Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{Seldom, access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
     cell::{OnceCell, RefCell},

@@ -31,6 +31,9 @@ mod websocket;
 mod answers;
 mod routing;
 
+// What the names of backends stand for.
+mod dns;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;
@@ -42,6 +45,7 @@ mod timeouts;
 
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
+mod breaker;
 mod custom_load;
 mod hash;
 mod health;

@@ -9,6 +9,7 @@ pub(in super::super) const POOL: Keys = Keys {
     known: &[
         "algorithm",
         "backends",
+        "discover",
         "when_all_down",
         "slow_start",
         "connect_timeout",
@@ -22,19 +23,15 @@ pub(in super::super) const POOL: Keys = Keys {
         "pass_host",
         "source_address",
         "health_check",
+        "circuit_breaker",
+        "outlier",
         "retry",
         "tls",
         "hash",
         "custom_load",
         "sticky",
     ],
-    later: &[
-        ("discover", Inert::Never),
-        ("max_in_flight", Inert::Off),
-        ("queue", Inert::Never),
-        ("circuit_breaker", Inert::Never),
-        ("outlier", Inert::Never),
-    ],
+    later: &[("max_in_flight", Inert::Off), ("queue", Inert::Never)],
     peers: &[
         ("balance", "algorithm"),
         ("ip_hash", "algorithm"),
@@ -143,8 +140,28 @@ pub(in super::super) const POOL: Keys = Keys {
         ("proxy_protocol", "send_proxy_protocol"),
         ("send_proxy_v2", "send_proxy_protocol"),
         ("dns", "discover"),
+        ("dynamic", "discover"),
+        ("server_template", "discover"),
+        ("srv", "discover"),
         ("resolve", "discover"),
         ("send_proxy", "send_proxy_protocol"),
+    ],
+};
+
+/// `discover`
+pub(in super::super) const DISCOVER: Keys = Keys {
+    title: "discover",
+    example: "`{ dns = \"api.service.local\", port = 8080 }` or `{ srv = \"_api._tcp.service.local\" }`",
+    known: &["dns", "port", "srv"],
+    later: &[],
+    peers: &[
+        ("a", "dns"),
+        ("address", "dns"),
+        ("host", "dns"),
+        ("hostname", "dns"),
+        ("name", "dns"),
+        ("strict_dns", "dns"),
+        ("service", "srv"),
     ],
 };
 
@@ -216,8 +233,9 @@ pub(in super::super) const HEALTH_CHECK: Keys = Keys {
         "healthy_threshold",
         "unhealthy_threshold",
         "initial_state",
+        "slow_after",
     ],
-    later: &[("slow_after", Inert::Off)],
+    later: &[],
     peers: &[
         ("kind", "type"),
         ("mode", "type"),

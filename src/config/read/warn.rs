@@ -50,7 +50,7 @@ pub(super) fn shut(listeners: &[Listener], server: &Server, document: &Document<
     let fields = document.written("listener");
     for (listener, field) in listeners.iter().zip(fields.iter().flat_map(Field::list)) {
         let (nobody, what, example) = match listener.address {
-            Address::Tcp(_) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
+            Address::Tcp(_) | Address::Named(..) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
             Address::Unix(_) => (!server.trusted_proxies.unix, "unix socket", "unix"),
         };
         let written = field.entries().into_iter().find(|(key, _)| *key == "proxy_protocol");
