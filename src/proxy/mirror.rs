@@ -19,7 +19,7 @@ use crate::{
         },
     },
     plan::{Mirror, Pool},
-    pool::{Backend, Lease},
+    pool::{Backend, Lease, Refused},
     telemetry::metrics::{Copied, RouteMetrics},
 };
 use bytes::Bytes;
@@ -141,6 +141,10 @@ impl Copy {
         let status = answered.as_ref().map_or_else(|kind| kind.status(), |answer| answer.status);
         let waited = answered.as_ref().map_or_else(|_| now - begun, |answer| answer.waited);
         backend.metrics.attempt(self.local.worker, status, answered.is_ok().then_some(waited));
+        match &answered {
+            Ok(answer) => lease.answered(answer.status, now),
+            Err(kind) => lease.failed(*kind, now),
+        }
         self.tell(backend, now, waited, status < 500);
         let answer = answered?;
         let kept = answer.keep.filter(|_| answer.whole);
@@ -174,6 +178,7 @@ impl Copy {
             };
             let lease = match Lease::take(seen, place, &pool.slot, worker) {
                 Ok(lease) => lease,
+                Err((_, Refused::PoolOpen)) => return Err(Kind::BreakerOpen),
                 Err((seen, _)) => {
                     tried.add(seen.table.backend(place).id);
                     continue;
@@ -183,6 +188,7 @@ impl Copy {
                 Ok(Some((connection, begun))) => return Ok((lease, connection, begun)),
                 Ok(None) => tried.add(lease.backend().id),
                 Err(kind) => {
+                    lease.failed(kind, Instant::now());
                     lease.backend().metrics.attempt(worker, kind.status(), None);
                     self.tell(lease.backend(), Instant::now(), now.elapsed(), false);
                     return Err(kind);

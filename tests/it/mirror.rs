@@ -339,3 +339,23 @@ fn a_process_that_goes_waits_for_copies_as_long_as_for_others() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     wait_for("it is cut then", || shadow.open() == 0);
 }
+
+#[test]
+fn copies_open_the_circuit_of_a_shadow_and_of_nobody_else() {
+    let bad = Backend::raw(|conn, _| {
+        conn.request();
+        conn.reset();
+    });
+    let (web, good) = (Backend::ok("fine"), Backend::ok(""));
+    let breaker = "circuit_breaker = { consecutive_failures = 3, open_for = \"10m\", open_for_max = \"10m\" }";
+    let site = Site::new(ROUTE).pool_with("web", &[web.address()], breaker);
+    let evenkeel = site.pool_with("shadow", &[bad.address(), good.address()], breaker).start();
+    let open = |pool: &str| evenkeel.metric("evenkeel_circuit_state", &[("pool", pool)]);
+    let mut client = evenkeel.client();
+    wait_for("the bad one is out", || {
+        assert_eq!(client.get("/").text(), "fine");
+        open("shadow") == 2.0
+    });
+    assert_eq!(open("web"), 0.0);
+    evenkeel.assert_no_failure();
+}
