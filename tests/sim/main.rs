@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adaptive;
+mod queue;
 mod retry_budget;
 
 use std::env;
