@@ -105,6 +105,7 @@ mod tests {
     use super::super::testing::{remote, said};
     use super::*;
     use crate::admin::testing::{Admin, Play};
+    use crate::policy::Blow;
 
     fn told(play: Play, json: bool) -> String {
         let admin = Admin::tcp(play, None);
@@ -136,6 +137,20 @@ changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file
 ";
         assert_eq!(told(play, false), text);
+    }
+
+    #[test]
+    fn what_is_rehearsed_is_told() {
+        let of_route = ChaosView::new(Some("api"), 0.1, Blow::Abort(503), "2026-01-02T03:09:05Z", 7);
+        let of_all = ChaosView::new(None, 1.0, Blow::Reset, "2026-01-02T03:09:06Z", 0);
+        let text = told(Play { chaos: vec![of_route, of_all], ..Play::default() }, false);
+        let rehearsed = "
+failures that are being rehearsed:
+ROUTE  SHARE  WHAT       ENDS                  HITS
+api    10%    abort 503  2026-01-02T03:09:05Z  7
+(all)  100%   reset      2026-01-02T03:09:06Z  0
+";
+        assert!(text.ends_with(rehearsed), "{text}");
     }
 
     #[test]
