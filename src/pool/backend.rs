@@ -6,7 +6,7 @@ use super::{Breaker, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
-    net::{Budget, Permit},
+    net::{Budget, Permit, dns::Question},
     telemetry::metrics::{BackendMetrics, State},
 };
 use std::sync::{
@@ -42,6 +42,8 @@ pub struct Backend {
     pub identity: u64,
     /// Where it is.
     pub address: Address,
+    /// What its name stands for, if its address is a name.
+    pub question: Option<Arc<Question>>,
     /// As it is written in `Host` when the client's is not passed.
     pub host: String,
     /// What it carries now.
@@ -87,7 +89,7 @@ impl Backend {
         ids: Arc<Ids>,
     ) -> Self {
         let host = match address {
-            Address::Tcp(address) => address.to_string(),
+            Address::Tcp(_) | Address::Named(..) => address.to_string(),
             // RFC 9110 section 7.2 wants a host; a path is none.
             Address::Unix(_) => "localhost".into(),
         };
@@ -97,6 +99,7 @@ impl Backend {
             name: name.to_owned(),
             identity: balance::hash(name.as_bytes()),
             address: address.clone(),
+            question: None,
             host,
             load: kept.load,
             health: kept.health,
@@ -111,6 +114,18 @@ impl Backend {
             connections: AtomicUsize::new(0),
             process,
             ids,
+        }
+    }
+
+    /// Its name has never resolved: nobody knows where it is.
+    pub fn is_unresolved(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| !question.is_answered())
+    }
+
+    /// Waits until it is known where it is.
+    pub async fn resolved(&self) {
+        if let Some(question) = &self.question {
+            question.answered().await;
         }
     }
 

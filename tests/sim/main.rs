@@ -6,6 +6,7 @@
 mod breaker;
 mod judge;
 mod outlier;
+mod retry_budget;
 mod slow_start;
 
 use std::env;

@@ -5,6 +5,7 @@
 
 use std::env::consts::{ARCH, OS};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::backend::{BackendGauges, BackendMetrics, Ejection, State};
 use super::family::{self, Family};
@@ -12,6 +13,8 @@ use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
 use super::pool::{PoolMetrics, Retry, Stuck};
+use super::resolution::Resolution;
+use super::route::Copied;
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -42,6 +45,11 @@ impl Sources {
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
         let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
+        page.family(&family::RESOLUTIONS, |samples| {
+            for (word, count) in Resolution::WORDS.into_iter().zip(&self.resolutions) {
+                samples.add_with("", ("result", word), count.load(Relaxed));
+            }
+        });
     }
 
     fn gather_workers(&self, page: &mut Page) {
@@ -118,6 +126,14 @@ impl Sources {
                 let failed = self.failures.iter().enumerate().map(|(kind, word)| (word, route.failed(kind)));
                 for (word, count) in failed.filter(|(_, count)| *count > 0) {
                     samples.add_with(&route.labels, ("reason", word), count);
+                }
+            }
+        });
+        page.family(&family::MIRRORED, |samples| {
+            for route in &routes {
+                for (result, word) in Copied::WORDS.into_iter().enumerate() {
+                    let total = route.copied_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&route.labels, ("result", word), total));
                 }
             }
         });

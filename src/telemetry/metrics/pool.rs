@@ -23,11 +23,13 @@ pub enum Retry {
     Timeout,
     /// The backend answered with a gRPC status that is retried.
     Grpc,
+    /// The backend answered with a status that is retried.
+    Status,
 }
 
 impl Retry {
     /// The label `reason` of each, in the order of their numbers.
-    pub(super) const WORDS: [&str; 4] = ["connect", "reset", "timeout", "grpc"];
+    pub(super) const WORDS: [&str; 5] = ["connect", "reset", "timeout", "grpc", "status"];
 }
 
 /// What became of a client's wish to stay at its backend.
