@@ -77,7 +77,7 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
                 &view.name,
                 &view.address,
                 &view.state,
-                &view.circuit,
+                &circuit(pool, view),
                 &weight(view),
                 &in_flight,
                 &requests,
@@ -86,6 +86,11 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
         }
     }
     table(&rows, out)
+}
+
+/// Its own circuit, or that of its pool where that one does not let everything through.
+fn circuit(pool: &PoolView, view: &BackendView) -> String {
+    if matches!(&*pool.circuit, "" | "closed") { view.circuit.clone() } else { format!("pool {}", pool.circuit) }
 }
 
 /// What the operator set, and how much of it a backend has that begins slowly.
@@ -119,6 +124,8 @@ mod tests {
         let sick = &mut play.pools[1].backends[0];
         (sick.state, sick.effective_weight) = ("down".into(), 0.0);
         sick.reason = "status 503\u{1b}[0m".into();
+        play.pools[0].backends[0].circuit = "half-open".into();
+        play.pools[1].circuit = "open".into();
         let text = "\
 evenkeel 0.1.0 on lb-1: running, for 1h 2m 3s, with 2 workers
 /etc/evenkeel/evenkeel.toml: generation 7
@@ -127,11 +134,11 @@ last read 2026-01-02T03:04:05Z: accepted
 LISTENER  ADDRESS     CONNECTIONS
 web       0.0.0.0:80  12
 
-POOL  BACKEND      ADDRESS      STATE  CIRCUIT  WEIGHT     IN FLIGHT  REQUESTS  REASON
-web   a            10.0.0.1:80  ready  closed   1          3          42
-web   unix:/run/x  unix:/run/x  ready  closed   0.55 of 1  3          42
-api   a            10.0.0.1:80  down   closed   1          3          42        status 503\u{fffd}[0m
-api   b            10.0.0.1:80  ready  closed   1          3          42
+POOL  BACKEND      ADDRESS      STATE  CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  REASON
+web   a            10.0.0.1:80  ready  half-open  1          3          42
+web   unix:/run/x  unix:/run/x  ready  closed     0.55 of 1  3          42
+api   a            10.0.0.1:80  down   pool open  1          3          42        status 503\u{fffd}[0m
+api   b            10.0.0.1:80  ready  pool open  1          3          42
 
 changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file

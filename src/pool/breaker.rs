@@ -442,11 +442,15 @@ mod tests {
         assert_eq!(breaker.circuit(), Circuit::Closed, "12 are not enough");
         (0..7).for_each(|_| assert_eq!(pass(&breaker, SECOND), None));
         assert_eq!(fail(&breaker, 2 * SECOND), None, "9 of 20");
-        (0..2).for_each(|_| drop(pass(&breaker, 2 * SECOND)));
+        (0..2).for_each(|_| {
+            pass(&breaker, 2 * SECOND);
+        });
         assert_eq!(fail(&breaker, 2 * SECOND), None, "10 of 23");
         assert_eq!(fail(&breaker, 2 * SECOND), None, "11 of 24");
         pass(&breaker, 2 * SECOND);
-        (0..2).for_each(|_| drop(fail(&breaker, 3 * SECOND)));
+        (0..2).for_each(|_| {
+            fail(&breaker, 3 * SECOND);
+        });
         assert_eq!(breaker.circuit(), Circuit::Closed, "13 of 27");
         assert_eq!(fail(&breaker, 3 * SECOND), Some(Change::Opened(Ejection::FailureRate)), "14 of 28");
         assert_eq!(breaker.look().1, "50% of 28 requests failed");
@@ -458,7 +462,9 @@ mod tests {
         for second in 0..100 {
             // Two of three fail, and there are never twenty in ten seconds.
             if second % 2 == 0 {
-                (0..2).for_each(|_| drop(fail(&breaker, second * SECOND)));
+                (0..2).for_each(|_| {
+                    fail(&breaker, second * SECOND);
+                });
                 pass(&breaker, second * SECOND);
             }
         }
@@ -509,9 +515,13 @@ mod tests {
     fn it_doubles_as_well_when_it_opens_soon_after_it_has_closed() {
         for (after, wanted) in [(5, 20), (10, 20), (11, 10)] {
             let breaker = half_open(20 * SECOND);
-            (0..3).for_each(|_| drop(pass(&breaker, 20 * SECOND)));
+            (0..3).for_each(|_| {
+                pass(&breaker, 20 * SECOND);
+            });
             let now = (20 + after) * SECOND;
-            (0..5).for_each(|_| drop(fail(&breaker, now)));
+            (0..5).for_each(|_| {
+                fail(&breaker, now);
+            });
             assert_eq!(breaker.next_step(now), Some(wanted * SECOND), "{after} s later");
         }
     }
@@ -600,7 +610,9 @@ mod tests {
         assert!(breaker.forget() && !breaker.forget());
         assert_eq!(breaker.look(), (Circuit::Closed, String::new(), 0));
         assert_eq!(breaker.failed(&mut { trial }, (&rules(), 0), &"reset", || Some(())), None);
-        (0..5).for_each(|_| drop(fail(&breaker, 21 * SECOND)));
+        (0..5).for_each(|_| {
+            fail(&breaker, 21 * SECOND);
+        });
         assert_eq!(breaker.next_step(21 * SECOND), Some(10 * SECOND), "it does not double");
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct CircuitBreaker {
 #[derive(JsonSchema)]
 pub(super) struct Outlier {
     /// So many times the median of the others' response times, and at least 10ms above it. A response time is the peak EWMA
-    /// of the time to the response head; backends with fewer than 20 responses, and those without requests, are not
+    /// of the time to the response head, which failures double; backends with fewer than 20 responses, and those without requests, are not
     /// judged. Default: "3x".
     #[schemars(extend("examples" = ["3x"]))]
     latency: String,
