@@ -214,7 +214,7 @@ impl Pool {
             chosen.extend(tier(true, &undrained));
         }
         let holds = |&&(member, state, weight): &&(&Member, State, u32)| match state {
-            State::Drain => member.backend.health.verdict().up != Some(false),
+            State::Drain => member.backend.health.verdict().up != Some(false) && !member.backend.drain.is_over(now),
             state => state.is_up() && weight == 0,
         };
         let held: Vec<_> = standing.iter().filter(holds).map(|(member, ..)| Arc::clone(&member.backend)).collect();
@@ -232,9 +232,13 @@ impl Pool {
         self.slot.publish(Table::new(&table))
     }
 
-    /// How soon its table should be made anew because backends are on their way to their whole weight; `None`: none is.
+    /// How soon its table should be made anew because backends are on their way to their whole weight, or because a
+    /// drain's deadline comes; `None`: neither is so.
     pub fn next_step(&self, now: Instant) -> Option<Duration> {
-        self.members.iter().filter_map(|member| member.backend.slow_start.next_step(self.slow_start, now)).min()
+        let backends = || self.members.iter().map(|member| &member.backend);
+        let steps = backends().filter_map(|backend| backend.slow_start.next_step(self.slow_start, now));
+        let deadlines = backends().filter_map(|backend| backend.drain.pending());
+        steps.chain(deadlines.map(|at| at.saturating_duration_since(now))).min()
     }
 }
 

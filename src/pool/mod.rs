@@ -1,6 +1,7 @@
 //! Named sets of backends: who they are, what they carry, and which of them can be chosen.
 
 mod backend;
+mod drain;
 mod health;
 mod lease;
 mod registry;
@@ -12,6 +13,7 @@ mod slow_start;
 mod table;
 
 pub use backend::{Backend, Counted, Ordered};
+pub use drain::Drain;
 pub use health::{Health, Verdict};
 pub use lease::{Lease, Refused};
 pub use registry::Registry;

@@ -55,6 +55,7 @@ mod access_log;
 
 // What the process holds and lets go.
 mod admin_api;
+mod backend_drain;
 mod command;
 mod drain;
 mod kill;
