@@ -34,6 +34,7 @@ mod routing;
 mod client_gone;
 mod early_answer;
 mod errors;
+mod faults;
 mod stale;
 mod timeouts;
 
