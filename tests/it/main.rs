@@ -63,6 +63,7 @@ mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod ports;
 mod reload;
 mod shutdown;
 mod systemd;
