@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::command::{BackendChange, BackendView, Command, PoolView, Refused, Status};
+use super::command::{BackendChange, BackendView, Command, PoolChange, PoolView, Refused, Status};
 use super::path::Resource;
 use super::permit;
 use super::problem::{Answer, Problem, json};
@@ -67,6 +67,7 @@ impl Api {
     ) -> Result<Answer, Problem> {
         match resource {
             Resource::Backend(pool, backend) => self.change((pool, backend), request, peer).await,
+            Resource::Pool(pool) if request.method() == Method::PATCH => self.change_pool(pool, request, peer).await,
             Resource::Reload => self.reload(request, peer).await,
             reading => self.read(reading).await,
         }
@@ -110,6 +111,42 @@ impl Api {
             if let Ok(after) = &after {
                 let pool = (pool.as_str(), pools.iter().find(|view| view.name == pool));
                 tell_change(&by, pool, &backend, &asked, after);
+            }
+            after
+        });
+        let view = self.wait(async { done.await.ok()?.ok() }).await??;
+        Ok(json(&view, None))
+    }
+
+    async fn change_pool(&self, pool: String, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        let change: PoolChange = parse(&body)?;
+        change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
+        let (view, before) = oneshot::channel();
+        self.send(Command::Pools(view))?;
+        let (reply, after) = oneshot::channel();
+        let asked = serde_json::to_string(&change).unwrap_or_default();
+        self.send(Command::ChangePool { pool: pool.clone(), change, if_match, reply })?;
+        let by = peer.to_string();
+        let done = tokio::spawn(async move {
+            let pools = before.await.unwrap_or_default();
+            let from = pools.into_iter().find(|view| view.name == pool).map(|view| view.circuit).unwrap_or_default();
+            let after = after.await;
+            match &after {
+                Ok(Ok(view)) => {
+                    tracing::info!(by, pool, asked, from, to = view.circuit, "changed over the admin API");
+                }
+                Ok(Err(refused)) => {
+                    tracing::info!(
+                        by,
+                        pool,
+                        asked,
+                        from,
+                        why = why(refused),
+                        "a change over the admin API was refused"
+                    );
+                }
+                Err(_) => {}
             }
             after
         });

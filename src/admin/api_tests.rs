@@ -113,6 +113,34 @@ fn status_and_pools_are_told_with_their_generation() {
 }
 
 #[test]
+fn a_pool_is_opened_and_left_to_its_breaker() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    run(async {
+        let server = Server::full().await;
+        let pool = "PATCH /api/v1/pools/web";
+        for (word, circuit) in [("open", "open"), ("auto", "closed")] {
+            let answer = server.with_token(pool, &format!(r#"{{"circuit": "{word}"}}"#)).await;
+            assert_eq!((status(&answer), &body(&answer)["circuit"]), ("200", &json!(circuit)), "{answer}");
+        }
+        for (sent, named) in [("{}", "nothing to change"), (r#"{"circuit": "closed"}"#, "`auto`"), ("[]", "object")] {
+            let answer = server.with_token(pool, sent).await;
+            assert!(status(&answer) == "400" && detail(&answer).contains(named), "{answer}");
+        }
+        let open = r#"{"circuit": "open"}"#;
+        assert_eq!(status(&server.ask(pool, "", open).await), "401");
+        assert_eq!(status(&server.ask(pool, &format!("{}If-Match: \"6\"\r\n", bearer()), open).await), "412");
+        assert_eq!(status(&server.with_token("PATCH /api/v1/pools/none", open).await), "404");
+    });
+    let text = lines.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("admin API")).collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].contains("from=\"closed\" to=\"open\"") && lines[0].contains("by=\"127.0.0.1:"), "{text}");
+    assert!(lines[2].contains("someone else was faster"), "{text}");
+}
+
+#[test]
 fn what_is_not_there_is_404_with_its_name() {
     run(async {
         let server = Server::full().await;
@@ -136,7 +164,7 @@ fn other_methods_are_405_with_those_that_there_are() {
         let server = Server::full().await;
         for (line, allow) in [
             ("POST /api/v1/status", "GET, HEAD"),
-            ("PATCH /api/v1/pools/web", "GET, HEAD"),
+            ("DELETE /api/v1/pools/web", "GET, HEAD, PATCH"),
             ("DELETE /api/v1/pools/web/backends/a", "PATCH"),
             ("GET /api/v1/pools/web/backends/a", "PATCH"),
             ("GET /api/v1/reload", "POST"),

@@ -32,6 +32,17 @@ pub enum Command {
         /// The backend as it is then, or why it was left alone.
         reply: oneshot::Sender<Result<BackendView, Refused>>,
     },
+    /// Change a pool as a whole.
+    ChangePool {
+        /// Its name.
+        pool: String,
+        /// What is to change; something is.
+        change: PoolChange,
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// The pool as it is then, or why it was left alone.
+        reply: oneshot::Sender<Result<PoolView, Refused>>,
+    },
     /// Read the configuration anew.
     Reload {
         /// Only if this is the generation still.
@@ -55,6 +66,35 @@ pub struct BackendChange {
     /// backend go elsewhere from then on. Zero = at once; absent = none, whatever an earlier drain had.
     #[serde(default, with = "deadline", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
+}
+
+/// A change of a pool; `None` leaves as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolChange {
+    /// What the operator wants of its circuit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<CircuitOrder>,
+}
+
+/// What the operator wants of a pool's circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CircuitOrder {
+    /// Nothing goes through.
+    Open,
+    /// What its breaker says.
+    Auto,
+}
+
+impl PoolChange {
+    /// Refuses what its types allow and its meaning does not.
+    ///
+    /// # Errors
+    /// What is wrong, in words for whoever asked.
+    pub fn check(&self) -> Result<(), String> {
+        self.circuit.map(drop).ok_or_else(|| "nothing to change: wanted circuit".into())
+    }
 }
 
 /// What the operator wants of a backend.
@@ -142,9 +182,10 @@ pub struct ListenerView {
 pub struct Override {
     /// The pool's name.
     pub pool: String,
-    /// The backend's name.
+    /// The backend's name; empty: the pool itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub backend: String,
-    /// In a few words: `weight 3, 1 in the file`.
+    /// In a few words: `weight 3, 1 in the file`, `circuit open`.
     pub what: String,
 }
 
@@ -155,6 +196,12 @@ pub struct PoolView {
     pub name: String,
     /// Its algorithm, as written in the file.
     pub algorithm: String,
+    /// Of the pool as a whole: `closed`, `half-open` or `open`; open where an operator wants it so.
+    #[serde(default = "closed")]
+    pub circuit: String,
+    /// Why it is so; empty = nothing to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// In the order of the file.
     pub backends: Vec<BackendView>,
 }
@@ -185,6 +232,9 @@ pub struct BackendView {
     pub requests: u64,
     /// `closed`, `half-open` or `open`.
     pub circuit: String,
+    /// It has been much slower than the others of its pool for long; left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outlier: bool,
     /// What it has said of itself last, by metric (`custom_load`); empty = nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reported_load: BTreeMap<String, f64>,
@@ -218,6 +268,10 @@ impl BackendChange {
             _ => Ok(()),
         }
     }
+}
+
+fn closed() -> String {
+    "closed".to_owned()
 }
 
 /// Reads a deadline as it is written in the file: one number and one unit, `"5m"`.

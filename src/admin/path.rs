@@ -57,6 +57,7 @@ impl Resource {
     pub(super) fn methods(&self) -> &'static str {
         match self {
             Self::Backend(..) => "PATCH",
+            Self::Pool(_) => "GET, HEAD, PATCH",
             Self::Reload => "POST",
             _ => "GET, HEAD",
         }

@@ -11,7 +11,8 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::command::{
-    AdminState, BackendChange, BackendView, ConfigStatus, ListenerView, Override, PoolView, Refused, Reloaded, Status,
+    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange, PoolView,
+    Refused, Reloaded, Status,
 };
 use super::*;
 use crate::config::Address;
@@ -38,7 +39,13 @@ impl Default for Play {
 
 fn pool(name: &str, backends: &[&str]) -> PoolView {
     let backends = backends.iter().map(|name| backend(name)).collect();
-    PoolView { name: name.into(), algorithm: "round_robin".into(), backends }
+    PoolView {
+        name: name.into(),
+        algorithm: "round_robin".into(),
+        circuit: "closed".into(),
+        reason: String::new(),
+        backends,
+    }
 }
 
 fn backend(name: &str) -> BackendView {
@@ -53,6 +60,7 @@ fn backend(name: &str) -> BackendView {
         requests: 42,
         circuit: "closed".into(),
         deadline: None,
+        outlier: false,
         reported_load: BTreeMap::new(),
         since: "2026-01-02T03:04:05Z".into(),
     }
@@ -72,6 +80,9 @@ impl Play {
                 Command::Pools(reply) => drop(reply.send(self.pools.clone())),
                 Command::Change { pool, backend, change, if_match, reply } => {
                     drop(reply.send(self.change(&pool, &backend, &change, if_match)));
+                }
+                Command::ChangePool { pool, change, if_match, reply } => {
+                    drop(reply.send(self.change_pool(&pool, &change, if_match)));
                 }
                 Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
             }
@@ -108,6 +119,18 @@ impl Play {
             Some(wanted) if wanted != self.generation => Err(Refused::Stale { generation: self.generation }),
             _ => Ok(()),
         }
+    }
+
+    fn change_pool(&mut self, pool: &str, change: &PoolChange, if_match: Option<u64>) -> Result<PoolView, Refused> {
+        self.check(if_match)?;
+        let missing = || Refused::NotFound(format!("pool {pool:?}"));
+        let view = self.pools.iter_mut().find(|view| view.name == pool).ok_or_else(missing)?;
+        match change.circuit {
+            Some(CircuitOrder::Open) => view.circuit = "open".into(),
+            Some(CircuitOrder::Auto) => view.circuit = "closed".into(),
+            None => {}
+        }
+        Ok(view.clone())
     }
 
     fn change(

@@ -178,6 +178,12 @@ impl Load {
         self.latency.get(now)
     }
 
+    /// The time to the response head, in microseconds, if it was seen in the last half minute.
+    pub fn response_time(&self, now: u64) -> Option<f32> {
+        let Aged { value, freshness } = self.latency.get(now);
+        (freshness >= LEFT_OF_QUIET).then_some(value)
+    }
+
     /// Bytes and attempts of late.
     pub(super) fn traffic(&self, now: u64) -> Traffic {
         let (bytes, ended) = (self.bytes.get(now), self.ended.get(now));

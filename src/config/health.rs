@@ -23,6 +23,8 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
     /// Until the first verdict it counts as healthy.
     pub initially_up: bool,
+    /// A check that passes and takes longer makes a backend degraded; `None`: however long it takes.
+    pub slow_after: Option<Duration>,
 }
 
 impl HealthCheck {
@@ -37,6 +39,7 @@ impl HealthCheck {
             healthy_threshold: 2,
             unhealthy_threshold: 3,
             initially_up: true,
+            slow_after: None,
         }
     }
 }

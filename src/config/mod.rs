@@ -6,6 +6,7 @@
 
 mod address;
 mod balance;
+mod breaker;
 mod field;
 mod files;
 mod health;
@@ -44,6 +45,7 @@ use toml::de::DeTable;
 pub use self::{
     address::Address,
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
+    breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
     pool::{Backend, Keepalive, Pool, Protocol, ProxyVersion, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},

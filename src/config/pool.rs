@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Address, Algorithm, CustomLoad, Hash, HealthCheck, PoolTls, Sticky};
+use super::{Address, Algorithm, CircuitBreaker, CustomLoad, Hash, HealthCheck, Outlier, PoolTls, Sticky};
 
 /// `[pool.NAME]`: a set of backends with one algorithm.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,10 @@ pub struct Pool {
     pub when_all_down: WhenAllDown,
     /// All must pass; empty = `type = "off"`.
     pub health_checks: Vec<HealthCheck>,
+    /// When backends that fail are left alone.
+    pub circuit_breaker: CircuitBreaker,
+    /// When a slow backend is one that fails; `None`: it is told alone.
+    pub outlier: Option<Outlier>,
     /// Further attempts.
     pub retry: Retry,
     /// What is spoken to the backends.

@@ -1,13 +1,14 @@
 //! From outcomes of checks to a verdict on one backend: pure, no clock, no I/O. Called by `task` after each check.
 //!
-//! Thresholds are strictly consecutive: one outcome of the other kind starts the count anew. A check that has failed
+//! Thresholds are strictly consecutive: one outcome of the other kind starts the count anew. A pass that took longer than
+//! `slow_after` makes the backend degraded until as many quick ones in a row have come. A check that has failed
 //! often enough takes the backend down; only when every check has passed often enough is it up.
 
 use crate::config::HealthCheck;
 
 /// The checks of one backend.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub struct Judge {
     /// The verdict; `None` until there is one.
     up: Option<bool>,
     /// What counts until then.
@@ -26,33 +27,54 @@ struct Streak {
     length: u32,
     /// What this check alone has found; `None` until a threshold was reached.
     up: Option<bool>,
+    /// It has been slow,
+    slow: bool,
+    /// and so many passes since then were not.
+    quick: u32,
+}
+
+/// The outcome of one check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It failed.
+    Failed,
+    /// It passed.
+    Passed,
+    /// It passed, and took longer than it should.
+    Slow,
 }
 
 /// What follows from an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub struct Step {
     /// The verdict, `None` as long as there is none.
     pub up: Option<bool>,
     /// What the backend counts as: the verdict, else the initial state.
     pub counts_up: bool,
     /// Before this outcome it counted as the other.
     pub turned: bool,
+    /// It is up, and some check is slow.
+    pub degraded: bool,
+    /// Before this outcome it was.
+    pub was_degraded: bool,
     /// This check comes again after `interval`; else after `interval_down`, as the backend is down or may change.
     pub steady: bool,
 }
 
 impl Judge {
     /// Nothing is known but the verdict of earlier checks, which stands until these have one.
-    pub(super) fn new(checks: &[HealthCheck], verdict: Option<bool>) -> Self {
+    pub fn new(checks: &[HealthCheck], verdict: Option<bool>) -> Self {
         let streaks = checks.iter().map(Streak::new).collect();
         Self { up: verdict, initially_up: checks.iter().all(|check| check.initially_up), streaks }
     }
 
-    /// Check number `check` has passed or not.
-    pub(super) fn outcome(&mut self, check: usize, passed: bool) -> Step {
+    /// Check number `check` has been made.
+    pub fn outcome(&mut self, check: usize, found: Found) -> Step {
         let before = self.counts_up();
+        let was_degraded = self.is_degraded();
         if let Some(streak) = self.streaks.get_mut(check) {
-            streak.add(passed);
+            streak.add(found != Found::Failed);
+            streak.time(found);
         }
         if self.streaks.iter().any(|streak| streak.up == Some(false)) {
             self.up = Some(false);
@@ -60,7 +82,15 @@ impl Judge {
             self.up = Some(true);
         }
         let counts_up = self.counts_up();
-        Step { up: self.up, counts_up, turned: counts_up != before, steady: counts_up && passed }
+        let degraded = self.is_degraded();
+        // What changes is looked at more often, and a slow one that has had a quick check changes.
+        let changing = self.streaks.get(check).is_some_and(|streak| streak.slow && streak.quick > 0);
+        let steady = counts_up && found != Found::Failed && !changing;
+        Step { up: self.up, counts_up, turned: counts_up != before, degraded, was_degraded, steady }
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.up == Some(true) && self.streaks.iter().any(|streak| streak.slow)
     }
 
     fn counts_up(&self) -> bool {
@@ -76,6 +106,18 @@ impl Streak {
             passing: false,
             length: 0,
             up: None,
+            slow: false,
+            quick: 0,
+        }
+    }
+
+    /// One slow pass is enough, and as many quick ones in a row as make it healthy end it. One that fails says nothing of
+    /// that, but that it was not quick.
+    fn time(&mut self, found: Found) {
+        self.slow |= found == Found::Slow;
+        self.quick = if found == Found::Passed && self.slow { self.quick + 1 } else { 0 };
+        if self.quick >= self.healthy_threshold {
+            (self.slow, self.quick) = (false, 0);
         }
     }
 
@@ -104,7 +146,9 @@ mod tests {
     /// Verdicts of one check with thresholds 2 and 3, as `?`, `U`, `D`, and `+` where the next check is a quick one.
     fn verdicts(initially_up: bool, carried: Option<bool>, outcomes: &str) -> String {
         let mut judge = Judge::new(&[check(2, 3, initially_up)], carried);
-        let steps = outcomes.chars().map(|outcome| judge.outcome(0, outcome == 'p'));
+        let steps = outcomes
+            .chars()
+            .map(|outcome| judge.outcome(0, if outcome == 'p' { Found::Passed } else { Found::Failed }));
         let letter = |step: Step| match (step.up, step.steady) {
             (None, true) => "?",
             (None, false) => "?+",
@@ -139,38 +183,67 @@ mod tests {
     #[test]
     fn a_threshold_of_one_decides_at_once() {
         let mut judge = Judge::new(&[check(1, 1, true)], None);
-        let step = judge.outcome(0, false);
-        assert_eq!(step, Step { up: Some(false), counts_up: false, turned: true, steady: false });
-        let step = judge.outcome(0, true);
-        assert_eq!(step, Step { up: Some(true), counts_up: true, turned: true, steady: true });
+        let step = judge.outcome(0, Found::Failed);
+        assert_eq!((step.up, step.counts_up, step.turned, step.steady), (Some(false), false, true, false));
+        let step = judge.outcome(0, Found::Passed);
+        assert_eq!((step.up, step.counts_up, step.turned, step.steady), (Some(true), true, true, true));
     }
 
     #[test]
     fn a_first_verdict_that_says_what_was_assumed_turns_nothing() {
         let mut judge = Judge::new(&[check(1, 1, true)], None);
-        assert!(!judge.outcome(0, true).turned);
+        assert!(!judge.outcome(0, Found::Passed).turned);
         let mut judge = Judge::new(&[check(1, 1, false)], None);
-        assert!(judge.outcome(0, true).turned);
+        assert!(judge.outcome(0, Found::Passed).turned);
     }
 
     #[test]
     fn all_checks_must_pass() {
         let mut judge = Judge::new(&[check(1, 1, true), check(1, 2, true)], None);
-        assert_eq!(judge.outcome(0, true).up, None, "the other has said nothing");
-        assert_eq!(judge.outcome(1, true).up, Some(true));
-        assert_eq!(judge.outcome(1, false).up, Some(true), "one failure of two");
-        assert_eq!(judge.outcome(0, true).up, Some(true), "others do not break a streak");
-        assert_eq!(judge.outcome(1, false).up, Some(false));
-        let step = judge.outcome(0, true);
+        assert_eq!(judge.outcome(0, Found::Passed).up, None, "the other has said nothing");
+        assert_eq!(judge.outcome(1, Found::Passed).up, Some(true));
+        assert_eq!(judge.outcome(1, Found::Failed).up, Some(true), "one failure of two");
+        assert_eq!(judge.outcome(0, Found::Passed).up, Some(true), "others do not break a streak");
+        assert_eq!(judge.outcome(1, Found::Failed).up, Some(false));
+        let step = judge.outcome(0, Found::Passed);
         assert_eq!((step.up, step.steady), (Some(false), false));
-        assert_eq!(judge.outcome(1, true).up, Some(true));
+        assert_eq!(judge.outcome(1, Found::Passed).up, Some(true));
     }
 
     #[test]
     fn one_check_that_is_not_initially_up_makes_the_backend_wait() {
         let mut judge = Judge::new(&[check(1, 1, true), check(1, 1, false)], None);
-        assert!(!judge.outcome(0, true).counts_up);
-        assert!(judge.outcome(1, true).counts_up);
+        assert!(!judge.outcome(0, Found::Passed).counts_up);
+        assert!(judge.outcome(1, Found::Passed).counts_up);
+    }
+
+    #[test]
+    fn one_slow_check_degrades_and_quick_ones_in_a_row_end_it() {
+        let mut judge = Judge::new(&[check(2, 3, true), check(1, 3, true)], Some(true));
+        let mut degraded = |outcomes: &str| -> String {
+            let mut step = |outcome| match outcome {
+                'p' => judge.outcome(0, Found::Passed),
+                'f' => judge.outcome(0, Found::Failed),
+                's' => judge.outcome(0, Found::Slow),
+                _ => judge.outcome(1, Found::Passed),
+            };
+            let letter = |step: Step| if step.degraded { 'D' } else { '-' };
+            outcomes.chars().map(|outcome| letter(step(outcome))).collect()
+        };
+        assert_eq!(degraded("1pps"), "---D");
+        assert_eq!(degraded("p1spfpp"), "DDDDDD-", "strictly in a row, and other checks say nothing of it");
+        assert_eq!(degraded("sfffpp"), "DDD---", "who is down is not degraded, and comes back quickly or not at all");
+        assert_eq!(degraded("sfffsps"), "DDD--DD");
+    }
+
+    #[test]
+    fn who_may_be_quick_again_is_looked_at_sooner() {
+        let mut judge = Judge::new(&[check(3, 3, true)], Some(true));
+        let steady: Vec<_> = [Found::Slow, Found::Slow, Found::Passed, Found::Passed, Found::Passed]
+            .into_iter()
+            .map(|found| judge.outcome(0, found).steady)
+            .collect();
+        assert_eq!(steady, [true, true, false, false, true]);
     }
 
     /// The verdict after `history`, looked up in the whole of it each time.
@@ -217,7 +290,7 @@ mod tests {
             for end in 1..=history.len() {
                 let before = naive(&checks, carried, &history[..end - 1]).unwrap_or(initially_up);
                 let (at, passed) = history[end - 1];
-                let step = judge.outcome(at, passed);
+                let step = judge.outcome(at, if passed { Found::Passed } else { Found::Failed });
                 prop_assert_eq!(step.up, naive(&checks, carried, &history[..end]));
                 prop_assert_eq!(step.counts_up, step.up.unwrap_or(initially_up));
                 prop_assert_eq!(step.turned, step.counts_up != before);

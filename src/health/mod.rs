@@ -26,11 +26,11 @@ use std::{
 
 use tokio::{sync::Semaphore, task::AbortHandle, time::Instant};
 
+pub use self::judge::{Found, Judge, Step};
 pub use self::poll::{Polled, Poller};
 use self::{
     grpc::Grpc,
     http::{Expected, Http},
-    judge::Judge,
     probe::Remote,
     schedule::{Place, Random},
     task::Task,

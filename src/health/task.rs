@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    judge::{Judge, Step},
+    judge::{Found, Judge, Step},
     probe::{Outcome, Probe, within},
     schedule::{Place, Random, jittered, phase},
 };
@@ -77,9 +77,18 @@ impl Task {
         let reason = reason.as_deref().unwrap_or_default();
         self.backend.health.checked(passed, took);
         tracing::debug!(backend = %self.backend.name, passed, reason, ?took, "health check");
-        let (step, news) = self.judge(passed, reason);
+        let slow = self.check().slow_after.is_some_and(|most| took > most);
+        let found = match passed {
+            false => Found::Failed,
+            true if slow => Found::Slow,
+            true => Found::Passed,
+        };
+        let (step, news) = self.judge(found, reason, took);
         if step.turned {
             self.log(step, reason);
+        }
+        if step.degraded != step.was_degraded {
+            self.log_degraded(step, took);
         }
         if news {
             (self.shared.changed)(&self.backend);
@@ -88,14 +97,18 @@ impl Task {
     }
 
     /// The lock is held until the verdict is written: two checks of one backend cannot overtake each other.
-    fn judge(&self, passed: bool, reason: &str) -> (Step, bool) {
+    fn judge(&self, found: Found, reason: &str, took: Duration) -> (Step, bool) {
         let mut judge = self.judge.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = judge.outcome(self.number, passed);
+        let step = judge.outcome(self.number, found);
         let health = &self.backend.health;
         let news = match step.up {
+            Some(true) if found == Found::Slow => health.degrade(&format!("check took {}ms", took.as_millis())),
+            // Another check is slow, or this one was: what was said of it stays.
+            Some(true) if step.degraded && health.verdict().degraded => false,
+            Some(true) if step.degraded => health.degrade("slow checks"),
             Some(true) => health.judge(Some(true), ""),
             // One check passes, another keeps the backend down: its reason stays.
-            Some(false) if !passed => health.judge(Some(false), reason),
+            Some(false) if found == Found::Failed => health.judge(Some(false), reason),
             _ => false,
         };
         (step, news)
@@ -107,6 +120,15 @@ impl Task {
             tracing::info!(pool, backend, "the backend is up");
         } else {
             tracing::warn!(pool, backend, reason, "the backend is down");
+        }
+    }
+
+    fn log_degraded(&self, step: Step, took: Duration) {
+        let (pool, backend) = (&*self.backend.pool, &*self.backend.name);
+        if step.degraded {
+            tracing::warn!(pool, backend, ?took, "the backend is degraded: its checks are slow");
+        } else {
+            tracing::info!(pool, backend, "the backend is no longer degraded");
         }
     }
 

@@ -4,6 +4,7 @@ mod checks;
 mod custom_load;
 mod pool;
 mod route;
+mod table;
 
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};

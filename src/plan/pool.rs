@@ -6,15 +6,13 @@ use super::{
     custom_load::CustomLoad,
 };
 use crate::{
-    balance::{Algorithm, Member as Share},
+    balance::Algorithm,
     config,
     policy::{Key, Sticky},
-    pool::{Backend, Build, Ordered, Registry, Slot, Table},
-    telemetry::metrics::State,
+    pool::{Backend, Guard, On, OutlierRule, Registry, Rules, Slot},
     tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
-use tokio::time::Instant;
 
 /// A pool and its settings.
 #[derive(Debug)]
@@ -43,13 +41,19 @@ pub struct Pool {
     pub metered: bool,
     /// What keeps clients at their backends.
     pub sticky: Option<Box<Sticky>>,
-    algorithm: Algorithm,
+    /// When its backends, or it as a whole, are left alone; `None`: never.
+    pub guard: Option<Arc<Guard>>,
+    /// Who is much slower than the others,
+    pub outlier: OutlierRule,
+    /// and is left alone for it.
+    pub ejects_outliers: bool,
+    pub(super) algorithm: Algorithm,
     /// How long a backend takes to its whole weight.
-    slow_start: Option<Duration>,
+    pub(super) slow_start: Option<Duration>,
     /// No backend carries more of what is hashed than so many percent of the mean.
-    bound: u32,
-    try_any: bool,
-    initially_up: bool,
+    pub(super) bound: u32,
+    pub(super) try_any: bool,
+    pub(super) initially_up: bool,
 }
 
 /// A backend, and what the file says of it.
@@ -156,6 +160,9 @@ impl Pool {
             retry: pool.retry.clone(),
             key: hashed.map(|key| Key::new(key, pool.hash.ipv6_prefix)),
             algorithm_name,
+            guard: guard(&pool.circuit_breaker).map(Arc::new),
+            outlier: outlier(pool.outlier.unwrap_or_default()),
+            ejects_outliers: pool.outlier.is_some(),
             metered: matches!(algorithm, Algorithm::LeastBandwidth),
             algorithm,
             slow_start: pool.slow_start,
@@ -170,75 +177,6 @@ impl Pool {
     pub fn tls_clients(&self) -> impl Iterator<Item = &Arc<tls::Client>> {
         let polls = self.custom_load.iter().filter_map(|load| load.tls.as_ref());
         self.settings.tls.iter().chain(self.checks_tls.iter().flatten()).chain(polls)
-    }
-
-    /// The state of `member` now.
-    pub fn state(&self, member: &Member) -> State {
-        match member.backend.ordered() {
-            Ordered::Drain => State::Drain,
-            Ordered::Maintenance => State::Maintenance,
-            Ordered::Ready if self.checks.is_empty() => State::Ready,
-            Ordered::Ready => match member.backend.health.verdict().up {
-                Some(true) => State::Ready,
-                Some(false) => State::Down,
-                None if self.initially_up => State::Ready,
-                None => State::Starting,
-            },
-        }
-    }
-
-    /// Makes the table that backends' states and weights make now, and publishes it: those of the first tier that can
-    /// serve, else backups that can, else, with `when_all_down = "try_any"`, all that are not drained. Gives the table
-    /// before it. Control alone calls it, and once more after [`Pool::next_step`].
-    pub fn refresh(&self, now: Instant) -> Arc<Table> {
-        let founds = self.slot.version() == 0;
-        let stands = |member| {
-            let state = self.state(member);
-            let share = member.backend.slow_start.stands(state, founds, self.slow_start, now);
-            (member, state, hundredths(weight(member), share))
-        };
-        let standing: Vec<_> = self.members.iter().map(stands).collect();
-        let tier = |backup: bool, fine: &dyn Fn(State) -> bool| -> Vec<(Arc<Backend>, u32)> {
-            let of_tier = standing.iter().filter(|(member, state, _)| member.backup == backup && fine(*state));
-            of_tier.map(|(member, _, weight)| (Arc::clone(&member.backend), *weight)).collect()
-        };
-        let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);
-        let mut chosen = tier(false, &State::is_up);
-        if !usable(&chosen) {
-            chosen = tier(true, &State::is_up);
-        }
-        let all_down = !standing.iter().any(|(_, state, _)| state.is_up());
-        if all_down && self.try_any {
-            let undrained = |state| !matches!(state, State::Drain | State::Maintenance);
-            chosen = tier(false, &undrained);
-            chosen.extend(tier(true, &undrained));
-        }
-        let holds = |&&(member, state, weight): &&(&Member, State, u32)| match state {
-            State::Drain => member.backend.health.verdict().up != Some(false) && !member.backend.drain.is_over(now),
-            state => state.is_up() && weight == 0,
-        };
-        let held: Vec<_> = standing.iter().filter(holds).map(|(member, ..)| Arc::clone(&member.backend)).collect();
-        for (member, state, weight) in &standing {
-            member.backend.stands(*state, if state.is_up() { *weight } else { 0 });
-        }
-        self.slot.metrics.set_all_down(all_down);
-        let table = Build {
-            algorithm: self.algorithm,
-            sticky: self.sticky.as_ref().map(|_| self.bound),
-            usable: &chosen,
-            held: &held,
-            common: &self.slot.common,
-        };
-        self.slot.publish(Table::new(&table))
-    }
-
-    /// How soon its table should be made anew because backends are on their way to their whole weight, or because a
-    /// drain's deadline comes; `None`: neither is so.
-    pub fn next_step(&self, now: Instant) -> Option<Duration> {
-        let backends = || self.members.iter().map(|member| &member.backend);
-        let steps = backends().filter_map(|backend| backend.slow_start.next_step(self.slow_start, now));
-        let deadlines = backends().filter_map(|backend| backend.drain.pending());
-        steps.chain(deadlines.map(|at| at.saturating_duration_since(now))).min()
     }
 }
 
@@ -263,19 +201,34 @@ fn secured(
     built.map(Some).map_err(|why| format!("pool {}: tls: {why}", pool.name))
 }
 
+/// What breakers of that pool go by.
+fn guard(breaker: &config::CircuitBreaker) -> Option<Guard> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let rules = Rules {
+        consecutive: breaker.consecutive_failures,
+        rate: breaker.failure_rate,
+        min_requests: breaker.min_requests,
+        window: micros(breaker.window),
+        open_for: micros(breaker.open_for),
+        open_for_max: micros(breaker.open_for_max),
+        trials: breaker.half_open_requests,
+    };
+    let on = On {
+        connect: breaker.on_connect,
+        reset: breaker.on_reset,
+        timeout: breaker.on_timeout,
+        statuses: breaker.on_status.clone().into(),
+    };
+    let whole = breaker.scope == config::BreakerScope::Pool;
+    breaker.enabled.then_some(Guard { rules, on, max_ejected: breaker.max_ejected, whole })
+}
+
+fn outlier(rule: config::Outlier) -> OutlierRule {
+    OutlierRule { factor: rule.latency as f32, lasts: u64::try_from(rule.lasts.as_micros()).unwrap_or(u64::MAX) }
+}
+
 /// How long what a backend says of itself is believed, in milliseconds; with 0, for ever.
 fn expire(pool: &config::Pool) -> u32 {
     let expire = pool.custom_load.as_ref().map_or(Duration::ZERO, |custom| custom.expire);
     if expire.is_zero() { u32::MAX } else { u32::try_from(expire.as_millis()).unwrap_or(u32::MAX) }
-}
-
-/// An operator's, or the file's.
-fn weight(member: &Member) -> u32 {
-    member.backend.ordered_weight().unwrap_or(member.weight)
-}
-
-/// A weight as tables have it. A share makes nobody's weight nothing.
-fn hundredths(weight: u32, share: f64) -> u32 {
-    let whole = weight * Share::UNIT;
-    ((f64::from(whole) * share).round() as u32).max(whole.min(1))
 }

@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Drain, Health, SlowStart, registry::Ids};
+use super::{Breaker, Drain, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -52,6 +52,10 @@ pub struct Backend {
     pub slow_start: Arc<SlowStart>,
     /// Until when its drain lets exchanges go on.
     pub drain: Drain,
+    /// Whether it is left alone for its failures.
+    pub breaker: Arc<Breaker>,
+    /// Whether it is much slower than others.
+    pub outlier: Arc<Outlier>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -65,11 +69,21 @@ pub struct Backend {
     ids: Arc<Ids>,
 }
 
+/// What an address keeps under another name.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) load: Arc<Load>,
+    pub(super) health: Arc<Health>,
+    pub(super) slow_start: Arc<SlowStart>,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) outlier: Arc<Outlier>,
+}
+
 impl Backend {
     /// A backend that nobody has called yet. Its connections count in `process` as well, and its number is of `ids`.
     pub(super) fn new(
         (pool, name, address): (&str, &str, &Address),
-        (load, health, slow_start): (Arc<Load>, Arc<Health>, Arc<SlowStart>),
+        kept: Kept,
         metrics: Arc<BackendMetrics>,
         process: Arc<Budget>,
         ids: Arc<Ids>,
@@ -86,9 +100,11 @@ impl Backend {
             identity: balance::hash(name.as_bytes()),
             address: address.clone(),
             host,
-            load,
-            health,
-            slow_start,
+            load: kept.load,
+            health: kept.health,
+            slow_start: kept.slow_start,
+            breaker: kept.breaker,
+            outlier: kept.outlier,
             drain: Drain::default(),
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
@@ -138,6 +154,23 @@ impl Backend {
     pub fn standing(&self) -> (State, f64) {
         let weight = f64::from(self.weight.load(Relaxed)) / f64::from(Member::UNIT);
         (State::ALL[usize::from(self.state.load(Relaxed))], weight)
+    }
+
+    /// New requests may go to it, but for its circuit.
+    pub(super) fn is_usable(&self) -> bool {
+        let (state, weight) = self.standing();
+        state.is_up() && weight > 0.0
+    }
+
+    /// What it keeps under another name.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            load: Arc::clone(&self.load),
+            health: Arc::clone(&self.health),
+            slow_start: Arc::clone(&self.slow_start),
+            breaker: Arc::clone(&self.breaker),
+            outlier: Arc::clone(&self.outlier),
+        }
     }
 
     /// A table has it in this state, with this weight in hundredths. Control alone calls it.

@@ -13,9 +13,12 @@ use std::{
 pub struct Verdict {
     /// It can serve; `None` until enough checks have said so or not.
     pub up: Option<bool>,
-    /// Why it cannot, in a few words without an address: `connection refused`, `status 503`. Empty while it can.
+    /// It can, and its checks are slow.
+    pub degraded: bool,
+    /// Why it cannot, or is slow, in a few words without an address: `connection refused`, `status 503`, `check took 812ms`.
+    /// Else empty.
     pub reason: String,
-    /// When `up` last changed.
+    /// When one of the two last changed.
     pub since: SystemTime,
 }
 
@@ -31,7 +34,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        let verdict = Verdict { up: None, reason: String::new(), since: SystemTime::now() };
+        let verdict = Verdict { up: None, degraded: false, reason: String::new(), since: SystemTime::now() };
         Self {
             verdict: Mutex::new(verdict),
             passed: AtomicU64::default(),
@@ -49,12 +52,21 @@ impl Health {
 
     /// It is known to be up or down from now on; `None`: nothing is known any more. True if that is news.
     pub fn judge(&self, up: Option<bool>, reason: &str) -> bool {
+        self.write(up, false, reason)
+    }
+
+    /// It is known to be up and slow from now on, for that `reason`. True if that is news.
+    pub fn degrade(&self, reason: &str) -> bool {
+        self.write(Some(true), true, reason)
+    }
+
+    fn write(&self, up: Option<bool>, degraded: bool, reason: &str) -> bool {
         let mut verdict = self.lock();
-        let news = verdict.up != up;
+        let news = (verdict.up, verdict.degraded) != (up, degraded);
         if news {
             verdict.since = SystemTime::now();
         }
-        verdict.up = up;
+        (verdict.up, verdict.degraded) = (up, degraded);
         if verdict.reason != reason {
             reason.clone_into(&mut verdict.reason);
         }

@@ -1,9 +1,12 @@
 //! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
 //! request path never does.
 
-use super::{Backend, Health, Slot, SlowStart};
+use super::{
+    Backend, Slot,
+    backend::Kept,
+    slot::{Changed, Tell},
+};
 use crate::{
-    balance::Load,
     config::Address,
     net::Budget,
     telemetry::metrics::{BackendGauges, Telemetry},
@@ -14,6 +17,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
+use tokio::time::Instant;
 
 /// Backends and slots that a plan, a table or a connection still holds.
 pub struct Registry {
@@ -27,6 +31,10 @@ pub struct Registry {
     /// What sticky cookies are sealed with where the file has no secret.
     cookie_key: OnceLock<[u8; 32]>,
     workers: usize,
+    /// Times of circuits are counted from here, and those of workers.
+    epoch: Instant,
+    /// Who hears that a circuit has changed.
+    changed: Arc<Tell>,
 }
 
 impl Registry {
@@ -42,7 +50,20 @@ impl Registry {
             roots: SystemRoots::default(),
             cookie_key: OnceLock::new(),
             workers,
+            epoch: Instant::now(),
+            changed: Arc::default(),
         }
+    }
+
+    /// The beginning of time, for all who share it.
+    pub fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Who hears, by the pool's name, that a circuit has changed and the pool needs another table. Once: a second call
+    /// changes nothing.
+    pub fn on_change(&self, changed: Changed) {
+        let _ = self.changed.set(changed);
     }
 
     /// Where metrics are made.
@@ -75,15 +96,15 @@ impl Registry {
     }
 
     /// The backend of that pool at that address: the living one, or one that nobody has called yet. Under a new name
-    /// it is another one, with the load, the health and the ramp of the first.
+    /// it is another one, with the load, the health, the ramp and the circuit of the first.
     pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
         let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         let of_pool = all.entry(pool.to_owned()).or_default();
         let living = of_pool.get(address).and_then(Weak::upgrade);
         let state = match living {
             Some(backend) if backend.name == name => return backend,
-            Some(backend) => (Arc::clone(&backend.load), Arc::clone(&backend.health), Arc::clone(&backend.slow_start)),
-            None => (Arc::<Load>::default(), Arc::<Health>::default(), Arc::<SlowStart>::default()),
+            Some(backend) => backend.kept(),
+            None => Kept::default(),
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
@@ -100,7 +121,10 @@ impl Registry {
         if let Some(slot) = slots.get(pool).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot = Arc::new(Slot::new(self.telemetry.pool(pool), self.workers));
+        let place = (pool, self.epoch, Arc::clone(&self.changed));
+        let slot = Arc::new(Slot::new(place, self.telemetry.pool(pool), self.workers));
+        let weak = Arc::downgrade(&slot);
+        slot.metrics.read(Box::new(move || weak.upgrade().map(|slot| slot.shown() as u8)));
         slots.insert(pool.to_owned(), Arc::downgrade(&slot));
         slot
     }
@@ -135,6 +159,8 @@ fn gauges(backend: &Backend) -> BackendGauges {
         passed,
         failed,
         check_duration: (passed + failed > 0).then_some(duration),
+        circuit: backend.breaker.circuit() as u8,
+        outlier: backend.outlier.is_one(),
     }
 }
 

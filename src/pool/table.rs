@@ -1,6 +1,6 @@
 //! Who can be chosen now. Hot path.
 
-use super::Backend;
+use super::{Backend, Guard};
 use crate::balance::{self, Algorithm, Balancer, Common, Member, Pick, Picked};
 use std::sync::Arc;
 
@@ -14,6 +14,9 @@ pub struct Table {
     hashed: Option<Box<dyn Balancer>>,
     /// Identities and places, in order; empty where clients are known by nothing.
     identities: Box<[(u64, u32)]>,
+    /// How attempts are watched; `None`: they are not.
+    guard: Option<Arc<Guard>>,
+    last_resort: bool,
 }
 
 /// What a table is made of.
@@ -27,6 +30,10 @@ pub struct Build<'a> {
     pub usable: &'a [(Arc<Backend>, u32)],
     /// Those that only their own clients reach: drained, or without weight.
     pub held: &'a [Arc<Backend>],
+    /// How attempts are watched; `None`: they are not.
+    pub guard: Option<&'a Arc<Guard>>,
+    /// Nobody here is fit, and there is nobody else.
+    pub last_resort: bool,
     /// What the pool keeps over its tables.
     pub common: &'a Arc<Common>,
 }
@@ -56,13 +63,28 @@ impl Table {
                 (own, Some(hashed))
             }
         };
-        Self { backends, balancer, hashed, identities: identities.into() }
+        Self {
+            backends,
+            balancer,
+            hashed,
+            identities: identities.into(),
+            guard: build.guard.cloned(),
+            last_resort: build.last_resort,
+        }
     }
 
     /// Nobody can be chosen.
     pub(super) fn empty() -> Self {
         let common = &Arc::default();
-        Self::new(&Build { algorithm: Algorithm::Random, sticky: None, usable: &[], held: &[], common })
+        Self::new(&Build {
+            algorithm: Algorithm::Random,
+            sticky: None,
+            usable: &[],
+            held: &[],
+            guard: None,
+            last_resort: false,
+            common,
+        })
     }
 
     /// Chooses a backend that was not tried, and says where it is in this table.
@@ -82,9 +104,25 @@ impl Table {
         Some(self.identities[at].1 as usize)
     }
 
+    /// How many backends it has.
+    #[allow(clippy::len_without_is_empty, reason = "an empty one is a table as any other")]
+    pub fn len(&self) -> usize {
+        self.backends.len()
+    }
+
     /// The backend at a place that was given by one of the above.
     pub fn backend(&self, place: usize) -> &Arc<Backend> {
         &self.backends[place]
+    }
+
+    /// How attempts at its backends are watched.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
+    }
+
+    /// Its backends serve because there is nobody else: whether they are fit is not asked.
+    pub fn is_last_resort(&self) -> bool {
+        self.last_resort
     }
 
     fn place(&self, picked: Picked) -> Option<usize> {

@@ -99,7 +99,12 @@ impl Attempt<'_> {
         grpc::tell_deadline(&mut exchange.request, record);
         let (mut upload, mut inlet) = match self.begin(exchange, &connection, replay, again, opening) {
             Ok(begun) => begun,
-            Err(outcome) => return outcome,
+            Err(outcome) => {
+                if let Outcome::Failed(kind) = outcome {
+                    self.lease.failed(kind, Instant::now());
+                }
+                return outcome;
+            }
         };
         if record.call && matches!(connection, Connection::H2(_)) {
             upload.call = Some(Box::new(grpc::Call::new(self.begun)));
@@ -114,6 +119,7 @@ impl Attempt<'_> {
             Err(outcome) => return outcome,
         };
         if upgrade.is_some() {
+            self.lease.switched();
             let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
             let ours = (self.way.local, self.meter);
             return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
@@ -154,7 +160,7 @@ impl Attempt<'_> {
     ) -> Outcome {
         if let Outcome::Failed(kind) = outcome {
             self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
-            self.missed(kind, upload);
+            self.missed(kind, upload, record);
             record.again = self.may_go_again(exchange, inlet, upload, replay);
             tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
         }
@@ -202,6 +208,7 @@ impl Attempt<'_> {
     /// After the head: for log and metric alone.
     fn failed(&self, kind: Kind, record: &mut Record) -> Outcome {
         if is_backends(kind) {
+            self.lease.failed(kind, Instant::now());
             tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "response cut");
         }
         record.failure = Some(kind);

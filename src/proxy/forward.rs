@@ -217,7 +217,7 @@ async fn try_once<'p>(
         };
         connection = match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
             Ok(connection) => connection,
-            Err(error) => break refused(way, backend, &error),
+            Err(error) => break refused(way, &lease, &error),
         };
         (attempt.kept, attempt.begun) = (false, Instant::now());
     };
@@ -283,19 +283,20 @@ async fn acquire<'p>(
     let (local, pool) = (way.local, way.pool(place));
     let (mut asked, mut met_full) = (Vec::new(), false);
     for round in 1..=ROUNDS {
-        let mut full = Tried::default();
+        let (mut full, mut passed) = (Tried::default(), state.tried.clone());
         loop {
-            let tried = if round == 1 && full.is_empty() { &state.tried } else { &full };
             let waits = (!asked.is_empty()).then_some(&full);
-            let choice = first.take().or_else(|| choose(way, place, now, state, (tried, waits), record));
+            let choice = first.take().or_else(|| choose(way, place, now, state, (&passed, waits), record));
             // Nobody else is left: those that were tried already have their second turn.
             let choice = choice.or_else(|| choose(way, place, now, state, (&full, waits), record));
             let (lease, mut checkout) = match choice {
                 None => break,
                 Some(Choice::Taken(lease, checkout)) => (lease, checkout),
+                Some(Choice::Refused(_, Refused::PoolOpen)) => return Err(Kind::BreakerOpen),
                 Some(Choice::Refused(backend, refused)) => {
                     met_full |= refused == Refused::Full;
                     full.add(backend);
+                    passed.add(backend);
                     continue;
                 }
             };
@@ -313,6 +314,7 @@ async fn acquire<'p>(
                 Checkout::Full => {
                     met_full = true;
                     full.add(backend.id);
+                    passed.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }
@@ -333,14 +335,19 @@ async fn acquire<'p>(
             let _ = done.await;
         }
     }
-    Err(if met_full { Kind::QueueFull } else { Kind::NoBackend })
+    Err(match met_full {
+        true => Kind::QueueFull,
+        // Without a backend nobody has asked.
+        false if pool.slot.is_open() => Kind::BreakerOpen,
+        false => Kind::NoBackend,
+    })
 }
 
 /// A backend could not be connected to: that was an attempt.
 fn fail(way: &Way<'_>, lease: &Lease<'_>, error: &Error, state: &mut State, record: &mut Record) -> Kind {
     record.attempts += 1;
     state.tried.add(lease.backend().id);
-    refused(way, lease.backend(), error);
+    refused(way, lease, error);
     record.chosen = Some(lease.chosen());
     error.kind()
 }
@@ -392,8 +399,9 @@ fn connect<'p>(
 }
 
 /// A backend that could not be connected to.
-fn refused(way: &Way<'_>, backend: &Arc<Backend>, error: &Error) -> Outcome {
-    let kind = error.kind();
+fn refused(way: &Way<'_>, lease: &Lease<'_>, error: &Error) -> Outcome {
+    let (backend, kind) = (lease.backend(), error.kind());
+    lease.failed(kind, Instant::now());
     backend.metrics.attempt(way.local.worker, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     tracing::debug!(backend = %backend.name, failure = kind.word(), %source, "attempt failed");

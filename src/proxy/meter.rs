@@ -61,6 +61,7 @@ impl Attempt<'_> {
     /// The response head has come after `waited`. That it came before the request had gone says how the client sends, and
     /// nothing of the backend. A call of gRPC that was refused counts as answered.
     pub(super) fn answered(&self, now: Instant, waited: Duration, status: u16, upload: &Upload<'_>) {
+        self.lease.answered(status, now);
         if !upload.open {
             let taken = if status >= 500 { Taken::Failed } else { Taken::Answered };
             took(self.way, self.lease.backend(), now, waited, taken);
@@ -69,9 +70,17 @@ impl Attempt<'_> {
 
     /// No response head has come. While the request was on its way, the time is the client's, but where the backend did not
     /// take it.
-    pub(super) fn missed(&self, kind: Kind, upload: &Upload<'_>) {
+    /// The route's own deadline is the backend's time-out where it had at least half of it; that of a call is its client's.
+    pub(super) fn missed(&self, kind: Kind, upload: &Upload<'_>, record: &Record) {
+        let now = Instant::now();
+        let had = || self.way.forward.timeout.is_some_and(|time| now - upload.sent >= time / 2);
+        match kind {
+            Kind::Deadline if !upload.open && record.ends.is_none() && had() => {
+                self.lease.failed(Kind::ResponseTimeout, now);
+            }
+            kind => self.lease.failed(kind, now),
+        }
         if is_backends(kind) && (!upload.open || kind == Kind::ResponseTimeout) {
-            let now = Instant::now();
             took(self.way, self.lease.backend(), now, now - upload.sent, Taken::Failed);
         }
     }

@@ -88,6 +88,7 @@ impl Attempt<'_> {
     /// Nothing has been sent: the opening cannot be said to this backend.
     pub(super) fn unopened(&self, kind: Kind) -> Outcome {
         if is_backends(kind) {
+            self.lease.failed(kind, Instant::now());
             self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
         }
         Outcome::Failed(kind)

@@ -9,6 +9,7 @@ use crate::{
     plan::Pool,
     pool::Lease,
 };
+use tokio::time::Instant;
 
 /// Answers 200 and runs the tunnel between `exchange`'s client and `connection`, which ends with it.
 pub(super) async fn run(
@@ -25,6 +26,8 @@ pub(super) async fn run(
     record.status = 200;
     lease.backend().metrics.attempt(way.local.worker, 200, None);
     record.again = false;
+    lease.answered(200, Instant::now());
+    lease.switched();
     way.edit_response(&mut head, &exchange.request, exchange.client, record);
     let announced = Announced { framing: Framing::None, length: None, upgrade: Some(Upgrade::Raw) };
     let staged = exchange.sink.head(&head, &announced);

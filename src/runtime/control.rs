@@ -137,6 +137,10 @@ impl Control {
         self.serve_admin(&mut parts, &commands);
         self.count_dropped();
         let (changed, mut changes) = mpsc::unbounded_channel::<String>();
+        let told = changed.clone();
+        self.shared.registry.on_change(Box::new(move |pool: &str| drop(told.send(pool.to_owned()))));
+        // What has changed before has its moment, too.
+        self.ramps = Ramps::of(&self.plan, Instant::now());
         self.monitor = Some(Monitor::new(move |backend: &Arc<Backend>| drop(changed.send(backend.pool.clone()))));
         self.poller = Some(Poller::new(self.shared.epoch));
         let (certificates, sent) = mpsc::unbounded_channel();
@@ -162,6 +166,7 @@ impl Control {
                 _ = ticks.tick() => {
                     self.past.forget();
                     self.warn_of_silence();
+                    self.compare_times(Instant::now());
                     self.shared.registry.prune();
                 }
             }
@@ -205,6 +210,10 @@ impl Control {
             Command::Pools(reply) => drop(reply.send(self.pools())),
             Command::Change { pool, backend, change, if_match, reply } => {
                 let changed = self.change(&pool, &backend, &change, if_match);
+                let _ = reply.send(changed);
+            }
+            Command::ChangePool { pool, change, if_match, reply } => {
+                let changed = self.change_pool(&pool, &change, if_match);
                 let _ = reply.send(changed);
             }
             Command::Reload { if_match, reply } => {

@@ -6,6 +6,7 @@ mod connection;
 mod control;
 mod introduce;
 mod loads;
+mod outliers;
 mod ramps;
 mod reload;
 mod seldom;

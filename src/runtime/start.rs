@@ -118,8 +118,8 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
     let telemetry = Arc::new(Telemetry::new(&Kind::WORDS, &buckets, count));
     telemetry.set_backend_histograms(config.metrics.backend_histograms);
     let (workers, receivers) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+    let registry = Registry::new(Budget::new(Some(process / 2)), Arc::clone(&telemetry), count);
     let shared = Arc::new(Shared {
-        registry: Registry::new(Budget::new(Some(process / 2)), Arc::clone(&telemetry), count),
         counts: (0..count).map(|worker| telemetry.worker(worker)).collect(),
         telemetry,
         workers,
@@ -127,7 +127,8 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         complaint: Seldom::new(accept::COMPLAINTS),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
-        epoch: tokio::time::Instant::now(),
+        epoch: registry.epoch(),
+        registry,
         phase: watch::Sender::new(Phase::Starting),
     });
     (shared, receivers)

@@ -3,11 +3,13 @@
 use super::{Message, Phase, control::Control};
 use crate::{
     admin::command::{
-        AdminState, BackendChange, BackendView, ConfigStatus, ListenerView, Override, PoolView, Refused, Status,
+        AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange,
+        PoolView, Refused, Status,
     },
     config::Config,
     plan::{Member, Pool},
-    pool::{Backend, Ordered},
+    pool::{Backend, Circuit, Ordered},
+    telemetry::metrics::State,
 };
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -48,12 +50,27 @@ impl Control {
     }
 
     pub(super) fn pools(&self) -> Vec<PoolView> {
-        let view = |pool: &Pool| PoolView {
-            name: pool.name.clone(),
-            algorithm: pool.algorithm_name.to_owned(),
-            backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
-        };
-        self.plan.pools.iter().map(view).collect()
+        self.plan.pools.iter().map(pool_view).collect()
+    }
+
+    /// Changes a pool as an operator asks.
+    pub(super) fn change_pool(
+        &mut self,
+        pool: &str,
+        change: &PoolChange,
+        if_match: Option<u64>,
+    ) -> Result<PoolView, Refused> {
+        self.check_generation(if_match)?;
+        change.check().map_err(Refused::Invalid)?;
+        let plan = std::sync::Arc::clone(&self.plan);
+        let not_found = || Refused::NotFound(format!("pool {pool:?}"));
+        let of_name = plan.pools.iter().find(|other| other.name == pool).ok_or_else(not_found)?;
+        match change.circuit {
+            Some(CircuitOrder::Open) => of_name.slot.trip(true),
+            Some(CircuitOrder::Auto) => of_name.slot.trip(false),
+            None => {}
+        }
+        Ok(pool_view(of_name))
     }
 
     pub(super) fn check_generation(&self, if_match: Option<u64>) -> Result<(), Refused> {
@@ -99,12 +116,22 @@ impl Control {
         Ok(view)
     }
 
-    /// What an operator has said of a backend holds until the file changes that backend itself.
+    /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's
+    /// circuit, until the file changes its breaker.
     pub(super) fn forget_orders(&self, new: &Config) {
         let find = |config: &Config, pool: &str, backend: &str| {
             let pool = config.pools.iter().find(|other| other.name == pool)?;
             pool.backends.iter().find(|other| other.name == backend).cloned()
         };
+        for pool in &self.plan.pools {
+            let of = |config: &Config| {
+                let same = config.pools.iter().find(|other| other.name == pool.name)?;
+                Some(same.circuit_breaker.clone())
+            };
+            if of(&self.config) != of(new) {
+                pool.slot.trip(false);
+            }
+        }
         for backend in self.plan.backends() {
             let (before, after) = [&self.config, new].map(|config| find(config, &backend.pool, &backend.name)).into();
             if before == after {
@@ -153,13 +180,36 @@ impl Control {
     }
 }
 
+fn pool_view(pool: &Pool) -> PoolView {
+    let (_, reason, _) = pool.slot.circuit.look();
+    PoolView {
+        name: pool.name.clone(),
+        algorithm: pool.algorithm_name.to_owned(),
+        circuit: pool.slot.shown().word().to_owned(),
+        reason: if pool.slot.is_tripped() { "admin".to_owned() } else { reason },
+        backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
+    }
+}
+
 fn backend(pool: &Pool, member: &Member) -> BackendView {
     let backend = &member.backend;
     let verdict = backend.health.verdict();
     let state = pool.state(member);
+    let circuit = pool.circuit(member);
+    let (_, ejected, changed) = backend.breaker.look();
+    let outlier = backend.outlier.is_one();
     let reason = match backend.ordered() {
-        Ordered::Ready => verdict.reason,
         Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
+        Ordered::Ready if state == State::Ejected => ejected,
+        Ordered::Ready if outlier && verdict.reason.is_empty() => "latency outlier".to_owned(),
+        Ordered::Ready => verdict.reason,
+    };
+    let since = match state {
+        State::Ejected => SystemTime::now() - pool.slot.since(changed, Instant::now()),
+        _ if circuit == Circuit::Closed && changed > 0 => {
+            verdict.since.max(SystemTime::now() - pool.slot.since(changed, Instant::now()))
+        }
+        _ => verdict.since,
     };
     BackendView {
         name: backend.name.clone(),
@@ -170,10 +220,11 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         effective_weight: backend.standing().1,
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
-        circuit: "closed".to_owned(),
+        circuit: circuit.word().to_owned(),
         deadline: backend.drain.deadline().map(time),
+        outlier,
         reported_load: pool.custom_load.iter().flat_map(|load| load.said(backend)).map(named).collect(),
-        since: time(verdict.since),
+        since: time(since),
     }
 }
 
@@ -196,7 +247,8 @@ fn overrides(pool: &Pool) -> Vec<Override> {
         let (pool, backend) = (pool.name.clone(), backend.name.clone());
         (!what.is_empty()).then(|| Override { pool, backend, what: what.join(", ") })
     };
-    pool.members.iter().filter_map(differs).collect()
+    let own = || Override { pool: pool.name.clone(), backend: String::new(), what: "circuit open".to_owned() };
+    pool.slot.is_tripped().then(own).into_iter().chain(pool.members.iter().filter_map(differs)).collect()
 }
 
 fn time(time: SystemTime) -> String {

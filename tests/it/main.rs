@@ -40,6 +40,7 @@ mod timeouts;
 
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
+mod breaker;
 mod custom_load;
 mod hash;
 mod health;

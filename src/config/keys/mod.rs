@@ -3,6 +3,7 @@
 //! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
 
 mod balance;
+mod breaker;
 mod listener;
 mod pool;
 mod process;
@@ -12,6 +13,7 @@ use toml::de::DeValue;
 
 pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
+    breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -228,11 +230,24 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 11] =
-    [&BACKEND, &KEEPALIVE, &HEALTH_CHECK, &BODY, &RETRY, &BACKOFF, &POOL_TLS, &HASH, &CUSTOM_LOAD, &POLL, &STICKY];
+const OF_POOL: [&Keys; 13] = [
+    &BACKEND,
+    &KEEPALIVE,
+    &HEALTH_CHECK,
+    &BODY,
+    &RETRY,
+    &BACKOFF,
+    &POOL_TLS,
+    &HASH,
+    &CUSTOM_LOAD,
+    &POLL,
+    &STICKY,
+    &CIRCUIT_BREAKER,
+    &OUTLIER,
+];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 32] = [
+pub(super) const ALL: [&Keys; 34] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -265,4 +280,6 @@ pub(super) const ALL: [&Keys; 32] = [
     &CUSTOM_LOAD,
     &POLL,
     &STICKY,
+    &CIRCUIT_BREAKER,
+    &OUTLIER,
 ];

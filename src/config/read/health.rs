@@ -1,5 +1,7 @@
 //! `health_check` of a pool: a table, several, or none at all.
 
+use std::time::Duration;
+
 use toml::de::DeValue;
 
 use super::super::{
@@ -105,7 +107,7 @@ fn timing(section: &Section<'_>) -> HealthCheck {
     let port = section.read("port", 0, values::count(0..=65_535));
     let states = &[("up", true), ("down", false)];
     let peers = &[("healthy", "up"), ("unhealthy", "down")];
-    HealthCheck {
+    let check = HealthCheck {
         probe: Probe::Tcp,
         port: u16::try_from(port).expect("the range is that of a port"),
         interval: section.read("interval", default.interval, values::period),
@@ -114,7 +116,14 @@ fn timing(section: &Section<'_>) -> HealthCheck {
         healthy_threshold: threshold("healthy_threshold", default.healthy_threshold),
         unhealthy_threshold: threshold("unhealthy_threshold", default.unhealthy_threshold),
         initially_up: section.read("initial_state", default.initially_up, values::choice(states, &[], peers)),
+        slow_after: section.read("slow_after", default.slow_after, values::timeout),
+    };
+    let late = |slow: &Duration| *slow >= check.timeout;
+    if let (Some(field), Some(_)) = (section.field("slow_after"), check.slow_after.as_ref().filter(|slow| late(slow))) {
+        let wrong = values::wanted(field.value(), "a duration below `timeout`");
+        field.wrong(wrong.help("a check that takes as long as that fails"));
     }
+    check
 }
 
 /// Reports what a check of this type has no use for.

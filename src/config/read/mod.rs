@@ -3,6 +3,7 @@
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
 mod balance;
+mod breaker;
 mod custom_load;
 mod health;
 mod listener;

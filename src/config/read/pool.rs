@@ -16,7 +16,7 @@ use super::{
         units::quoted,
         values,
     },
-    Written, balance, custom_load, health, retry, sticky, tls,
+    Written, balance, breaker, custom_load, health, retry, sticky, tls,
 };
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
@@ -121,6 +121,8 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         pass_host: section.read("pass_host", true, values::flag),
         when_all_down: section.read("when_all_down", WhenAllDown::Reject, values::choice(all_down, &[], peers)),
         health_checks: health::checks(&section),
+        circuit_breaker: breaker::circuit_breaker(&section),
+        outlier: breaker::outlier(&section),
         retry: retry::retry(&section),
         protocol: section.read("protocol", Protocol::H1, values::choice(PROTOCOLS, &[], PEERS_PROTOCOLS)),
         send_proxy_protocol: section.read("send_proxy_protocol", None, send_proxy_protocol),
@@ -136,6 +138,7 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     doubt(&pool, &section);
     checks_fit(&pool, &section);
     retries_fit(&pool, &section);
+    breaker::outlier_fits(&pool.circuit_breaker, &section);
     Some(Entry { pool, field })
 }
 

@@ -205,7 +205,7 @@ fn every_key_of_a_health_check_is_read() {
         "{a}[[pool.a.health_check]]\ntype = \"http\"\npath = \"/health?x\"\nmethod = \"POST\"\nbody = \"ping\"\nhost = \
          \"api.internal:80\"\nheaders = {{ X-A = \"1\" }}\nport = 81\nreuse = true\nexpect_status = [200, \"301-399\", \"500\"]\n\
          expect_body = {{ regex = \"ok\" }}\ninterval = \"5s\"\ninterval_down = \"1s\"\ntimeout = \"2s\"\nhealthy_threshold = 1\n\
-         unhealthy_threshold = 4\ninitial_state = \"down\"\nslow_after = \"off\"\n[pool.a.health_check.expect_json]\n\
+         unhealthy_threshold = 4\ninitial_state = \"down\"\nslow_after = \"500ms\"\n[pool.a.health_check.expect_json]\n\
          status = \"up\"\n\"a.b\" = 1\nc.d = true\ne = 1.5\n[[pool.a.health_check]]\n"
     ));
     let json =
@@ -232,6 +232,7 @@ fn every_key_of_a_health_check_is_read() {
         healthy_threshold: 1,
         unhealthy_threshold: 4,
         initially_up: false,
+        slow_after: Some(Duration::from_millis(500)),
     };
     assert_eq!(read, [expected, HealthCheck::tcp()]);
     assert_eq!(checks(&format!("{a}health_check = {{ type = \"off\", path = \"/x\" }}\n")), []);

@@ -191,6 +191,10 @@ pub(super) struct HealthCheck {
     /// "up" | "down", until the first verdict.
     #[schemars(extend("default" = "up"))]
     initial_state: String,
+    /// A check that passes and takes longer than this makes its backend degraded: it serves with half its weight, until
+    /// healthy_threshold checks in a row have been quicker. Below `timeout`; or "off".
+    #[schemars(extend("default" = "off", "examples" = ["500ms"]))]
+    slow_after: String,
 }
 
 /// A body that is expected, as a table.

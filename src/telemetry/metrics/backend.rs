@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::iter;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -57,6 +58,24 @@ impl State {
     }
 }
 
+/// Why a circuit opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ejection {
+    /// Failures in a row.
+    ConsecutiveFailures,
+    /// Their share.
+    FailureRate,
+    /// A trial has failed.
+    HalfOpen,
+    /// Answers are much slower than others'.
+    Latency,
+}
+
+impl Ejection {
+    /// The label `reason` of each, in the order of their numbers.
+    pub(super) const WORDS: [&str; 4] = ["consecutive_failures", "failure_rate", "half_open", "latency"];
+}
+
 /// What a backend's shared state says at this moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BackendGauges {
@@ -76,6 +95,10 @@ pub struct BackendGauges {
     pub failed: u64,
     /// How long the last health check took; `None` before the first, and exported as 0.
     pub check_duration: Option<Duration>,
+    /// 0 = closed, 1 = half-open, 2 = open.
+    pub circuit: u8,
+    /// It is much slower than the others of its pool.
+    pub outlier: bool,
 }
 
 /// Reads a backend's gauges; called at each scrape on a blocking thread. `None` leaves the backend out of that scrape:
@@ -91,6 +114,8 @@ pub struct BackendMetrics {
     /// By worker; empty while histograms are off, which saves most of the memory. Given later when they are turned on.
     response: OnceLock<Box<[Histogram]>>,
     read: Mutex<Option<ReadBackend>>,
+    /// By reason. Rare: all workers share them.
+    ejections: [AtomicU64; Ejection::WORDS.len()],
 }
 
 impl BackendMetrics {
@@ -102,6 +127,7 @@ impl BackendMetrics {
             bounds: Arc::clone(bounds),
             response: OnceLock::new(),
             read: Mutex::new(None),
+            ejections: Default::default(),
         }
     }
 
@@ -112,6 +138,16 @@ impl BackendMetrics {
         if let (Some(histograms), Some(time)) = (self.response.get(), response_time) {
             histograms[worker].observe(&self.bounds, time);
         }
+    }
+
+    /// Its circuit has opened.
+    pub fn ejected(&self, why: Ejection) {
+        self.ejections[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often its circuit has opened for the reason with this number.
+    pub(super) fn ejections(&self, reason: usize) -> u64 {
+        self.ejections[reason].load(Relaxed)
     }
 
     /// Attempts that have ended.

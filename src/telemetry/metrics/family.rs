@@ -106,13 +106,23 @@ pub(super) static RETRY_BUDGET_EXHAUSTED: Family =
     counter("evenkeel_retry_budget_exhausted_total", "Retries that were not made because the budget was used up.");
 pub(super) static STICKY: Family =
     counter("evenkeel_sticky_total", "Requests to pools whose clients stick to backends, by what became of it.");
+pub(super) static EJECTIONS: Family = counter(
+    "evenkeel_ejections_total",
+    "Times that a circuit has opened, by reason; without a backend: that of the pool as a whole.",
+);
+pub(super) static CIRCUIT: Family = gauge(
+    "evenkeel_circuit_state",
+    "0 if the circuit is closed, 1 half-open, 2 open; without a backend: that of the pool as a whole.",
+);
+pub(super) static OUTLIER: Family =
+    gauge("evenkeel_backend_outlier", "1 if the backend has been much slower than the others of its pool, else 0.");
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 34] = [
+pub(super) static ALL: [&Family; 37] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -145,6 +155,9 @@ pub(super) static ALL: [&Family; 34] = [
     &RETRIES,
     &RETRY_BUDGET_EXHAUSTED,
     &STICKY,
+    &EJECTIONS,
+    &CIRCUIT,
+    &OUTLIER,
     &ALL_DOWN,
     &LOG_DROPPED,
 ];

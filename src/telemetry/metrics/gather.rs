@@ -6,12 +6,12 @@
 use std::env::consts::{ARCH, OS};
 use std::sync::Arc;
 
-use super::backend::{BackendGauges, BackendMetrics, State};
+use super::backend::{BackendGauges, BackendMetrics, Ejection, State};
 use super::family::{self, Family};
 use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
-use super::pool::{Retry, Stuck};
+use super::pool::{PoolMetrics, Retry, Stuck};
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -27,8 +27,9 @@ impl Sources {
         self.gather_workers(page);
         self.gather_listeners(page);
         self.gather_routes(page);
-        self.gather_pools(page);
-        self.gather_backends(page);
+        let pools = self.pools.living();
+        gather_pools(&pools, page);
+        self.gather_backends(&pools, page);
     }
 
     fn gather_process(&self, page: &mut Page) {
@@ -122,32 +123,7 @@ impl Sources {
         });
     }
 
-    fn gather_pools(&self, page: &mut Page) {
-        let pools = self.pools.living();
-        page.family(&family::RETRIES, |samples| {
-            for pool in &pools {
-                for (reason, word) in Retry::WORDS.into_iter().enumerate() {
-                    samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
-                }
-            }
-        });
-        page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
-        });
-        page.family(&family::STICKY, |samples| {
-            for pool in &pools {
-                for (result, word) in Stuck::WORDS.into_iter().enumerate() {
-                    let total = pool.stuck_total(result);
-                    total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
-                }
-            }
-        });
-        page.family(&family::ALL_DOWN, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
-        });
-    }
-
-    fn gather_backends(&self, page: &mut Page) {
+    fn gather_backends(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
         let living = self.backends.living();
         let has_times = self.has_backend_histograms(living.len());
         let backends: Vec<Read> =
@@ -163,6 +139,7 @@ impl Sources {
             });
         }
         gather_gauges(&backends, page);
+        gather_circuits(pools, &backends, page);
         page.family(&family::BACKEND_STATE, |samples| {
             for (backend, gauges) in &backends {
                 for state in State::ALL {
@@ -192,6 +169,52 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
     each(&family::BACKEND_UP, |gauges| f64::from(u8::from(gauges.up)));
     each(&family::BACKEND_IN_FLIGHT, |gauges| gauges.in_flight as f64);
     each(&family::BACKEND_CONNECTIONS, |gauges| gauges.connections as f64);
+    each(&family::OUTLIER, |gauges| f64::from(u8::from(gauges.outlier)));
     each(&family::BACKEND_WEIGHT, |gauges| gauges.weight);
     each(&family::HEALTH_CHECK_DURATION, |gauges| gauges.check_duration.unwrap_or_default().as_secs_f64());
+}
+
+fn gather_pools(pools: &[Arc<PoolMetrics>], page: &mut Page) {
+    page.family(&family::RETRIES, |samples| {
+        for pool in pools {
+            for (reason, word) in Retry::WORDS.into_iter().enumerate() {
+                samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
+            }
+        }
+    });
+    page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
+        pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+    });
+    page.family(&family::STICKY, |samples| {
+        for pool in pools {
+            for (result, word) in Stuck::WORDS.into_iter().enumerate() {
+                let total = pool.stuck_total(result);
+                total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
+            }
+        }
+    });
+    page.family(&family::ALL_DOWN, |samples| {
+        pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
+    });
+}
+
+/// Circuits of pools as a whole have no backend; that there is none is a label, too, so that no series has more than others.
+fn gather_circuits(pools: &[Arc<PoolMetrics>], backends: &[Read], page: &mut Page) {
+    page.family(&family::CIRCUIT, |samples| {
+        pools.iter().for_each(|pool| samples.add_with(&pool.labels, ("backend", ""), pool.circuit()));
+        backends.iter().for_each(|(backend, gauges)| samples.add(&backend.labels, gauges.circuit));
+    });
+    page.family(&family::EJECTIONS, |samples| {
+        for (reason, word) in Ejection::WORDS.into_iter().enumerate() {
+            for pool in pools.iter().filter(|pool| pool.openings(reason) > 0) {
+                let labels = format!("{},backend=\"\"", pool.labels);
+                samples.add_with(&labels, ("reason", word), pool.openings(reason));
+            }
+        }
+        for (backend, _) in backends {
+            for (reason, word) in Ejection::WORDS.into_iter().enumerate() {
+                samples.add_with(&backend.labels, ("reason", word), backend.ejections(reason));
+            }
+        }
+    });
 }

@@ -32,14 +32,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
-pub use self::backend::{BackendGauges, BackendMetrics, ReadBackend, State};
+pub use self::backend::{BackendGauges, BackendMetrics, Ejection, ReadBackend, State};
 pub use self::certificate::CertificateMetrics;
 pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
-pub use self::pool::{PoolMetrics, Retry, Stuck};
+pub use self::pool::{PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::route::{RequestMetrics, RouteMetrics};
 

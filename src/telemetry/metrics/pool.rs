@@ -3,9 +3,12 @@
 //!
 //! Called by `proxy` (retries, stickiness) and control (whether all are down); read when a scrape gathers.
 
+use std::fmt;
 use std::iter;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::backend::Ejection;
 use super::count::Count;
 use super::names::Labels;
 
@@ -50,13 +53,18 @@ impl Stuck {
     }
 }
 
+/// Reads the circuit of a pool as a whole: 0 = closed, 1 = half-open, 2 = open; `None`: the pool is gone. Holds it by a `Weak`.
+pub type ReadPool = Box<dyn Fn() -> Option<u8> + Send + Sync>;
+
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
-#[derive(Debug)]
 pub struct PoolMetrics {
     pub(super) labels: Labels,
     cells: Box<[Cells]>,
     all_down: AtomicBool,
     sticky: AtomicBool,
+    /// The pool's circuit has opened so often, by reason. Rare: all workers share them.
+    openings: [AtomicU64; Ejection::WORDS.len()],
+    read: OnceLock<ReadPool>,
 }
 
 /// One worker's part.
@@ -72,7 +80,34 @@ impl PoolMetrics {
     /// All at 0.
     pub(super) fn new(labels: Labels, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self { labels, cells, all_down: AtomicBool::new(false), sticky: AtomicBool::new(false) }
+        Self {
+            labels,
+            cells,
+            all_down: AtomicBool::new(false),
+            sticky: AtomicBool::new(false),
+            openings: Default::default(),
+            read: OnceLock::new(),
+        }
+    }
+
+    /// Where its circuit is read. Once: a second call changes nothing.
+    pub fn read(&self, read: ReadPool) {
+        let _ = self.read.set(read);
+    }
+
+    /// The circuit of the pool as a whole has opened.
+    pub fn opened(&self, why: Ejection) {
+        self.openings[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often that was, for the reason with this number.
+    pub(super) fn openings(&self, reason: usize) -> u64 {
+        self.openings[reason].load(Relaxed)
+    }
+
+    /// The circuit of the pool as a whole.
+    pub(super) fn circuit(&self) -> u8 {
+        self.read.get().and_then(|read| read()).unwrap_or_default()
     }
 
     /// A failed attempt is followed by another one.
@@ -119,5 +154,11 @@ impl PoolMetrics {
     /// As it was set.
     pub(super) fn all_down(&self) -> bool {
         self.all_down.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for PoolMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolMetrics").field("labels", &self.labels).finish_non_exhaustive()
     }
 }

@@ -281,6 +281,8 @@ fn control_registers_what_it_reads_elsewhere() {
         passed: 9,
         failed: 2,
         check_duration: Some(Duration::from_millis(250)),
+        circuit: 2,
+        outlier: true,
     };
     held.backends[0].read(Box::new(|| None));
     held.backends[0].read(Box::new(move || Some(gauges)));

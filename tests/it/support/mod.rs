@@ -83,10 +83,11 @@ impl Setup {
         let checks = unless("health_check", "health_check = { type = \"off\" }\n");
         let retry = unless("retry", "retry = { attempts = 0 }\n");
         let slow = unless("slow_start", "slow_start = \"0s\"\n");
+        let breaker = unless("circuit_breaker", "circuit_breaker = { enabled = false }\n");
         format!(
             "[server]\n{server}\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n[log]\naccess = \"off\"\n\n\
              [[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n{listener}\n\n\
-             [pool.web]\nbackends = {backends:?}\n{checks}{retry}{slow}{pool}\n"
+             [pool.web]\nbackends = {backends:?}\n{checks}{retry}{slow}{breaker}{pool}\n"
         )
     }
 

@@ -43,14 +43,16 @@ impl Site {
         self.pool_with(name, &[address], "")
     }
 
-    /// The pool `name` with further keys; checks, retries and slow starts are off unless those name them.
+    /// The pool `name` with further keys; checks, retries, slow starts and breakers are off unless those name them.
     pub(crate) fn pool_with(mut self, name: &str, addresses: &[SocketAddr], lines: &str) -> Self {
         let unless = |key: &str, line: &'static str| if lines.contains(key) { "" } else { line };
         let checks = unless("health_check", "health_check = { type = \"off\" }\n");
         let retry = unless("retry", "retry = { attempts = 0 }\n");
         let slow = unless("slow_start", "slow_start = \"0s\"\n");
+        let breaker = unless("circuit_breaker", "circuit_breaker = { enabled = false }\n");
         let backends: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-        self.text = format!("{}\n[pool.{name}]\nbackends = {backends:?}\n{checks}{retry}{slow}{lines}\n", self.text);
+        self.text =
+            format!("{}\n[pool.{name}]\nbackends = {backends:?}\n{checks}{retry}{slow}{breaker}{lines}\n", self.text);
         self
     }
 

@@ -1,0 +1,75 @@
+//! Keys of what `[pool.NAME]` says about backends that fail or are slow: `circuit_breaker` and `outlier`.
+
+use super::Keys;
+
+/// `circuit_breaker` of a pool.
+pub(in super::super) const CIRCUIT_BREAKER: Keys = Keys {
+    title: "circuit_breaker",
+    example: "`circuit_breaker = { consecutive_failures = 5, open_for = \"10s\" }`",
+    known: &[
+        "enabled",
+        "scope",
+        "on",
+        "consecutive_failures",
+        "failure_rate",
+        "min_requests",
+        "window",
+        "open_for",
+        "open_for_max",
+        "half_open_requests",
+        "max_ejected",
+    ],
+    later: &[],
+    peers: &[
+        ("enable", "enabled"),
+        ("errors", "on"),
+        ("failures", "on"),
+        ("observe", "on"),
+        ("response_code", "on"),
+        ("unhealthy_status", "on"),
+        ("consecutive_5xx", "consecutive_failures"),
+        ("consecutive_errors", "consecutive_failures"),
+        ("consecutive_gateway_failure", "consecutive_failures"),
+        ("error_limit", "consecutive_failures"),
+        ("max_fails", "consecutive_failures"),
+        ("threshold", "consecutive_failures"),
+        ("error_rate", "failure_rate"),
+        ("expression", "failure_rate"),
+        ("failure_percentage", "failure_rate"),
+        ("failure_percentage_threshold", "failure_rate"),
+        ("failure_ratio", "failure_rate"),
+        ("failure_percentage_request_volume", "min_requests"),
+        ("minimum_requests", "min_requests"),
+        ("request_volume", "min_requests"),
+        ("check_period", "window"),
+        ("fail_duration", "window"),
+        ("interval", "window"),
+        ("period", "window"),
+        ("base_ejection_time", "open_for"),
+        ("fail_timeout", "open_for"),
+        ("fallback_duration", "open_for"),
+        ("sleep_window", "open_for"),
+        ("timeout", "open_for"),
+        ("max_ejection_time", "open_for_max"),
+        ("half_open_max_requests", "half_open_requests"),
+        ("recovery_requests", "half_open_requests"),
+        ("trials", "half_open_requests"),
+        ("max_ejection_percent", "max_ejected"),
+    ],
+};
+
+/// `outlier` of a pool.
+pub(in super::super) const OUTLIER: Keys = Keys {
+    title: "outlier",
+    example: "`outlier = { latency = \"3x\", for = \"30s\" }`",
+    known: &["latency", "for"],
+    later: &[],
+    peers: &[
+        ("factor", "latency"),
+        ("threshold", "latency"),
+        ("duration", "for"),
+        ("interval", "for"),
+        ("time", "for"),
+        ("window", "for"),
+    ],
+};
