@@ -90,7 +90,7 @@ fn stall() {
 
 #[test]
 fn drip() {
-    const BYTES: usize = 15;
+    const BYTES: usize = 25;
     let bad = Backend::raw(|conn, _| {
         conn.request();
         conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BYTES * 1000));

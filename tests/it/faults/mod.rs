@@ -23,6 +23,8 @@
 //! | closes a kept connection just as it is reused | `connections::closes_as_it_is_reused` | `stale` |
 //! | closes after each response | `connections::closes_each_time` | `bodies` |
 //! | replaced by another process on the port | `connections::replaced` | `reload` |
+//! | killed under load | `outage::a_killed_backend_is_not_noticed` | `kill` |
+//! | back after an outage | `outage::a_backend_that_comes_back_is_soon_used_and_ramped` | `slow_start` |
 //! | h2: GOAWAY, graceful or not | `streams::goaway_*` | `h2::ends` (our own) |
 //! | h2: RST_STREAM, before and within the answer | `streams::reset_*`, `streams::refused` | `http2_backends`, `grpc` |
 //! | h2: window never opened | `streams::window_never_opened` | |
@@ -40,6 +42,7 @@ mod clients;
 mod connecting;
 mod connections;
 mod heads;
+mod outage;
 mod streams;
 
 use std::collections::HashMap;
@@ -57,9 +60,9 @@ use serde_json::Value;
 use crate::support::{Backend, Client, Process, Response, Site, wait_for};
 
 /// Of the pools under test: short, and far from the patience of a test.
-const TIMES: [&str; 3] = ["connect_timeout = \"300ms\"", "response_timeout = \"400ms\"", "body_timeout = \"400ms\""];
+const TIMES: [&str; 3] = ["connect_timeout = \"300ms\"", "response_timeout = \"1s\"", "body_timeout = \"1s\""];
 const CONNECT: Duration = Duration::from_millis(300);
-const RESPONSE: Duration = Duration::from_millis(400);
+const RESPONSE: Duration = Duration::from_secs(1);
 /// What a slow machine may add to a time-out.
 const SLACK: Duration = Duration::from_secs(4);
 /// Descriptors that a process keeps for good once it has moved large bodies: pipes.
