@@ -89,7 +89,7 @@ impl Story {
     /// As [`Story::ask`], and `a` has the request.
     fn held_at_a(&self, cookie: &str) -> Client {
         let before = self.a.requests();
-        let mut client = self.ask(cookie);
+        let client = self.ask(cookie);
         wait_for("it is with the backend", || self.a.requests() > before);
         client.wire.stream.set_read_timeout(Some(SPREAD + SLACK)).unwrap();
         client
