@@ -4,12 +4,15 @@ use super::{
     Plan,
     checks::{self, ChecksTls},
     custom_load::CustomLoad,
+    discover,
 };
 use crate::{
     balance::Algorithm,
     config,
+    net::dns::Question,
     policy::{Key, Sticky},
     pool::{Backend, Guard, On, OutlierRule, Registry, Rules, Slot},
+    telemetry::Seldom,
     tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -21,6 +24,8 @@ pub struct Pool {
     pub name: String,
     /// All its backends.
     pub members: Vec<Member>,
+    /// Where further ones are found.
+    pub discovers: Option<Arc<Question>>,
     /// Where today's table stands.
     pub slot: Arc<Slot>,
     /// How its backends are called.
@@ -65,6 +70,8 @@ pub struct Member {
     pub weight: u32,
     /// Used only while no other can be.
     pub backup: bool,
+    /// Attempts at it at a time.
+    pub max_in_flight: config::MaxInFlight,
 }
 
 /// How a pool's backends are called. `None` = no bound.
@@ -78,8 +85,12 @@ pub struct Settings {
     pub max_requests: Option<u64>,
     /// Connections to each backend, of the process.
     pub max_connections: Option<usize>,
+    /// Those who wait when all are full; `None`: nobody does.
+    pub queue: Option<config::Queue>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
-    pub sources: Vec<IpAddr>,
+    pub sources: Arc<[IpAddr]>,
+    /// Says that there are no local ports left.
+    pub shortage: Arc<Seldom>,
     /// For a connection.
     pub connect_timeout: Option<Duration>,
     /// From the request sent to the response head.
@@ -105,10 +116,14 @@ impl Pool {
         algorithm: Option<Algorithm>,
         before: Option<&Plan>,
     ) -> Result<Self, String> {
+        let (pool, discovers) = discover::whole(pool, registry);
+        let pool = &*pool;
+        let slot = registry.slot(&pool.name);
         let member = |backend: &config::Backend| Member {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
             backup: backend.backup,
+            max_in_flight: backend.max_in_flight.unwrap_or(pool.max_in_flight),
         };
         let bound = pool.hash.bounded_load;
         let own = match pool.algorithm {
@@ -133,7 +148,9 @@ impl Pool {
             idle_timeout: pool.keepalive.idle_timeout,
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
-            sources: pool.source_address.clone(),
+            queue: pool.queue,
+            sources: pool.source_address.as_slice().into(),
+            shortage: Arc::clone(&slot.shortage),
             connect_timeout: pool.connect_timeout,
             response_timeout: pool.response_timeout,
             body_timeout: pool.body_timeout,
@@ -145,13 +162,13 @@ impl Pool {
         };
         let members: Vec<_> = pool.backends.iter().map(member).collect();
         let custom_load = CustomLoad::build(pool, &members, &settings, registry, before)?;
-        let slot = registry.slot(&pool.name);
         if pool.sticky.is_some() {
             slot.metrics.set_sticky();
         }
         Ok(Self {
             name: pool.name.clone(),
             members,
+            discovers,
             slot,
             settings,
             checks: pool.health_checks.clone().into(),

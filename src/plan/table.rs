@@ -4,6 +4,8 @@
 use super::{Member, Pool};
 use crate::{
     balance::Member as Share,
+    config,
+    error::Kind,
     pool::{Backend, Build, Circuit, Ordered, Table},
     telemetry::metrics::State,
 };
@@ -43,6 +45,7 @@ impl Pool {
         match member.backend.ordered() {
             Ordered::Drain => State::Drain,
             Ordered::Maintenance => State::Maintenance,
+            Ordered::Ready if member.backend.is_unresolved() => State::Down,
             Ordered::Ready if self.checks.is_empty() => State::Ready,
             Ordered::Ready => match member.backend.health.verdict() {
                 verdict if verdict.up == Some(true) && verdict.degraded => State::Degraded,
@@ -52,6 +55,14 @@ impl Pool {
                 _ => State::Starting,
             },
         }
+    }
+
+    /// Why nobody of it can be chosen: `dns` where names that have never resolved are all there is, else `no_backend`.
+    pub fn nobody(&self) -> Kind {
+        let mut in_use = self.members.iter().filter(|member| member.backend.ordered() == Ordered::Ready).peekable();
+        let waits = self.discovers.as_ref().is_some_and(|question| !question.is_answered());
+        let has_names = waits || in_use.peek().is_some();
+        if has_names && in_use.all(|member| member.backend.is_unresolved()) { Kind::Dns } else { Kind::NoBackend }
     }
 
     /// Leaves `member` alone for being slow, if that may be. True if it is out now.
@@ -81,6 +92,7 @@ impl Pool {
         for one in &standing {
             let serves = one.state.is_up() || one.trials || last_resort && one.state == State::Ejected;
             one.member.backend.stands(one.state, if serves { one.weight } else { 0 });
+            one.member.backend.load.set_most(self.most(one.member));
         }
         let usable = |one: &&Standing<'_>| one.weight > 0 && self.checked(one.member).is_up();
         self.slot.ejections.settle(|| {
@@ -99,7 +111,39 @@ impl Pool {
             last_resort,
             common: &self.slot.common,
         };
-        self.slot.publish(Table::new(&table))
+        let before = self.slot.publish(Table::new(&table));
+        self.slot.attend();
+        before
+    }
+
+    /// So many attempts may run at `member` at a time. Where each has a connection of its own, their bound is one as well.
+    fn most(&self, member: &Member) -> Option<u32> {
+        let own = match member.max_in_flight {
+            config::MaxInFlight::Off => None,
+            config::MaxInFlight::Most(most) => Some(most),
+            config::MaxInFlight::Auto => Some(member.backend.adaptive.limit()),
+        };
+        let alone = self.settings.protocol == config::Protocol::H1 || self.settings.proxy_protocol.is_some();
+        let connections = self.settings.max_connections.filter(|_| alone);
+        let connections = connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        own.into_iter().chain(connections).min()
+    }
+
+    /// Looks at how its backends fare, some times a second: how much each takes without becoming slow. Where that is their
+    /// bound, it is in force, and those who wait hear of it.
+    pub fn sample(&self, now: Instant) {
+        let mut raised = false;
+        for member in &self.members {
+            member.backend.adaptive.sample(&member.backend.load, now);
+            if member.max_in_flight == config::MaxInFlight::Auto {
+                let (before, most) = (member.backend.load.most(), self.most(member));
+                member.backend.load.set_most(most);
+                raised |= most > before;
+            }
+        }
+        if raised {
+            self.slot.attend();
+        }
     }
 
     /// How soon its table should be made anew because backends are on their way to their whole weight, or circuits to
@@ -153,7 +197,9 @@ impl Pool {
     /// Who can be chosen; and whether that is for want of anybody who is fit.
     fn choose(&self, standing: &[Standing<'_>], all_down: bool) -> (Vec<(Arc<Backend>, u32)>, bool) {
         let tier = |backup: bool, fits: &dyn Fn(&Standing<'_>) -> bool| -> Vec<(Arc<Backend>, u32)> {
-            let of_tier = standing.iter().filter(|one| one.member.backup == backup && fits(one));
+            // A name that has never resolved leads nowhere, whatever may be tried.
+            let known = standing.iter().filter(|one| !one.member.backend.is_unresolved());
+            let of_tier = known.filter(|one| one.member.backup == backup && fits(one));
             of_tier.map(|one| (Arc::clone(&one.member.backend), one.weight)).collect()
         };
         let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);

@@ -46,6 +46,7 @@ impl Control {
             listeners: self.plan.listeners().map(listener).collect(),
             pools: self.pools(),
             overrides: self.plan.pools.iter().flat_map(overrides).collect(),
+            chaos: self.chaos(),
         }
     }
 
@@ -187,6 +188,7 @@ fn pool_view(pool: &Pool) -> PoolView {
         algorithm: pool.algorithm_name.to_owned(),
         circuit: pool.slot.shown().word().to_owned(),
         reason: if pool.slot.is_tripped() { "admin".to_owned() } else { reason },
+        queue: pool.slot.queued(),
         backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }
@@ -199,6 +201,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     let (_, ejected, changed) = backend.breaker.look();
     let outlier = backend.outlier.is_one();
     let reason = match backend.ordered() {
+        Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
         Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
         Ordered::Ready if state == State::Ejected => ejected,
         Ordered::Ready if outlier && verdict.reason.is_empty() => "latency outlier".to_owned(),

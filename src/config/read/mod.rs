@@ -5,12 +5,14 @@
 mod balance;
 mod breaker;
 mod custom_load;
+mod discover;
 mod health;
 mod listener;
 mod log;
 mod pages;
 mod pool;
 mod process;
+mod queue;
 mod retry;
 mod route;
 mod sticky;

@@ -35,7 +35,14 @@ pub(super) struct Pool {
     /// "weighted_least_connections" are the textbooks' names of two of these.
     #[schemars(extend("default" = "round_robin"))]
     algorithm: String,
-    /// "IP:PORT", "unix:/run/app.sock", or a table, see below. At least one.
+    /// "IP:PORT", "HOST:PORT", "unix:/run/app.sock", or a table, see below. At least one, unless there is `discover`.
+    ///
+    /// "HOST:PORT" is one backend, whatever number of addresses its name has: connections go to them in turn, IPv6 first, the
+    /// next after 250 ms without an answer or at once after a failure (happy eyeballs, RFC 8305). It is resolved again as its
+    /// TTL says, bounded to 1 s to 1 h. A name that does not resolve stops neither start nor reload: the backend is down with
+    /// the reason dns until it does, and the last good answer is kept for as long as there is no other. Connections to an
+    /// address that is gone carry no further request. The lines of /etc/hosts come first, and those of a name that stands
+    /// there are all of it.
     #[schemars(extend("examples" = [["10.0.1.10:8080", "10.0.1.11:8080"]], "x-shown" = true))]
     backends: Vec<String>,
     /// When no backend is healthy: "reject" with 503 | "try_any" of them.
@@ -62,9 +69,16 @@ pub(super) struct Pool {
     /// alone. gRPC wants "h2" or "auto": a call is a request over HTTP/2 whose content-type is application/grpc.
     #[schemars(extend("default" = "h1"))]
     protocol: String,
-    /// Connections to each backend, of the process.
+    /// Connections to each backend, of the process. One that is at it takes no more until one of its connections is free: an
+    /// idle one of another worker is closed for it.
     #[schemars(extend("default" = "off", "examples" = [500]))]
     max_connections: String,
+    /// Requests at each backend at a time, of the process, each counted until its answer has gone, or its tunnel has ended.
+    /// A backend that is at it is passed over; when all are, requests wait in the queue. "auto" = as many as it answers
+    /// without becoming slow: found out from its response times, its failures and its 503s, never by starving it.
+    /// evenkeel_in_flight_limit shows what that would be in any case.
+    #[schemars(extend("default" = "off", "examples" = [200]))]
+    max_in_flight: String,
     /// "off" | "v1" | "v2": a PROXY header in front of each connection says who the client is; v2 with ALPN, SNI and TLS
     /// version. Such a connection is one client's, so none is kept or shared. Health checks at the backend's own port begin
     /// with LOCAL (v2) or UNKNOWN (v1).
@@ -73,7 +87,8 @@ pub(super) struct Pool {
     /// Send the client's Host; false: the backend's address as written.
     #[schemars(extend("default" = true))]
     pass_host: bool,
-    /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend.
+    /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend. Those of the other
+    /// family than the backend's address are passed over. When no port is left on any of them: 503 ports_exhausted.
     #[schemars(extend("default" = [], "examples" = [["10.0.0.5", "10.0.0.6"]]))]
     source_address: Vec<String>,
 }
@@ -85,7 +100,8 @@ pub(super) struct Tls {
     /// CAs of the backends, PEM. Default: the system's.
     #[schemars(extend("examples" = ["/etc/evenkeel/certs/ca.pem"]))]
     ca: String,
-    /// The name to ask for and to verify. Default: the backend's address, or its host.
+    /// The name to ask for and to verify. Default: the backend's host name, or its address; with discover.dns that name, for
+    /// all of the pool.
     #[schemars(extend("examples" = ["api.internal"]))]
     server_name: String,
     /// Our certificate for backends that ask, PEM; with `key`.
@@ -99,10 +115,28 @@ pub(super) struct Tls {
     verify: bool,
 }
 
+/// Backends that DNS knows, one for each address, named by it: they come and go with its answers, at most once a second.
+/// One that goes is drained as if a reload had removed it. Beside `backends`, which win where an address stands in both, or
+/// instead of them. Either dns and port, or srv. While there has been no answer, requests get 503 dns; the last good answer
+/// is kept for as long as there is no other.
+#[derive(JsonSchema)]
+pub(super) struct Discover {
+    /// A host name: its addresses (A and AAAA) are the backends.
+    #[schemars(extend("examples" = ["api.service.local"]))]
+    dns: String,
+    /// Their port, with dns alone.
+    #[schemars(extend("examples" = [8080]))]
+    port: u16,
+    /// A service with SRV records (RFC 2782): those of the lowest priority value are the first tier, the others backups;
+    /// weights are the records', 0 counts as 1 and more than 1000 as 1000.
+    #[schemars(extend("examples" = ["_api._tcp.service.local"]))]
+    srv: String,
+}
+
 /// A backend as a table, where it has more than an address.
 #[derive(JsonSchema)]
 pub(super) struct Backend {
-    /// "IP:PORT" or "unix:/run/app.sock".
+    /// "IP:PORT", "HOST:PORT" or "unix:/run/app.sock".
     #[schemars(extend("examples" = ["10.0.1.10:8080"]))]
     address: String,
     /// In logs and metrics. Default: the address as written.
@@ -114,6 +148,9 @@ pub(super) struct Backend {
     /// Used only while no other backend can be. Default: false.
     #[schemars(extend("examples" = [true]))]
     backup: bool,
+    /// Requests at a time, or "auto", or "off". Default: the pool's.
+    #[schemars(extend("examples" = [200]))]
+    max_in_flight: u32,
 }
 
 /// Connections to backends that are kept for the next request.
@@ -128,6 +165,20 @@ pub(super) struct Keepalive {
     /// Requests on one connection before it is closed.
     #[schemars(extend("default" = "off", "examples" = [1000]))]
     max_requests: String,
+}
+
+/// Where requests wait while every backend is at max_in_flight or max_connections: first come, first served, and nobody
+/// overtakes. queue = "off": they are refused at once. The route's timeout counts meanwhile. Retries wait as well, at the
+/// end. A client with a session waits for its own backend, up to a fifth of the timeout; then another one serves it and does
+/// not get the session, unless sticky.fallback = "reject".
+#[derive(JsonSchema)]
+pub(super) struct Queue {
+    /// How many may wait; further ones get 503 queue_full, or the route's fallback. 0 = none.
+    #[schemars(extend("default" = 1024))]
+    size: u32,
+    /// How long; then 503 queue_timeout, or the fallback. "off" = as long as the route's timeout lets them.
+    #[schemars(extend("default" = "5s"))]
+    timeout: String,
 }
 
 /// How it is found out whether a backend can serve. [[pool.NAME.health_check]] for several, all of which must pass.
@@ -212,10 +263,19 @@ pub(super) struct Retry {
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
-    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came and
-    /// the call's body is still held whole. Every gRPC call is a POST: that they may be made twice is your word.
+    /// response did not come in time | a status from "400" to "599", or all of "4xx" or "5xx" = the backend answered with
+    /// it: the client gets the answer of the last attempt, as it came, and a Retry-After is not waited for | "grpc:NAME" =
+    /// that gRPC status, such as "grpc:unavailable", when no message came and the call's body is still held whole. Every
+    /// gRPC call is a POST: that they may be made twice is your word.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
     on: Vec<String>,
+    /// true: a request with an Idempotency-Key counts as idempotent, whatever its method: its backends must know it again.
+    #[schemars(extend("default" = false))]
+    idempotency_key: bool,
+    /// true: POST, PATCH and the like are tried again too, even when bytes of them had reached a backend, as long as the
+    /// body is still held whole: they may be carried out twice. `check` warns of it.
+    #[schemars(extend("default" = false))]
+    non_idempotent: bool,
     /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.
     #[schemars(extend("default" = "20%"))]
     budget: String,
@@ -326,8 +386,8 @@ pub(super) struct Sticky {
     secret: Value,
     /// When the client's backend is gone, or an attempt there fails: "reassign" = another one, the same at every instance,
     /// which has the client from then on | "reject" with 503; retries go to the same one. What goes by hash has no backend
-    /// that could be missed: for it "reject" is about retries alone. While its backend is full, another one serves a client
-    /// and does not get the session; "reject" refuses. Default: "reassign".
+    /// that could be missed: for it "reject" is about retries alone. While its backend is full, a client waits for it a
+    /// while in the pool's queue; then another one serves it and does not get the session, or "reject" refuses. Default: "reassign".
     #[schemars(extend("examples" = ["reassign"]))]
     fallback: String,
 }

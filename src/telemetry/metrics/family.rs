@@ -74,6 +74,8 @@ pub(super) static REQUEST_BYTES: Family =
 pub(super) static RESPONSE_BYTES: Family =
     counter("evenkeel_response_bytes_total", "Bytes of response bodies that were sent to clients.");
 pub(super) static FAILURES: Family = counter("evenkeel_failures_total", "Exchanges that failed, by failure word.");
+pub(super) static MIRRORED: Family =
+    counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -104,6 +106,17 @@ pub(super) static RETRIES: Family =
     counter("evenkeel_retries_total", "Attempts that followed a failed one, by how that one failed.");
 pub(super) static RETRY_BUDGET_EXHAUSTED: Family =
     counter("evenkeel_retry_budget_exhausted_total", "Retries that were not made because the budget was used up.");
+pub(super) static QUEUE_LENGTH: Family =
+    gauge("evenkeel_queue_length", "Requests that wait because every backend is at its limit.");
+pub(super) static QUEUE_TIMEOUTS: Family =
+    counter("evenkeel_queue_timeouts_total", "Requests that waited in vain for as long as the queue lets them.");
+pub(super) static QUEUE_WAIT: Family =
+    histogram("evenkeel_queue_wait_seconds", "Time in the queue, of those who have left it, served or not.");
+pub(super) static IN_FLIGHT_LIMIT: Family = gauge(
+    "evenkeel_in_flight_limit",
+    "Requests at a time that the backend answers without becoming slow, as estimated; in force where max_in_flight is auto, \
+     and advice where it is a number or off.",
+);
 pub(super) static STICKY: Family =
     counter("evenkeel_sticky_total", "Requests to pools whose clients stick to backends, by what became of it.");
 pub(super) static EJECTIONS: Family = counter(
@@ -119,10 +132,12 @@ pub(super) static OUTLIER: Family =
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
+pub(super) static RESOLUTIONS: Family =
+    counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 37] = [
+pub(super) static ALL: [&Family; 43] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -140,6 +155,7 @@ pub(super) static ALL: [&Family; 37] = [
     &REQUEST_BYTES,
     &RESPONSE_BYTES,
     &FAILURES,
+    &MIRRORED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,
@@ -154,12 +170,17 @@ pub(super) static ALL: [&Family; 37] = [
     &REPORTED_LOAD,
     &RETRIES,
     &RETRY_BUDGET_EXHAUSTED,
+    &QUEUE_LENGTH,
+    &QUEUE_TIMEOUTS,
+    &QUEUE_WAIT,
+    &IN_FLIGHT_LIMIT,
     &STICKY,
     &EJECTIONS,
     &CIRCUIT,
     &OUTLIER,
     &ALL_DOWN,
     &LOG_DROPPED,
+    &RESOLUTIONS,
 ];
 
 #[cfg(test)]
