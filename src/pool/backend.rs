@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Adaptive, Breaker, Health, Outlier, SlowStart, registry::Ids};
+use super::{Adaptive, Breaker, Drain, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -54,6 +54,8 @@ pub struct Backend {
     pub slow_start: Arc<SlowStart>,
     /// How much it takes at a time without becoming slow.
     pub adaptive: Arc<Adaptive>,
+    /// Until when its drain lets exchanges go on.
+    pub drain: Drain,
     /// Whether it is left alone for its failures.
     pub breaker: Arc<Breaker>,
     /// Whether it is much slower than others.
@@ -110,6 +112,7 @@ impl Backend {
             adaptive: kept.adaptive,
             breaker: kept.breaker,
             outlier: kept.outlier,
+            drain: Drain::default(),
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),

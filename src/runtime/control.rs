@@ -297,6 +297,7 @@ impl Control {
         let now = Instant::now();
         for pool in self.plan.pools.iter().filter(|pool| pools.contains(&pool.name)) {
             self.past.tables.push(pool.refresh(now));
+            self.end_drains(pool, now);
             self.ramps.note(pool, now);
         }
         self.tell_systemd();

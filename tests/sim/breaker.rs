@@ -109,7 +109,7 @@ fn no_more_are_out_than_may_be_and_trials_are_few_and_all_comes_back() {
             if place < seen.table.len() {
                 let at = number(pool, seen.table.backend(place).id);
                 let circuit = pool.members[at].backend.breaker.circuit();
-                match Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0) {
+                match Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0, None) {
                     Ok(lease) => {
                         assert_ne!(circuit, Circuit::Open, "an open one is not attempted");
                         running.push((lease, at, circuit == Circuit::HalfOpen));
@@ -141,7 +141,7 @@ fn recover(pool: &Pool, now: &mut Instant, count: u64) {
     while out(pool) > 0 {
         let seen = Seen::of(&pool.slot);
         for place in 0..seen.table.len() {
-            while let Ok(lease) = Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0) {
+            while let Ok(lease) = Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0, None) {
                 lease.answered(200, *now);
                 drop(lease);
                 if pool.members.iter().all(|member| member.backend.breaker.circuit() != Circuit::HalfOpen) {
@@ -187,7 +187,7 @@ fn whatever_checks_and_operators_say_somebody_can_be_attempted_while_anybody_is_
             let up = |member: &&evenkeel::plan::Member| {
                 member.backend.ordered() == Ordered::Ready && member.backend.health.verdict().up != Some(false)
             };
-            let take = |place| Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0).ok();
+            let take = |place| Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0, None).ok();
             let leases: Vec<_> = (0..seen.table.len()).filter_map(take).collect();
             assert_eq!(!leases.is_empty(), pool.members.iter().any(|member| up(&member)), "{:?}", circuits(pool));
             for lease in leases {
@@ -218,7 +218,7 @@ fn workers_that_fail_at_once_take_no_more_out_than_may_be() {
                         if place >= seen.table.len() {
                             continue;
                         }
-                        if let Ok(lease) = Lease::take(seen, place, &pool.slot, 0) {
+                        if let Ok(lease) = Lease::take(seen, place, &pool.slot, 0, None) {
                             end(&lease, 2, now(step), &mut dice);
                         }
                         assert!(out(pool) <= most, "{:?}", circuits(pool));
