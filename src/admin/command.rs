@@ -215,6 +215,9 @@ pub struct PoolView {
     /// Why it is so; empty = nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How many requests wait because all of its backends are full.
+    #[serde(default)]
+    pub queue: usize,
     /// In the order of the file.
     pub backends: Vec<BackendView>,
 }

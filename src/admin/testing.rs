@@ -47,6 +47,7 @@ fn pool(name: &str, backends: &[&str]) -> PoolView {
         algorithm: "round_robin".into(),
         circuit: "closed".into(),
         reason: String::new(),
+        queue: 0,
         backends,
     }
 }

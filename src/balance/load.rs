@@ -3,7 +3,10 @@
 //! Values that age are a number and the time of its last change in one word, changed by compare-and-swap: no reader ever
 //! sees one without the other. Times are microseconds since a beginning that all callers share.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// How long half of an observation lasts, in milliseconds.
 const HALF_LIFE: f32 = 7_000.0;
@@ -24,6 +27,10 @@ const MOST_LATENCY: f32 = 30e6;
 /// What is above so many times the newest value goes by half with each new one.
 const FAR: f32 = 4.0;
 
+/// Bits of a sum of microseconds: a million answers of 16 seconds fit. Longer ones count as that long.
+const SUM: u32 = 44;
+const LONGEST_ANSWER: u64 = 16_000_000;
+
 /// No backend means more, and sums of it stay finite.
 const MOST_LOAD: f32 = 1e12;
 
@@ -34,6 +41,10 @@ pub struct Load {
     in_flight: AtomicU32,
     /// The most attempts at a time.
     most: Bound,
+    /// Failures that say "too much", since control has looked last.
+    overloads: AtomicU32,
+    /// Answers since then: their number above [`SUM`], and their microseconds below.
+    answers: AtomicU64,
     /// Peak EWMA of the time to the response head, in microseconds.
     latency: Aging,
     /// Bytes both ways, decaying.
@@ -103,14 +114,19 @@ impl Load {
         self.in_flight.fetch_add(1, Relaxed);
     }
 
-    /// An attempt begins, if one more may.
+    /// An attempt begins, if one more may. In one order with [`Load::end`] and the queue of the pool: see pool/queue.rs.
     pub fn try_begin(&self) -> bool {
         let Some(most) = self.most() else {
             self.begin();
             return true;
         };
         let more = |running| (running < most).then_some(running + 1);
-        self.in_flight.fetch_update(Relaxed, Relaxed, more).is_ok()
+        self.in_flight.fetch_update(SeqCst, SeqCst, more).is_ok()
+    }
+
+    /// More run than may: the bound was higher.
+    pub fn is_over(&self) -> bool {
+        self.most().is_some_and(|most| self.in_flight() > most)
     }
 
     /// The most attempts at a time; `None`: no bound.
@@ -125,7 +141,27 @@ impl Load {
 
     /// An attempt that began has ended.
     pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Relaxed);
+        self.in_flight.fetch_sub(1, SeqCst);
+    }
+
+    /// A response head came after so many microseconds: for control, see pool/adaptive.rs.
+    pub fn answered_in(&self, micros: u64) {
+        self.answers.fetch_add(1 << SUM | micros.min(LONGEST_ANSWER), Relaxed);
+    }
+
+    /// An attempt has ended as those do that are too many: by a time-out, a reset or a 503.
+    pub fn overloaded(&self) {
+        self.overloads.fetch_add(1, Relaxed);
+    }
+
+    /// The number of answers since the last time, their microseconds, and the number of failures. Control alone calls it.
+    pub fn take_outcomes(&self) -> ((u32, u64), u32) {
+        // Most backends of a large pool have none: a look does not take their line from the workers.
+        let take = self.answers.load(Relaxed) != 0;
+        let answers = if take { self.answers.swap(0, Relaxed) } else { 0 };
+        let failed = self.overloads.load(Relaxed) != 0;
+        let overloads = if failed { self.overloads.swap(0, Relaxed) } else { 0 };
+        (((answers >> SUM) as u32, answers & ((1 << SUM) - 1)), overloads)
     }
 
     /// Its answer took so many microseconds, up to the response head or to the failure. A peak counts at once, what is

@@ -51,7 +51,7 @@ pub use self::{
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Discover, Keepalive, Pool, Protocol, ProxyVersion, Retry, WhenAllDown},
+    pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
     route::{Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Respond, Rewrite, Route, SplitBy, Text},

@@ -21,6 +21,10 @@ pub struct Pool {
     pub keepalive: Keepalive,
     /// Connections to each backend, of the process; `None` = no limit.
     pub max_connections: Option<usize>,
+    /// Attempts at each backend at a time, of the process.
+    pub max_in_flight: MaxInFlight,
+    /// Those who wait when every backend is full; `None`: nobody does.
+    pub queue: Option<Queue>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
     pub source_address: Vec<IpAddr>,
     /// For one connection; always set, since it cannot be turned off.
@@ -139,6 +143,28 @@ pub struct Backend {
     pub weight: u32,
     /// Used only while no other backend can be.
     pub backup: bool,
+    /// `None`: the pool's.
+    pub max_in_flight: Option<MaxInFlight>,
+}
+
+/// `max_in_flight`: attempts at one backend at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxInFlight {
+    /// Any number.
+    Off,
+    /// So many.
+    Most(u32),
+    /// As many as it answers without becoming slow.
+    Auto,
+}
+
+/// `queue`: those who wait when every backend of the pool is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many may wait.
+    pub size: usize,
+    /// How long; `None` = as long as their route lets them.
+    pub timeout: Option<Duration>,
 }
 
 /// `keepalive`: connections to a backend that are kept for the next request.
@@ -150,6 +176,12 @@ pub struct Keepalive {
     pub idle_timeout: Option<Duration>,
     /// Requests on one connection before it is closed; `None` = no limit.
     pub max_requests: Option<u64>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { size: 1024, timeout: Some(Duration::from_secs(5)) }
+    }
 }
 
 impl Default for Retry {

@@ -155,6 +155,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         name: address.into(),
         weight: 1,
         backup: false,
+        max_in_flight: None,
     };
     let expected = Pool {
         name: "web".into(),
@@ -163,6 +164,8 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         discover: None,
         keepalive: Keepalive { max_idle: 64, idle_timeout: seconds(30), max_requests: None },
         max_connections: None,
+        max_in_flight: MaxInFlight::Off,
+        queue: Some(Queue::default()),
         source_address: vec![],
         connect_timeout: seconds(2),
         response_timeout: seconds(30),
@@ -252,7 +255,8 @@ fn every_key_of_a_circuit_breaker_and_of_an_outlier_is_read() {
 #[test]
 fn every_key_of_a_pool_is_read() {
     let text = "[pool.api]\nalgorithm = \"weighted_round_robin\"\nbackends = [{ address = \"[::1]:80\", name = \"b\", \
-                weight = 0 }, \"unix:/run/app.sock\"]\nkeepalive = { max_idle = 0, idle_timeout = \"off\", \
+                weight = 0 }, { address = \"unix:/run/app.sock\", max_in_flight = 200 }]\n\
+                max_in_flight = \"auto\"\nqueue = { size = 9, timeout = \"off\" }\nkeepalive = { max_idle = 0, idle_timeout = \"off\", \
                 max_requests = 9 }\nmax_connections = 7\nsource_address = [\"10.0.0.9\", \"::1\"]\n\
                 connect_timeout = \"250ms\"\nresponse_timeout = 0\nbody_timeout = \"off\"\ntunnel_timeout = \"0s\"\n\
                 pass_host = false\nslow_start = \"off\"\n";
@@ -261,17 +265,26 @@ fn every_key_of_a_pool_is_read() {
         name: "api".into(),
         algorithm: Algorithm::RoundRobin,
         backends: vec![
-            Backend { address: Address::Tcp("[::1]:80".parse().unwrap()), name: "b".into(), weight: 0, backup: false },
+            Backend {
+                address: Address::Tcp("[::1]:80".parse().unwrap()),
+                name: "b".into(),
+                weight: 0,
+                backup: false,
+                max_in_flight: None,
+            },
             Backend {
                 address: Address::Unix("/run/app.sock".into()),
                 name: "unix:/run/app.sock".into(),
                 weight: 1,
                 backup: false,
+                max_in_flight: Some(MaxInFlight::Most(200)),
             },
         ],
         discover: None,
         keepalive: Keepalive { max_idle: 0, idle_timeout: None, max_requests: Some(9) },
         max_connections: Some(7),
+        max_in_flight: MaxInFlight::Auto,
+        queue: Some(Queue { size: 9, timeout: None }),
         source_address: vec!["10.0.0.9".parse().unwrap(), "::1".parse().unwrap()],
         connect_timeout: Some(Duration::from_millis(250)),
         response_timeout: None,
@@ -394,7 +407,7 @@ fn addresses_show_as_written_and_relative_sockets_start_at_the_file() {
 }
 
 /// A table of keys, and how one of them is written in a file that is fine but for it.
-const TABLES: [(&keys::Keys, &str, &str); 36] = [
+const TABLES: [(&keys::Keys, &str, &str); 37] = [
     (&keys::DOCUMENT, "", ""),
     (&keys::SERVER, "[server]\n", ""),
     (&keys::ADMIN, "[admin]\n", ""),
@@ -420,6 +433,7 @@ const TABLES: [(&keys::Keys, &str, &str); 36] = [
     (&keys::POOL, "[pool.web]\nbackends = [\"10.0.0.1:80\"]\n", ""),
     (&keys::BACKEND, "[pool.web]\nbackends = { address = \"10.0.0.1:80\", ", " }\n"),
     (&keys::KEEPALIVE, "[pool.web.keepalive]\n", ""),
+    (&keys::QUEUE, "[pool.web.queue]\n", ""),
     (&keys::HEALTH_CHECK, "[pool.web.health_check]\n", ""),
     (&keys::BODY, "[pool.web.health_check.expect_body]\n", ""),
     (&keys::DISCOVER, "[pool.web.discover]\nsrv = \"_a._tcp.local\"\n", ""),
@@ -475,7 +489,7 @@ fn later_tables_are_not_supported_yet_however_they_are_written() {
     }
     let problems = parse(&format!("{LISTENER}protocol = \"tcp\"\n{POOL}")).unwrap_err();
     assert!(problems.to_string().contains("not supported yet"), "{problems}");
-    let fine = "protocol = \"h1\"\nsend_proxy_protocol = \"off\"\nmax_in_flight = \"off\"\n";
+    let fine = "protocol = \"h1\"\nsend_proxy_protocol = \"off\"\n";
     assert!(parse(&format!("{LISTENER}protocol = \"http\"\n{POOL}{fine}")).is_ok());
 }
 

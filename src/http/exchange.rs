@@ -258,12 +258,21 @@ impl<'c> Sink<'c> {
     /// Ready when the client has left. Not watched: a client that is still sending its body, or has sent 16 KiB of
     /// further requests already, and one whose socket is not registered (see [`Sink::is_unwatched`]).
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
+        self.poll_leaving(cx, half_close, false)
+    }
+
+    /// As [`Sink::poll_gone`], while nobody reads the request's body: what comes of it is read ahead, within the same bound.
+    pub fn poll_gone_early(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {
+        self.poll_leaving(cx, half_close, true)
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>, half_close: bool, body_too: bool) -> Poll<()> {
         match &mut self.outlet {
             Outlet::H2(sender) => sender.poll_reset(cx).map(|_| ()),
             Outlet::H1(writer) => {
                 let wire = writer.wire();
                 // What it sends meanwhile is read ahead, within bounds: its end is behind that.
-                while !wire.body_pending() && wire.read_ahead() < SMALL {
+                while (body_too || !wire.body_pending()) && wire.read_ahead() < SMALL {
                     match wire.poll_more(cx) {
                         Poll::Ready(Ok(1..)) => {}
                         Poll::Ready(Ok(0)) if half_close => break,

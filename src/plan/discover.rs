@@ -62,7 +62,13 @@ fn backends(discover: &Discover, answer: &[Endpoint]) -> Vec<Backend> {
             Discover::Srv(_) => (endpoint.port, endpoint.weight.clamp(1, MAX_WEIGHT), Some(endpoint.priority) != first),
         };
         let address = SocketAddr::new(endpoint.ip, port);
-        Backend { address: Address::Tcp(address), name: address.to_string(), weight: u32::from(weight), backup }
+        Backend {
+            address: Address::Tcp(address),
+            name: address.to_string(),
+            weight: u32::from(weight),
+            backup,
+            max_in_flight: None,
+        }
     };
     // What can be called by nobody is nobody.
     let callable =
@@ -115,6 +121,7 @@ mod tests {
             name: name.into(),
             weight: 3,
             backup: false,
+            max_in_flight: None,
         };
         let mut all = vec![written("10.0.0.1:80", "a"), written("10.0.0.9:80", "10.0.0.2:80")];
         let discover = Discover::Dns("api.local".into(), 80);

@@ -70,6 +70,8 @@ pub struct Member {
     pub weight: u32,
     /// Used only while no other can be.
     pub backup: bool,
+    /// Attempts at it at a time.
+    pub max_in_flight: config::MaxInFlight,
 }
 
 /// How a pool's backends are called. `None` = no bound.
@@ -83,6 +85,8 @@ pub struct Settings {
     pub max_requests: Option<u64>,
     /// Connections to each backend, of the process.
     pub max_connections: Option<usize>,
+    /// Those who wait when all are full; `None`: nobody does.
+    pub queue: Option<config::Queue>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
     pub sources: Arc<[IpAddr]>,
     /// Says that there are no local ports left.
@@ -119,6 +123,7 @@ impl Pool {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
             backup: backend.backup,
+            max_in_flight: backend.max_in_flight.unwrap_or(pool.max_in_flight),
         };
         let bound = pool.hash.bounded_load;
         let own = match pool.algorithm {
@@ -143,6 +148,7 @@ impl Pool {
             idle_timeout: pool.keepalive.idle_timeout,
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
+            queue: pool.queue,
             sources: pool.source_address.as_slice().into(),
             shortage: Arc::clone(&slot.shortage),
             connect_timeout: pool.connect_timeout,

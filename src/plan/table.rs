@@ -4,6 +4,7 @@
 use super::{Member, Pool};
 use crate::{
     balance::Member as Share,
+    config,
     error::Kind,
     pool::{Backend, Build, Circuit, Ordered, Table},
     telemetry::metrics::State,
@@ -88,6 +89,7 @@ impl Pool {
         for one in &standing {
             let serves = one.state.is_up() || one.trials || last_resort && one.state == State::Ejected;
             one.member.backend.stands(one.state, if serves { one.weight } else { 0 });
+            one.member.backend.load.set_most(self.most(one.member));
         }
         let usable = |one: &&Standing<'_>| one.weight > 0 && self.checked(one.member).is_up();
         self.slot.ejections.settle(|| {
@@ -106,7 +108,39 @@ impl Pool {
             last_resort,
             common: &self.slot.common,
         };
-        self.slot.publish(Table::new(&table))
+        let before = self.slot.publish(Table::new(&table));
+        self.slot.attend();
+        before
+    }
+
+    /// So many attempts may run at `member` at a time. Where each has a connection of its own, their bound is one as well.
+    fn most(&self, member: &Member) -> Option<u32> {
+        let own = match member.max_in_flight {
+            config::MaxInFlight::Off => None,
+            config::MaxInFlight::Most(most) => Some(most),
+            config::MaxInFlight::Auto => Some(member.backend.adaptive.limit()),
+        };
+        let alone = self.settings.protocol == config::Protocol::H1 || self.settings.proxy_protocol.is_some();
+        let connections = self.settings.max_connections.filter(|_| alone);
+        let connections = connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        own.into_iter().chain(connections).min()
+    }
+
+    /// Looks at how its backends fare, some times a second: how much each takes without becoming slow. Where that is their
+    /// bound, it is in force, and those who wait hear of it.
+    pub fn sample(&self, now: Instant) {
+        let mut raised = false;
+        for member in &self.members {
+            member.backend.adaptive.sample(&member.backend.load, now);
+            if member.max_in_flight == config::MaxInFlight::Auto {
+                let (before, most) = (member.backend.load.most(), self.most(member));
+                member.backend.load.set_most(most);
+                raised |= most > before;
+            }
+        }
+        if raised {
+            self.slot.attend();
+        }
     }
 
     /// How soon its table should be made anew because backends are on their way to their whole weight, or circuits to

@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Breaker, Health, Outlier, SlowStart, registry::Ids};
+use super::{Adaptive, Breaker, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -56,6 +56,8 @@ pub struct Backend {
     pub breaker: Arc<Breaker>,
     /// Whether it is much slower than others.
     pub outlier: Arc<Outlier>,
+    /// How much it takes at a time without becoming slow.
+    pub adaptive: Arc<Adaptive>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -77,6 +79,7 @@ pub(super) struct Kept {
     pub(super) slow_start: Arc<SlowStart>,
     pub(super) breaker: Arc<Breaker>,
     pub(super) outlier: Arc<Outlier>,
+    pub(super) adaptive: Arc<Adaptive>,
 }
 
 impl Backend {
@@ -106,6 +109,7 @@ impl Backend {
             slow_start: kept.slow_start,
             breaker: kept.breaker,
             outlier: kept.outlier,
+            adaptive: kept.adaptive,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -182,6 +186,7 @@ impl Backend {
             slow_start: Arc::clone(&self.slow_start),
             breaker: Arc::clone(&self.breaker),
             outlier: Arc::clone(&self.outlier),
+            adaptive: Arc::clone(&self.adaptive),
         }
     }
 

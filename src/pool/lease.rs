@@ -1,6 +1,6 @@
 //! The right to make one attempt at one backend. Hot path.
 
-use super::{Backend, Breaker, Guard, Seen, Slot, breaker::Ticket};
+use super::{Backend, Breaker, Guard, Place, Seen, Slot, breaker::Ticket};
 use crate::error::Kind;
 use std::{cell::Cell, fmt::Display, rc::Rc, sync::Arc};
 use tokio::time::Instant;
@@ -14,13 +14,17 @@ pub struct Lease<'p> {
     slot: &'p Slot,
     worker: usize,
     ticket: Cell<Ticket>,
+    /// There was no connection for it.
+    unconnected: bool,
 }
 
 /// Why no attempt may be made at a backend now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// As many attempts run at it as may.
+    /// As many attempts run at it as may, or somebody who came earlier waits for this one.
     Full,
+    /// Somebody who came earlier waits for any.
+    Queued,
     /// Its circuit is open, or has as many trials as it may.
     Open,
     /// The pool's is: no other backend may be attempted either.
@@ -28,11 +32,21 @@ pub enum Refused {
 }
 
 impl<'p> Lease<'p> {
-    /// An attempt at the backend at `place` of the table begins on `worker`, if one may.
+    /// An attempt at the backend at `place` of the table begins on `worker`, if one may. Who stands in line has a
+    /// `number` there.
     ///
     /// # Errors
     /// The backend takes none now.
-    pub fn take(seen: Rc<Seen>, place: usize, slot: &'p Slot, worker: usize) -> Result<Self, (Rc<Seen>, Refused)> {
+    pub fn take(
+        seen: Rc<Seen>,
+        place: usize,
+        slot: &'p Slot,
+        worker: usize,
+        number: Option<u64>,
+    ) -> Result<Self, (Rc<Seen>, Refused)> {
+        if let Some(refused) = slot.is_awaited(&seen.table, place, number) {
+            return Err((seen, refused));
+        }
         let ticket = match admit(&seen, place, slot) {
             Ok(ticket) => Cell::new(ticket),
             Err(refused) => return Err((seen, refused)),
@@ -42,7 +56,22 @@ impl<'p> Lease<'p> {
             return Err((seen, Refused::Full));
         }
         slot.common.in_flight.begin(worker);
-        Ok(Self { seen, place: place as u32, slot, worker, ticket })
+        Ok(Self { seen, place: place as u32, slot, worker, ticket, unconnected: false })
+    }
+
+    /// An attempt at a `place` that somebody has waited for; `None`: its backend takes none any more, and the place is given
+    /// back.
+    pub fn given(place: Place<'p>, seen: Rc<Seen>, slot: &'p Slot, worker: usize) -> Option<Self> {
+        let at = place.at(&seen.table)?;
+        let ticket = Cell::new(admit(&seen, at, slot).ok()?);
+        place.keep();
+        slot.common.in_flight.begin(worker);
+        Some(Self { seen, place: at as u32, slot, worker, ticket, unconnected: false })
+    }
+
+    /// It ends before it has begun: there is no connection for it.
+    pub fn forgo(mut self) {
+        self.unconnected = true;
     }
 
     /// The backend that is attempted.
@@ -110,8 +139,11 @@ impl Drop for Lease<'_> {
         if self.ticket.get().is_trial() {
             self.switched();
         }
-        self.backend().load.end();
         self.slot.common.in_flight.end(self.worker);
+        match self.unconnected {
+            false => self.slot.release(self.backend()),
+            true => self.slot.forgo(self.backend()),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
         Budget,
         dns::{Ask, Question},
     },
-    telemetry::metrics::{BackendGauges, Telemetry},
+    telemetry::metrics::{BackendGauges, PoolGauges, Telemetry},
     tls::SystemRoots,
 };
 use std::{
@@ -131,7 +131,8 @@ impl Registry {
         let place = (pool, self.epoch, Arc::clone(&self.changed));
         let slot = Arc::new(Slot::new(place, self.telemetry.pool(pool), self.workers));
         let weak = Arc::downgrade(&slot);
-        slot.metrics.read(Box::new(move || weak.upgrade().map(|slot| slot.shown() as u8)));
+        let gauges = |slot: Arc<Slot>| PoolGauges { circuit: slot.shown() as u8, queued: slot.queued() };
+        slot.metrics.read(Box::new(move || weak.upgrade().map(gauges)));
         slots.insert(pool.to_owned(), Arc::downgrade(&slot));
         slot
     }
@@ -178,6 +179,7 @@ fn gauges(backend: &Backend) -> BackendGauges {
         state,
         passed,
         failed,
+        limit: f64::from(backend.adaptive.limit()),
         check_duration: (passed + failed > 0).then_some(duration),
         circuit: backend.breaker.circuit() as u8,
         outlier: backend.outlier.is_one(),

@@ -1,6 +1,6 @@
 //! Where a pool's table stands: the lock-free backend table. Control publishes, workers look. Hot path.
 
-use super::{Backend, Breaker, Change, Circuit, Ejections, Guard, RetryBudget, Room, Sessions, Table};
+use super::{Backend, Breaker, Change, Circuit, Ejections, Guard, RetryBudget, Room, Sessions, Table, queue::Queue};
 use crate::{
     balance::Common,
     telemetry::{Seldom, metrics::PoolMetrics},
@@ -33,6 +33,8 @@ pub struct Slot {
     table: ArcSwap<Table>,
     /// Grows with each table: workers look at it before each choice.
     version: AtomicU64,
+    /// Those who wait for a backend.
+    pub(super) queue: Queue,
     /// What its balancers share.
     pub common: Arc<Common>,
     /// How many retries the pool can afford.
@@ -66,6 +68,7 @@ impl Slot {
         Self {
             table: ArcSwap::from_pointee(Table::empty()),
             version: AtomicU64::new(0),
+            queue: Queue::default(),
             common: Arc::new(Common::new(workers, cursor)),
             budget: RetryBudget::new(workers),
             sessions: Sessions::default(),

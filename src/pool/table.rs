@@ -1,7 +1,7 @@
 //! Who can be chosen now. Hot path.
 
 use super::{Backend, Guard};
-use crate::balance::{self, Algorithm, Balancer, Common, Member, Pick, Picked};
+use crate::balance::{self, Algorithm, Balancer, Common, Member, Pick, Picked, Tried};
 use std::sync::Arc;
 
 /// The usable backends of a pool and the balancer over them; immutable, made anew by control when something changes.
@@ -17,6 +17,10 @@ pub struct Table {
     /// How attempts are watched; `None`: they are not.
     guard: Option<Arc<Guard>>,
     last_resort: bool,
+    /// How many can be chosen.
+    open: usize,
+    /// Numbers and places, in order.
+    ids: Box<[(u32, u32)]>,
 }
 
 /// What a table is made of.
@@ -50,7 +54,7 @@ impl Table {
         };
         let members: Vec<_> = usable().map(member).collect();
         let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
-        let mut identities = Vec::new();
+        let (open, mut identities) = (backends.len(), Vec::new());
         if build.sticky.is_some() {
             backends.extend(build.held.iter().cloned());
             identities.extend(backends.iter().zip(0..).map(|(backend, place)| (backend.identity, place)));
@@ -63,11 +67,15 @@ impl Table {
                 (own, Some(hashed))
             }
         };
+        let mut ids: Vec<_> = backends.iter().zip(0..).map(|(backend, place)| (backend.id, place)).collect();
+        ids.sort_unstable();
         Self {
             backends,
             balancer,
             hashed,
             identities: identities.into(),
+            open,
+            ids: ids.into(),
             guard: build.guard.cloned(),
             last_resort: build.last_resort,
         }
@@ -123,6 +131,45 @@ impl Table {
     /// Its backends serve because there is nobody else: whether they are fit is not asked.
     pub fn is_last_resort(&self) -> bool {
         self.last_resort
+    }
+
+    /// How many can be chosen: they have the first places.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Who is at `place` can be chosen, not by its own clients alone.
+    pub(super) fn is_open(&self, place: usize) -> bool {
+        place < self.open
+    }
+
+    /// Where the backend with that number is.
+    pub fn place_of(&self, id: u32) -> Option<usize> {
+        let at = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.ids[at].1 as usize)
+    }
+
+    /// Somebody can be chosen who is not one of `tried`.
+    pub fn has_others(&self, tried: &Tried) -> bool {
+        self.backends[..self.open].iter().any(|backend| !tried.has(backend.id))
+    }
+
+    /// Where `backend` is, or who has its load under another name.
+    pub(super) fn today(&self, backend: &Backend) -> Option<usize> {
+        let same = |other: &Arc<Backend>| Arc::ptr_eq(&other.load, &backend.load);
+        self.place_of(backend.id).or_else(|| self.backends.iter().position(same))
+    }
+
+    /// There is a place that will do.
+    pub(super) fn has(&self, fits: impl Fn(usize) -> bool) -> bool {
+        (0..self.backends.len()).any(fits)
+    }
+
+    /// The first at or after the place `from`, around, that can be chosen, that `fits`, and that takes one more: counted.
+    pub(super) fn roomy(&self, from: usize, fits: impl Fn(u32) -> bool) -> Option<usize> {
+        let places = (0..self.open).map(|step| (from + step) % self.open);
+        let mut fine = places.filter(|&place| fits(self.backends[place].id));
+        fine.find(|&place| self.backends[place].load.try_begin())
     }
 
     fn place(&self, picked: Picked) -> Option<usize> {

@@ -5,6 +5,7 @@ use super::{
     attempt::{Attempt, Outcome},
     client,
     meter::{self, Meter},
+    queue::{self, Full, Waiting},
     raw,
     replay::Replay,
     sticky,
@@ -43,7 +44,7 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
             Ok(taken) => Ok(taken),
             Err(first) => {
                 let until = deadline(way, exchange, record);
-                Box::pin(acquire(way, place, (now, until), first, &mut state, record)).await
+                Box::pin(acquire(way, place, (now, until), first, exchange, &mut state, record)).await
             }
         };
         let outcome = match taken {
@@ -97,6 +98,10 @@ struct State {
     kept: bool,
     /// It has been there since.
     since: Instant,
+    /// In the pool's queue.
+    number: Option<u64>,
+    /// A session waits for its own backend while that is full.
+    patient: bool,
 }
 
 impl State {
@@ -112,7 +117,10 @@ impl State {
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
         let since = exchange.read;
         let key = key.unwrap_or_else(|| way.local.random());
-        Self { key, tried: Tried::default(), replay, idempotent, raw, begun, retries: 0, kept: false, since }
+        let kept = record.sticky.as_ref().is_some_and(|session| session.is_kept());
+        let (tried, patient) = (Tried::default(), kept && pool.settings.queue.is_some());
+        let (retries, kept, number) = Default::default();
+        Self { key, tried, replay, idempotent, raw, begun, retries, kept, since, number, patient }
     }
 
     /// The usual case: a backend is chosen, and has a connection at hand. Else what has been chosen, if anybody.
@@ -281,7 +289,7 @@ fn choose<'p>(
         (Some(sticky), Some(session)) => sticky::choose(sticky, &seen.table, pick, waits, session),
         _ => seen.table.pick(&pick),
     }?;
-    Some(match Lease::take(seen, number, &pool.slot, local.worker) {
+    Some(match Lease::take(seen, number, &pool.slot, local.worker, state.number) {
         Ok(lease) => {
             let checkout = look(way, pool, lease.backend(), now, state);
             Choice::Taken(lease, checkout)
@@ -299,32 +307,84 @@ fn look(way: &Way<'_>, pool: &Pool, backend: &Arc<Backend>, now: Instant, state:
     }
 }
 
+/// Gets a place at a backend and a connection to it: at once, or after a while in the pool's queue.
+async fn acquire<'p>(
+    way: &Way<'p>,
+    place: usize,
+    (mut now, deadline): (Instant, Option<Instant>),
+    mut first: Option<Choice<'p>>,
+    exchange: &mut Exchange<'_>,
+    state: &mut State,
+    record: &mut Record,
+) -> Result<Taken<'p>, Kind> {
+    let mut waiting: Option<Waiting<'p>> = None;
+    loop {
+        let connection = match find(way, place, (now, deadline), first.take(), state, record).await {
+            Found::Taken(taken) => break Ok(taken),
+            Found::Failed(kind) => break Err(kind),
+            Found::Full { connection } => connection,
+        };
+        let full = Full { connection, tried: &state.tried, patient: state.patient };
+        let lease = match queue::wait(way, place, (full, deadline), &mut waiting, exchange, record).await {
+            Ok(lease) => lease,
+            // Those who wait are too many to wait for the backend of a session as well.
+            Err(Kind::QueueFull) if waiting.is_none() && std::mem::take(&mut state.patient) => None,
+            Err(kind) => break Err(kind),
+        };
+        now = Instant::now();
+        state.number = waiting.as_ref().map(Waiting::number);
+        state.patient &= !waiting.as_ref().is_some_and(|waiting| waiting.is_impatient(now));
+        first = lease.map(|lease| {
+            let checkout = look(way, way.pool(place), lease.backend(), now, state);
+            Choice::Taken(lease, checkout)
+        });
+    }
+}
+
+/// What has come of a look for a backend.
+enum Found<'p> {
+    /// One, and a connection to it.
+    Taken(Taken<'p>),
+    /// None, and waiting is no help.
+    Failed(Kind),
+    /// All are full; of places, or of connections.
+    Full { connection: bool },
+}
+
 /// Chooses a backend and gets a connection to it; `first` has been chosen already. One that is full is passed over; if all
 /// are, the other workers are asked to close idle connections, a few times. Where all have been tried, they may be once
-/// more.
-async fn acquire<'p>(
+/// more; while others can be waited for, they are not.
+async fn find<'p>(
     way: &Way<'p>,
     place: usize,
     (now, deadline): (Instant, Option<Instant>),
     mut first: Option<Choice<'p>>,
     state: &mut State,
     record: &mut Record,
-) -> Result<Taken<'p>, Kind> {
+) -> Found<'p> {
     let (local, pool) = (way.local, way.pool(place));
-    let (mut asked, mut met_full) = (Vec::new(), false);
+    let (mut asked, mut met_full, mut lacking) = (Vec::new(), false, false);
     for round in 1..=ROUNDS {
+        // Those that are full, and with them those that have failed the exchange.
         let (mut full, mut passed) = (Tried::default(), state.tried.clone());
+        let mut others = false;
         loop {
-            let waits = (!asked.is_empty()).then_some(&full);
+            let waits = (state.patient || !asked.is_empty()).then_some(&full);
             let choice = first.take().or_else(|| choose(way, place, now, state, (&passed, waits), record));
-            // Nobody else is left: those that were tried already have their second turn.
-            let choice = choice.or_else(|| choose(way, place, now, state, (&full, waits), record));
+            let choice = match choice {
+                None if !others => choose(way, place, now, state, (&full, waits), record),
+                choice => choice,
+            };
             let (lease, mut checkout) = match choice {
                 None => break,
                 Some(Choice::Taken(lease, checkout)) => (lease, checkout),
-                Some(Choice::Refused(_, Refused::PoolOpen)) => return Err(Kind::BreakerOpen),
+                Some(Choice::Refused(_, Refused::PoolOpen)) => return Found::Failed(Kind::BreakerOpen),
+                Some(Choice::Refused(_, Refused::Queued)) => return Found::Full { connection: false },
                 Some(Choice::Refused(backend, refused)) => {
-                    met_full |= refused == Refused::Full;
+                    if refused == Refused::Full {
+                        met_full = true;
+                        others |= pool.settings.queue.is_some() && !state.tried.has(backend);
+                    }
                     full.add(backend);
                     passed.add(backend);
                     continue;
@@ -333,7 +393,7 @@ async fn acquire<'p>(
             let backend = lease.backend();
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {
-                    return Err(fail(way, &lease, &kind.into(), state, record));
+                    return Found::Failed(fail(way, &lease, &kind.into(), state, record));
                 }
                 checkout = look(way, pool, backend, now, state);
             }
@@ -342,19 +402,21 @@ async fn acquire<'p>(
                 Checkout::New(room) => (connect(way, pool, backend, room, deadline, record).await, false),
                 Checkout::Wait(_) => continue,
                 Checkout::Full => {
-                    met_full = true;
+                    (met_full, lacking) = (true, true);
+                    others |= pool.settings.queue.is_some() && !state.tried.has(backend.id);
                     full.add(backend.id);
                     passed.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }
+                    lease.forgo();
                     continue;
                 }
             };
             (state.kept, state.since) = (kept, if kept { now } else { Instant::now() });
             return match connection {
-                Ok(connection) => Ok((lease, connection)),
-                Err(error) => Err(fail(way, &lease, &error, state, record)),
+                Ok(connection) => Found::Taken((lease, connection)),
+                Err(error) => Found::Failed(fail(way, &lease, &error, state, record)),
             };
         }
         if asked.is_empty() {
@@ -365,12 +427,11 @@ async fn acquire<'p>(
             let _ = done.await;
         }
     }
-    Err(match met_full {
-        true => Kind::QueueFull,
-        // Without a backend nobody has asked.
-        false if pool.slot.is_open() => Kind::BreakerOpen,
-        false => pool.nobody(),
-    })
+    if met_full {
+        return Found::Full { connection: lacking };
+    }
+    // Without a backend nobody has asked the pool's circuit.
+    Found::Failed(if pool.slot.is_open() { Kind::BreakerOpen } else { pool.nobody() })
 }
 
 /// A backend could not be connected to: that was an attempt.

@@ -104,6 +104,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         backend: record.backend().map(|backend| backend.name.as_bytes()),
         attempts: (record.attempts > 0).then_some(record.attempts),
         duration,
+        queue: record.queue,
         connect: record.connect,
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),

@@ -62,9 +62,13 @@ impl Attempt<'_> {
     /// nothing of the backend. A call of gRPC that was refused counts as answered.
     pub(super) fn answered(&self, now: Instant, waited: Duration, status: u16, upload: &Upload<'_>) {
         self.lease.answered(status, now);
+        let backend = self.lease.backend();
+        if status == 503 {
+            backend.load.overloaded();
+        }
         if !upload.open {
             let taken = if status >= 500 { Taken::Failed } else { Taken::Answered };
-            took(self.way, self.lease.backend(), now, waited, taken);
+            took(self.way, backend, now, waited, taken);
         }
     }
 
@@ -80,6 +84,9 @@ impl Attempt<'_> {
             }
             kind => self.lease.failed(kind, now),
         }
+        if matches!(kind, Kind::Reset | Kind::ResponseTimeout) {
+            self.lease.backend().load.overloaded();
+        }
         if is_backends(kind) && (!upload.open || kind == Kind::ResponseTimeout) {
             took(self.way, self.lease.backend(), now, now - upload.sent, Taken::Failed);
         }
@@ -88,6 +95,9 @@ impl Attempt<'_> {
 
 /// No connection to `backend` could be made, in that time.
 pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Instant, time: Duration) {
+    if matches!(kind, Kind::Reset | Kind::ConnectTimeout) {
+        backend.load.overloaded();
+    }
     if is_backends(kind) {
         took(way, backend, now, time, Taken::Failed);
     }
@@ -96,4 +106,7 @@ pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Insta
 fn took(way: &Way<'_>, backend: &Backend, now: Instant, time: Duration, taken: Taken) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     backend.load.took(way.local.micros(now), micros, taken);
+    if taken == Taken::Answered {
+        backend.load.answered_in(micros);
+    }
 }

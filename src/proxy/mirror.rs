@@ -142,6 +142,10 @@ impl Copy {
         let waited = answered.as_ref().map_or_else(|_| now - begun, |answer| answer.waited);
         backend.metrics.attempt(self.local.worker, status, answered.is_ok().then_some(waited));
         self.tell(backend, now, waited, status < 500);
+        match &answered {
+            Ok(answer) => lease.answered(answer.status, now),
+            Err(kind) => lease.failed(*kind, now),
+        }
         let answer = answered?;
         let kept = answer.keep.filter(|_| answer.whole);
         if let (Some(keep), Connection::H1(connection)) = (kept, connection) {
@@ -172,7 +176,7 @@ impl Copy {
             let Some(place) = seen.table.pick(&pick) else {
                 return Err(if tried.is_empty() { Kind::NoBackend } else { Kind::QueueFull });
             };
-            let lease = match Lease::take(seen, place, &pool.slot, worker) {
+            let lease = match Lease::take(seen, place, &pool.slot, worker, None) {
                 Ok(lease) => lease,
                 Err((seen, _)) => {
                     tried.add(seen.table.backend(place).id);
@@ -181,10 +185,14 @@ impl Copy {
             };
             match self.connect(lease.backend(), now).await {
                 Ok(Some((connection, begun))) => return Ok((lease, connection, begun)),
-                Ok(None) => tried.add(lease.backend().id),
+                Ok(None) => {
+                    tried.add(lease.backend().id);
+                    lease.forgo();
+                }
                 Err(kind) => {
                     lease.backend().metrics.attempt(worker, kind.status(), None);
                     self.tell(lease.backend(), Instant::now(), now.elapsed(), false);
+                    lease.failed(kind, Instant::now());
                     return Err(kind);
                 }
             }

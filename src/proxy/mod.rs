@@ -14,6 +14,7 @@ mod meter;
 mod mirror;
 mod opening;
 mod pump;
+mod queue;
 mod raw;
 mod relay;
 mod replay;
@@ -67,6 +68,8 @@ struct Record {
     pool: Option<usize>,
     /// The last attempt's table, and the backend's place there.
     chosen: Option<(Rc<Seen>, u32)>,
+    /// Spent in queues.
+    queue: Option<Duration>,
     /// Spent on new connections.
     connect: Option<Duration>,
     /// From the request sent to the response head.

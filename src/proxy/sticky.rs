@@ -3,10 +3,12 @@
 //!
 //! **Where a client goes.** To its session's backend while that is in today's table, drained or not. Is it gone, or has
 //! it failed this exchange, `fallback` says: to the one that consistent hashing finds, the same on every instance, which
-//! has the session from then on; or nowhere. Is it full, the other workers are asked first to give idle connections up;
-//! then the hash finds another one for this request alone, and the session stays where it is.
+//! has the session from then on; or nowhere. Is it full, the other workers are asked first to give idle connections up,
+//! and where the pool has a queue, a session waits in it for its own backend, up to a fifth of the queue's time. Then the
+//! hash finds another one for this request alone, and the session stays where it is: what is kept in that backend's memory
+//! is worth a second, and no more. What goes by hash has nothing there, and does not wait while others have room.
 
-use super::{Local, Record, client};
+use super::{Local, Record, client, queue::Full};
 use crate::{
     balance::{Pick, Tried, hash},
     http::{Client, Head, Name, Span},
@@ -54,6 +56,11 @@ impl Session {
 
     fn unknown() -> Self {
         Self::of(Known::New, 0, None)
+    }
+
+    /// A backend has it: it is not by hash that it is found.
+    pub(super) fn is_kept(&self) -> bool {
+        self.known == Known::Home
     }
 }
 
@@ -158,6 +165,13 @@ pub(super) fn choose(
     let place = table.pick_hashed(&pick)?;
     session.home.get_or_insert(table.backend(place).identity);
     Some(place)
+}
+
+/// The number of the one backend that the client waits for while all that it may go to are `full`; `None`: any will do.
+pub(super) fn waits_for(sticky: &Sticky, table: &Table, session: &Session, full: &Full<'_>) -> Option<u32> {
+    let backend = table.backend(table.find(session.home?)?);
+    let own = full.patient && session.is_kept() && !full.tried.has(backend.id);
+    (sticky.rejects || own).then_some(backend.id)
 }
 
 /// Learns from a backend's own head who has which session of the application.

@@ -36,6 +36,8 @@ use tokio::{
 
 /// The least time between two tables of pools: changes that come together make one.
 const TABLES: Duration = Duration::from_millis(50);
+/// How often it is looked at how backends fare.
+const SAMPLES: Duration = Duration::from_millis(250);
 /// How often things are looked over.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -156,6 +158,8 @@ impl Control {
         let mut pet = tokio::time::interval(self.watchdog.unwrap_or(TICK));
         let mut tables = tokio::time::interval(TABLES);
         tables.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut samples = tokio::time::interval(SAMPLES);
+        samples.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         systemd::ready();
         self.tell_systemd();
         loop {
@@ -166,6 +170,10 @@ impl Control {
                 Some((question, is_first)) = answers.recv() => self.hear(&question, is_first),
                 () = self.names.wait() => self.rediscover().await,
                 () = self.ramps.wait() => self.renew(Vec::new(), &mut changes, &mut tables).await,
+                _ = samples.tick() => {
+                    let now = Instant::now();
+                    self.plan.pools.iter().for_each(|pool| pool.sample(now));
+                }
                 _ = pet.tick(), if self.watchdog.is_some() => {
                     tokio::spawn(alive(Arc::clone(&self.shared)));
                 }

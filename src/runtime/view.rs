@@ -157,6 +157,7 @@ fn pool_view(pool: &Pool) -> PoolView {
         algorithm: pool.algorithm_name.to_owned(),
         circuit: pool.slot.shown().word().to_owned(),
         reason: if pool.slot.is_tripped() { "admin".to_owned() } else { reason },
+        queue: pool.slot.queued(),
         backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }

@@ -266,7 +266,8 @@ fn a_silent_tunnel_ends_after_its_time() {
 #[test]
 fn the_bound_on_connections_holds_for_tunnels() {
     let backend = mirrors();
-    let evenkeel = start(&Setup::to(&[backend.address()]).one_worker().pool("max_connections = 1"), ROUTE);
+    let evenkeel =
+        start(&Setup::to(&[backend.address()]).one_worker().pool("max_connections = 1\nqueue = \"off\""), ROUTE);
     let mut client = Client::h1(evenkeel.address());
     client.send(CONNECT);
     assert_eq!(client.head().status().unwrap(), 200);

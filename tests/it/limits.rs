@@ -38,7 +38,7 @@ fn connections_over_the_process_bound_wait_their_turn() {
 fn a_backend_that_is_full_is_said_to_be() {
     let gate = Gate::default();
     let backend = Backend::behind(&gate, "ok");
-    let evenkeel = Setup::to(&[backend.address()]).one_worker().pool("max_connections = 2").start();
+    let evenkeel = Setup::to(&[backend.address()]).one_worker().pool("max_connections = 2\nqueue = \"off\"").start();
     let mut busy: Vec<_> = (0..2).map(|_| evenkeel.client()).collect();
     for client in &mut busy {
         client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
@@ -119,7 +119,7 @@ fn forty_backends_that_are_all_full_are_said_to_be() {
     let gate = Gate::default();
     let backends: Vec<_> = (0..40).map(|_| Backend::behind(&gate, "ok")).collect();
     let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
-    let evenkeel = Setup::to(&addresses).one_worker().pool("max_connections = 1").start();
+    let evenkeel = Setup::to(&addresses).one_worker().pool("max_connections = 1\nqueue = \"off\"").start();
     let mut busy: Vec<_> = (0..40).map(|_| evenkeel.client()).collect();
     for client in &mut busy {
         client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");

@@ -50,6 +50,7 @@ mod custom_load;
 mod hash;
 mod health;
 mod least;
+mod queue;
 mod retries;
 mod retry_codes;
 mod slow_start;

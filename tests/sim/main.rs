@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod adaptive;
 mod breaker;
 mod judge;
 mod outlier;
+mod queue;
 mod retry_budget;
 mod slow_start;
 

@@ -15,7 +15,7 @@ pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
-    pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, RETRY},
+    pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
     route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
@@ -226,7 +226,7 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 14] = [
+const OF_POOL: [&Keys; 15] = [
     &BACKEND,
     &DISCOVER,
     &KEEPALIVE,
@@ -241,10 +241,11 @@ const OF_POOL: [&Keys; 14] = [
     &STICKY,
     &CIRCUIT_BREAKER,
     &OUTLIER,
+    &QUEUE,
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 36] = [
+pub(super) const ALL: [&Keys; 37] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -252,6 +253,7 @@ pub(super) const ALL: [&Keys; 36] = [
     &DISCOVER,
     &BACKEND,
     &KEEPALIVE,
+    &QUEUE,
     &HEALTH_CHECK,
     &RETRY,
     &SERVER,

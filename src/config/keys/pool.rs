@@ -1,6 +1,6 @@
 //! Keys of `[pool.NAME]` and what stands in it.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[pool.NAME]`
 pub(in super::super) const POOL: Keys = Keys {
@@ -19,6 +19,8 @@ pub(in super::super) const POOL: Keys = Keys {
         "protocol",
         "keepalive",
         "max_connections",
+        "max_in_flight",
+        "queue",
         "send_proxy_protocol",
         "pass_host",
         "source_address",
@@ -31,7 +33,7 @@ pub(in super::super) const POOL: Keys = Keys {
         "custom_load",
         "sticky",
     ],
-    later: &[("max_in_flight", Inert::Off), ("queue", Inert::Never)],
+    later: &[],
     peers: &[
         ("balance", "algorithm"),
         ("ip_hash", "algorithm"),
@@ -58,6 +60,13 @@ pub(in super::super) const POOL: Keys = Keys {
         ("keep_alive", "keepalive"),
         ("maxconn", "max_connections"),
         ("max_conns", "max_connections"),
+        ("concurrency", "max_in_flight"),
+        ("concurrency_limit", "max_in_flight"),
+        ("in_flight_req", "max_in_flight"),
+        ("unhealthy_request_count", "max_in_flight"),
+        ("max_pending_requests", "queue"),
+        ("maxqueue", "queue"),
+        ("timeout_queue", "queue"),
         ("bind", "source_address"),
         ("local_address", "source_address"),
         ("proxy_bind", "source_address"),
@@ -169,8 +178,8 @@ pub(in super::super) const DISCOVER: Keys = Keys {
 pub(in super::super) const BACKEND: Keys = Keys {
     title: "a backend",
     example: "`\"10.0.1.10:8080\"` or `{ address = \"10.0.1.10:8080\", weight = 2 }`",
-    known: &["address", "name", "weight", "backup"],
-    later: &[("max_in_flight", Inert::Off)],
+    known: &["address", "name", "weight", "backup", "max_in_flight"],
+    later: &[],
     peers: &[
         ("addr", "address"),
         ("host", "address"),
@@ -207,6 +216,24 @@ pub(in super::super) const KEEPALIVE: Keys = Keys {
         ("ttl", "idle_timeout"),
         ("keepalive_requests", "max_requests"),
         ("requests", "max_requests"),
+    ],
+};
+
+/// `queue` of a pool.
+pub(in super::super) const QUEUE: Keys = Keys {
+    title: "queue",
+    example: "`queue = { size = 1024, timeout = \"5s\" }`",
+    known: &["size", "timeout"],
+    later: &[],
+    peers: &[
+        ("length", "size"),
+        ("limit", "size"),
+        ("max", "size"),
+        ("max_pending_requests", "size"),
+        ("maxqueue", "size"),
+        ("max_wait", "timeout"),
+        ("timeout_queue", "timeout"),
+        ("wait", "timeout"),
     ],
 };
 

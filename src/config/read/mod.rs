@@ -12,6 +12,7 @@ mod log;
 mod pages;
 mod pool;
 mod process;
+mod queue;
 mod retry;
 mod route;
 mod sticky;

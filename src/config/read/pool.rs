@@ -10,13 +10,13 @@ use toml::de::DeValue;
 
 use super::{
     super::{
-        Address, Backend, Keepalive, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
+        Address, Backend, Keepalive, MaxInFlight, Pool, Probe, Protocol, ProxyVersion, WhenAllDown, address, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
         values,
     },
-    Written, balance, breaker, custom_load, discover, health, retry, sticky, tls,
+    Written, balance, breaker, custom_load, discover, health, queue, retry, sticky, tls,
 };
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
@@ -114,6 +114,8 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         discover: discover::discover(&section),
         keepalive: keepalive(&section),
         max_connections: section.read("max_connections", None, values::limit),
+        max_in_flight: section.read("max_in_flight", MaxInFlight::Off, queue::max_in_flight),
+        queue: queue::queue(&section),
         source_address: section.list("source_address", source_address),
         connect_timeout: section.read("connect_timeout", seconds(2), values::bounded_timeout),
         response_timeout: section.read("response_timeout", seconds(30), values::timeout),
@@ -141,6 +143,7 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     checks_fit(&pool, &section);
     retries_fit(&pool, &section);
     breaker::outlier_fits(&pool.circuit_breaker, &section);
+    queue::doubt(&pool, &section);
     Some(Entry { pool, field })
 }
 
@@ -322,7 +325,7 @@ fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {
         DeValue::Table(_) => {}
         DeValue::String(_) | DeValue::Integer(_) => {
             let Written { address, text, field } = Written::new(field.read(address::call)?, field.clone());
-            let backend = Backend { address, name: text, weight: 1, backup: false };
+            let backend = Backend { address, name: text, weight: 1, backup: false, max_in_flight: None };
             return Some(Called { backend, name: field.clone(), address: field });
         }
         value => {
@@ -334,6 +337,7 @@ fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {
     let section = field.section(&keys::BACKEND)?;
     let weight = section.read("weight", 1, values::count(0..=1000));
     let backup = section.read("backup", false, values::flag);
+    let max_in_flight = section.field("max_in_flight").and_then(|field| field.read(queue::max_in_flight));
     let name_field = section.field("name");
     let name = name_field.as_ref().map(|field| field.read(values::name));
     let Some(address_field) = section.field("address") else {
@@ -342,6 +346,6 @@ fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {
     };
     let Written { address, text, field } = Written::new(address_field.read(address::call)?, address_field);
     let weight = u32::try_from(weight).expect("at most 1000");
-    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight, backup };
+    let backend = Backend { address, name: name.unwrap_or(Some(text))?, weight, backup, max_in_flight };
     Some(Called { backend, name: name_field.unwrap_or_else(|| field.clone()), address: field })
 }

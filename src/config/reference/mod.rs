@@ -75,6 +75,7 @@ fn parts() -> Vec<Part> {
         part::<pool::Poll>("[pool.api.custom_load.poll]", &keys::POLL, false),
         part::<pool::Sticky>("[pool.api.sticky]", &keys::STICKY, false),
         part::<pool::Keepalive>("[pool.api.keepalive]", &keys::KEEPALIVE, true),
+        part::<pool::Queue>("[pool.api.queue]", &keys::QUEUE, true),
         part::<pool::HealthCheck>("[pool.api.health_check]", &keys::HEALTH_CHECK, true),
         part::<pool::Body>("[pool.api.health_check.expect_body]", &keys::BODY, false),
         part::<breaker::CircuitBreaker>("[pool.api.circuit_breaker]", &keys::CIRCUIT_BREAKER, true),

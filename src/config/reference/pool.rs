@@ -69,9 +69,16 @@ pub(super) struct Pool {
     /// alone. gRPC wants "h2" or "auto": a call is a request over HTTP/2 whose content-type is application/grpc.
     #[schemars(extend("default" = "h1"))]
     protocol: String,
-    /// Connections to each backend, of the process.
+    /// Connections to each backend, of the process. One that is at it takes no more until one of its connections is free: an
+    /// idle one of another worker is closed for it.
     #[schemars(extend("default" = "off", "examples" = [500]))]
     max_connections: String,
+    /// Requests at each backend at a time, of the process, each counted until its answer has gone, or its tunnel has ended.
+    /// A backend that is at it is passed over; when all are, requests wait in the queue. "auto" = as many as it answers
+    /// without becoming slow: found out from its response times, its failures and its 503s, never by starving it.
+    /// evenkeel_in_flight_limit shows what that would be in any case.
+    #[schemars(extend("default" = "off", "examples" = [200]))]
+    max_in_flight: String,
     /// "off" | "v1" | "v2": a PROXY header in front of each connection says who the client is; v2 with ALPN, SNI and TLS
     /// version. Such a connection is one client's, so none is kept or shared. Health checks at the backend's own port begin
     /// with LOCAL (v2) or UNKNOWN (v1).
@@ -141,6 +148,9 @@ pub(super) struct Backend {
     /// Used only while no other backend can be. Default: false.
     #[schemars(extend("examples" = [true]))]
     backup: bool,
+    /// Requests at a time, or "auto", or "off". Default: the pool's.
+    #[schemars(extend("examples" = [200]))]
+    max_in_flight: u32,
 }
 
 /// Connections to backends that are kept for the next request.
@@ -155,6 +165,20 @@ pub(super) struct Keepalive {
     /// Requests on one connection before it is closed.
     #[schemars(extend("default" = "off", "examples" = [1000]))]
     max_requests: String,
+}
+
+/// Where requests wait while every backend is at max_in_flight or max_connections: first come, first served, and nobody
+/// overtakes. queue = "off": they are refused at once. The route's timeout counts meanwhile. Retries wait as well, at the
+/// end. A client with a session waits for its own backend, up to a fifth of the timeout; then another one serves it and does
+/// not get the session, unless sticky.fallback = "reject".
+#[derive(JsonSchema)]
+pub(super) struct Queue {
+    /// How many may wait; further ones get 503 queue_full, or the route's fallback. 0 = none.
+    #[schemars(extend("default" = 1024))]
+    size: u32,
+    /// How long; then 503 queue_timeout, or the fallback. "off" = as long as the route's timeout lets them.
+    #[schemars(extend("default" = "5s"))]
+    timeout: String,
 }
 
 /// How it is found out whether a backend can serve. [[pool.NAME.health_check]] for several, all of which must pass.
@@ -362,8 +386,8 @@ pub(super) struct Sticky {
     secret: Value,
     /// When the client's backend is gone, or an attempt there fails: "reassign" = another one, the same at every instance,
     /// which has the client from then on | "reject" with 503; retries go to the same one. What goes by hash has no backend
-    /// that could be missed: for it "reject" is about retries alone. While its backend is full, another one serves a client
-    /// and does not get the session; "reject" refuses. Default: "reassign".
+    /// that could be missed: for it "reject" is about retries alone. While its backend is full, a client waits for it a
+    /// while in the pool's queue; then another one serves it and does not get the session, or "reject" refuses. Default: "reassign".
     #[schemars(extend("examples" = ["reassign"]))]
     fallback: String,
 }

@@ -54,6 +54,9 @@ pub(super) fn guarded(parts: &Parts, bodiless: bool, head: &mut Head, asked: Ask
         Some(length) => Framing::Length(length),
         None => Framing::Streamed,
     };
+    // Of what ends with its head HTTP/1 must be told that nothing follows. Calls of gRPC, which may end so, never go there.
+    let call = head.get(Name::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    let length = length.or_else(|| (bodiless && !without && !call).then_some(0));
     let length = length.filter(|_| status >= 200 && status != 204);
     Ok(Guarded { framing, length, keep_alive: true, ..Guarded::NOTHING })
 }

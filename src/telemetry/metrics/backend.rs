@@ -85,6 +85,8 @@ pub struct BackendGauges {
     pub connections: i64,
     /// The weight in effect, slow start included.
     pub weight: f64,
+    /// What it takes at a time without becoming slow, as far as is known.
+    pub limit: f64,
     /// It can serve.
     pub up: bool,
     /// What it is.

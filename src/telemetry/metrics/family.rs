@@ -106,6 +106,17 @@ pub(super) static RETRIES: Family =
     counter("evenkeel_retries_total", "Attempts that followed a failed one, by how that one failed.");
 pub(super) static RETRY_BUDGET_EXHAUSTED: Family =
     counter("evenkeel_retry_budget_exhausted_total", "Retries that were not made because the budget was used up.");
+pub(super) static QUEUE_LENGTH: Family =
+    gauge("evenkeel_queue_length", "Requests that wait because every backend is at its limit.");
+pub(super) static QUEUE_TIMEOUTS: Family =
+    counter("evenkeel_queue_timeouts_total", "Requests that waited in vain for as long as the queue lets them.");
+pub(super) static QUEUE_WAIT: Family =
+    histogram("evenkeel_queue_wait_seconds", "Time in the queue, of those who have left it, served or not.");
+pub(super) static IN_FLIGHT_LIMIT: Family = gauge(
+    "evenkeel_in_flight_limit",
+    "Requests at a time that the backend answers without becoming slow, as estimated; in force where max_in_flight is auto, \
+     and advice where it is a number or off.",
+);
 pub(super) static STICKY: Family =
     counter("evenkeel_sticky_total", "Requests to pools whose clients stick to backends, by what became of it.");
 pub(super) static EJECTIONS: Family = counter(
@@ -126,7 +137,7 @@ pub(super) static RESOLUTIONS: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 39] = [
+pub(super) static ALL: [&Family; 43] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -159,6 +170,10 @@ pub(super) static ALL: [&Family; 39] = [
     &REPORTED_LOAD,
     &RETRIES,
     &RETRY_BUDGET_EXHAUSTED,
+    &QUEUE_LENGTH,
+    &QUEUE_TIMEOUTS,
+    &QUEUE_WAIT,
+    &IN_FLIGHT_LIMIT,
     &STICKY,
     &EJECTIONS,
     &CIRCUIT,

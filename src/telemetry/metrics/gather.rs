@@ -31,7 +31,7 @@ impl Sources {
         self.gather_listeners(page);
         self.gather_routes(page);
         let pools = self.pools.living();
-        gather_pools(&pools, page);
+        self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
     }
 
@@ -139,6 +139,39 @@ impl Sources {
         });
     }
 
+    fn gather_pools(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
+        page.family(&family::RETRIES, |samples| {
+            for pool in pools {
+                for (reason, word) in Retry::WORDS.into_iter().enumerate() {
+                    samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
+                }
+            }
+        });
+        page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+        });
+        page.family(&family::QUEUE_LENGTH, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.gauges().queued));
+        });
+        page.family(&family::QUEUE_TIMEOUTS, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queue_timeouts()));
+        });
+        page.family(&family::QUEUE_WAIT, |samples| {
+            pools.iter().for_each(|pool| samples.add_histogram(&pool.labels, &self.bounds, &pool.waits()));
+        });
+        page.family(&family::STICKY, |samples| {
+            for pool in pools {
+                for (result, word) in Stuck::WORDS.into_iter().enumerate() {
+                    let total = pool.stuck_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
+                }
+            }
+        });
+        page.family(&family::ALL_DOWN, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
+        });
+    }
+
     fn gather_backends(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
         let living = self.backends.living();
         let has_times = self.has_backend_histograms(living.len());
@@ -187,37 +220,14 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
     each(&family::BACKEND_CONNECTIONS, |gauges| gauges.connections as f64);
     each(&family::OUTLIER, |gauges| f64::from(u8::from(gauges.outlier)));
     each(&family::BACKEND_WEIGHT, |gauges| gauges.weight);
+    each(&family::IN_FLIGHT_LIMIT, |gauges| gauges.limit);
     each(&family::HEALTH_CHECK_DURATION, |gauges| gauges.check_duration.unwrap_or_default().as_secs_f64());
-}
-
-fn gather_pools(pools: &[Arc<PoolMetrics>], page: &mut Page) {
-    page.family(&family::RETRIES, |samples| {
-        for pool in pools {
-            for (reason, word) in Retry::WORDS.into_iter().enumerate() {
-                samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
-            }
-        }
-    });
-    page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
-    });
-    page.family(&family::STICKY, |samples| {
-        for pool in pools {
-            for (result, word) in Stuck::WORDS.into_iter().enumerate() {
-                let total = pool.stuck_total(result);
-                total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
-            }
-        }
-    });
-    page.family(&family::ALL_DOWN, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
-    });
 }
 
 /// Circuits of pools as a whole have no backend; that there is none is a label, too, so that no series has more than others.
 fn gather_circuits(pools: &[Arc<PoolMetrics>], backends: &[Read], page: &mut Page) {
     page.family(&family::CIRCUIT, |samples| {
-        pools.iter().for_each(|pool| samples.add_with(&pool.labels, ("backend", ""), pool.circuit()));
+        pools.iter().for_each(|pool| samples.add_with(&pool.labels, ("backend", ""), pool.gauges().circuit));
         backends.iter().for_each(|(backend, gauges)| samples.add(&backend.labels, gauges.circuit));
     });
     page.family(&family::EJECTIONS, |samples| {

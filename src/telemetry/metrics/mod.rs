@@ -40,7 +40,7 @@ use self::histogram::Bounds;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
-pub use self::pool::{PoolMetrics, ReadPool, Retry, Stuck};
+pub use self::pool::{PoolGauges, PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::resolution::Resolution;
 pub use self::route::{Copied, RequestMetrics, RouteMetrics};
@@ -154,8 +154,8 @@ impl Telemetry {
 
     /// The pool of that name: the living one, or a new one at 0.
     pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
-        let workers = self.sources.workers.len();
-        self.sources.pools.handle(labels(&[("pool", name)]), |labels| PoolMetrics::new(labels, workers))
+        let Sources { pools, bounds, workers, .. } = &self.sources;
+        pools.handle(labels(&[("pool", name)]), |labels| PoolMetrics::new(labels, bounds, workers.len()))
     }
 
     /// The backend of that name in that pool: the living one, or a new one at 0.

@@ -1,15 +1,18 @@
 //! What is counted of a pool. Hot path: each call that records is a relaxed load and store in a cell that no other
 //! worker writes.
 //!
-//! Called by `proxy` (retries, stickiness) and control (whether all are down); read when a scrape gathers.
+//! Called by `proxy` (retries, stickiness, the queue) and control (whether all are down); read when a scrape gathers.
 
 use std::fmt;
 use std::iter;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::backend::Ejection;
 use super::count::Count;
+use super::histogram::{Bounds, Histogram, Total};
+use super::lock;
 use super::names::Labels;
 
 /// Why an attempt was made again.
@@ -55,18 +58,30 @@ impl Stuck {
     }
 }
 
-/// Reads the circuit of a pool as a whole: 0 = closed, 1 = half-open, 2 = open; `None`: the pool is gone. Holds it by a `Weak`.
-pub type ReadPool = Box<dyn Fn() -> Option<u8> + Send + Sync>;
+/// What is read of a pool at each scrape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolGauges {
+    /// The circuit of the pool as a whole: 0 = closed, 1 = half-open, 2 = open.
+    pub circuit: u8,
+    /// How many wait.
+    pub queued: usize,
+}
+
+/// Reads a pool, on a blocking thread; `None`: it is gone. Holds it by a `Weak`: the pool holds these series.
+pub type ReadPool = Box<dyn Fn() -> Option<PoolGauges> + Send + Sync>;
 
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
 pub struct PoolMetrics {
     pub(super) labels: Labels,
+    bounds: Arc<Bounds>,
     cells: Box<[Cells]>,
+    /// Times in the queue, by worker.
+    waits: Box<[Histogram]>,
     all_down: AtomicBool,
     sticky: AtomicBool,
     /// The pool's circuit has opened so often, by reason. Rare: all workers share them.
     openings: [AtomicU64; Ejection::WORDS.len()],
-    read: OnceLock<ReadPool>,
+    read: Mutex<Option<ReadPool>>,
 }
 
 /// One worker's part.
@@ -75,26 +90,24 @@ pub struct PoolMetrics {
 struct Cells {
     retries: [Count; Retry::WORDS.len()],
     exhausted: Count,
+    queue_timeouts: Count,
     stuck: [Count; Stuck::WORDS.len()],
 }
 
 impl PoolMetrics {
     /// All at 0.
-    pub(super) fn new(labels: Labels, workers: usize) -> Self {
+    pub(super) fn new(labels: Labels, bounds: &Arc<Bounds>, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self {
-            labels,
-            cells,
-            all_down: AtomicBool::new(false),
-            sticky: AtomicBool::new(false),
-            openings: Default::default(),
-            read: OnceLock::new(),
-        }
+        let waits = iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect();
+        let (all_down, sticky, openings, read) = Default::default();
+        Self { labels, bounds: Arc::clone(bounds), cells, waits, all_down, sticky, openings, read }
     }
 
-    /// Where its circuit is read. Once: a second call changes nothing.
+    /// Where its circuit and its queue are read from now on; nothing before. `read` must not call this method.
     pub fn read(&self, read: ReadPool) {
-        let _ = self.read.set(read);
+        let former = lock(&self.read).replace(read);
+        // Whatever that held ends outside of the lock.
+        drop(former);
     }
 
     /// The circuit of the pool as a whole has opened.
@@ -102,14 +115,14 @@ impl PoolMetrics {
         self.openings[why as usize].fetch_add(1, Relaxed);
     }
 
-    /// How often that was, for the reason with this number.
-    pub(super) fn openings(&self, reason: usize) -> u64 {
-        self.openings[reason].load(Relaxed)
+    /// Somebody has left the queue after so long.
+    pub fn waited(&self, worker: usize, time: Duration) {
+        self.waits[worker].observe(&self.bounds, time);
     }
 
-    /// The circuit of the pool as a whole.
-    pub(super) fn circuit(&self) -> u8 {
-        self.read.get().and_then(|read| read()).unwrap_or_default()
+    /// Somebody has waited in vain.
+    pub fn queue_timeout(&self, worker: usize) {
+        self.cells[worker].queue_timeouts.add(1);
     }
 
     /// A failed attempt is followed by another one.
@@ -145,6 +158,26 @@ impl PoolMetrics {
     /// Retries that the budget did not allow.
     pub(super) fn exhausted(&self) -> u64 {
         self.cells.iter().map(|cells| cells.exhausted.value()).sum()
+    }
+
+    /// How often its circuit has opened, for the reason with this number.
+    pub(super) fn openings(&self, reason: usize) -> u64 {
+        self.openings[reason].load(Relaxed)
+    }
+
+    /// Its circuit, and how many wait.
+    pub(super) fn gauges(&self) -> PoolGauges {
+        lock(&self.read).as_ref().and_then(|read| read()).unwrap_or_default()
+    }
+
+    /// Those who have waited in vain.
+    pub(super) fn queue_timeouts(&self) -> u64 {
+        self.cells.iter().map(|cells| cells.queue_timeouts.value()).sum()
+    }
+
+    /// The times of those who have left the queue.
+    pub(super) fn waits(&self) -> Total {
+        Total::of(&self.bounds, &self.waits)
     }
 
     /// Exchanges with the result of this number; `None` where there are no results.

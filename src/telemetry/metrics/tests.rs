@@ -157,6 +157,10 @@ fn a_series_exists_at_0_from_the_start() {
         "evenkeel_sticky_total{pool=\"blue\",result=\"new\"}",
         "evenkeel_sticky_total{pool=\"blue\",result=\"moved\"}",
         "evenkeel_sticky_total{pool=\"blue\",result=\"invalid\"}",
+        "evenkeel_queue_length{pool=\"blue\"}",
+        "evenkeel_queue_timeouts_total{pool=\"blue\"}",
+        "evenkeel_queue_wait_seconds_count{pool=\"blue\"}",
+        "evenkeel_in_flight_limit{pool=\"blue\",backend=\"b0\"}",
         "evenkeel_all_down{pool=\"blue\"}",
         "evenkeel_worker_connections{worker=\"1\"}",
         "evenkeel_worker_busy_seconds_total{worker=\"0\"}",
@@ -226,6 +230,10 @@ fn what_is_counted_is_seen() {
     held.pool.retry(1, Retry::Reset);
     held.pool.retry(1, Retry::Timeout);
     held.pool.budget_exhausted(1);
+    held.pool.queue_timeout(0);
+    held.pool.queue_timeout(1);
+    held.pool.waited(0, Duration::from_millis(1));
+    held.pool.waited(1, Duration::from_millis(500));
     held.pool.stuck(0, Stuck::Moved);
     held.pool.stuck(1, Stuck::Moved);
     held.pool.set_all_down(true);
@@ -260,6 +268,10 @@ fn what_is_counted_is_seen() {
         ("evenkeel_retries_total{pool=\"blue\",reason=\"reset\"}", 2.0),
         ("evenkeel_retries_total{pool=\"blue\",reason=\"timeout\"}", 1.0),
         ("evenkeel_retry_budget_exhausted_total{pool=\"blue\"}", 1.0),
+        ("evenkeel_queue_timeouts_total{pool=\"blue\"}", 2.0),
+        ("evenkeel_queue_wait_seconds_bucket{pool=\"blue\",le=\"0.001\"}", 1.0),
+        ("evenkeel_queue_wait_seconds_count{pool=\"blue\"}", 2.0),
+        ("evenkeel_queue_wait_seconds_sum{pool=\"blue\"}", 0.501),
         ("evenkeel_all_down{pool=\"blue\"}", 1.0),
         ("evenkeel_backend_reported_load{pool=\"green\",backend=\"g\",metric=\"named_metrics.x\\\"y\"}", 0.25),
         ("evenkeel_panics_total", 1.0),
@@ -276,6 +288,7 @@ fn control_registers_what_it_reads_elsewhere() {
         in_flight: 4,
         connections: 7,
         weight: 0.5,
+        limit: 20.0,
         up: true,
         state: State::Degraded,
         passed: 9,
@@ -295,6 +308,9 @@ fn control_registers_what_it_reads_elsewhere() {
     assert_eq!(of("evenkeel_backend_in_flight", ""), 4.0);
     assert_eq!(of("evenkeel_backend_connections", ""), 7.0);
     assert_eq!(of("evenkeel_backend_weight", ""), 0.5);
+    assert_eq!(of("evenkeel_in_flight_limit", ""), 20.0);
+    held.pool.read(Box::new(|| Some(PoolGauges { circuit: 0, queued: 3 })));
+    assert_eq!(value(&telemetry.render(), "evenkeel_queue_length{pool=\"blue\"}"), 3.0);
     assert_eq!(of("evenkeel_backend_up", ""), 1.0);
     assert_eq!(of("evenkeel_health_checks_total", ",result=\"pass\""), 9.0);
     assert_eq!(of("evenkeel_health_checks_total", ",result=\"fail\""), 2.0);

@@ -68,7 +68,11 @@ fn a_pool_that_is_full_cannot_answer_either() {
     for (keys, wanted) in [(SAYS, (503, "back soon, r")), (SPARE, (200, "spare"))] {
         let (gate, spare) = (Gate::default(), Backend::ok("spare"));
         let backend = Backend::behind(&gate, "ok");
-        let site = Site::new(super::route(keys)).pool_with("web", &[backend.address()], "max_connections = 1");
+        let site = Site::new(super::route(keys)).pool_with(
+            "web",
+            &[backend.address()],
+            "max_connections = 1\nqueue = \"off\"",
+        );
         let evenkeel = site.pool("spare", spare.address()).start();
         let mut busy = evenkeel.client();
         busy.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");

@@ -50,6 +50,11 @@ host = \"test\"
 path = \"/slow\"
 pool = \"slow\"
 [[route]]
+name = \"waits\"
+host = \"test\"
+path = \"/waits\"
+pool = \"waits\"
+[[route]]
 name = \"small\"
 host = \"test\"
 path = \"/small\"
@@ -110,6 +115,7 @@ fn cases() -> Vec<Case> {
         (502, "loop", "proxy_loop_detected", "web", format!("GET / HTTP/1.1\r\nHost: test\r\n{via}\r\n")),
         (503, "no_backend", "destination_unavailable", "down", get("/down")),
         (503, "queue_full", "connection_limit_reached", "full", get("/full")),
+        (503, "queue_timeout", "connection_limit_reached", "waits", get("/waits")),
         (504, "connect_timeout", "connection_timeout", "slow", get("/slow")),
         (504, "deadline", "http_response_timeout", "late", get("/late")),
     ]
@@ -139,17 +145,21 @@ fn member<'a>(json: &'a str, name: &str) -> Option<&'a str> {
 fn a_failure_is_one_word_in_the_answer_the_metrics_and_the_log() {
     let web = Backend::raw(|conn, _| misbehave(conn));
     let (dead, slow, full) = (Backend::refused(), Backend::refused(), Backend::thinking());
+    let waits = Backend::thinking();
     let _full_queue = slow.listen_full();
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("words-{}.log", std::process::id()));
     let _ = fs::remove_file(&log);
     let site = Site::new(ROUTES).listener("header_timeout = \"1s\"").log(format!("access = \"{}\"", log.display()));
     let site = site.pool("web", web.address()).pool("dead", dead.address());
     let site = site.pool_with("slow", &[slow.address()], "connect_timeout = \"200ms\"");
-    let site = site.pool_with("full", &[full.address()], "max_connections = 1");
+    let site = site.pool_with("full", &[full.address()], "max_connections = 1\nqueue = \"off\"");
+    let site = site.pool_with("waits", &[waits.address()], "max_in_flight = 1\nqueue = { timeout = \"200ms\" }");
     let evenkeel = site.pool_with("down", &[dead.address()], DOWN).start();
     let mut busy = evenkeel.client();
     busy.send("GET /full HTTP/1.1\r\nHost: test\r\n\r\n");
-    wait_for("it is at the backend", || full.requests() == 1);
+    let mut held = evenkeel.client();
+    held.send("GET /waits HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("both are at their backends", || full.requests() == 1 && waits.requests() == 1);
 
     let cases = cases();
     let answers: Vec<_> = cases.iter().map(|case| ask(&evenkeel, case)).collect();
@@ -184,6 +194,7 @@ fn a_connection_goes_on_after_most_words_and_ends_after_some() {
     let dead = Backend::refused();
     let site = Site::new(ROUTES).listener("header_timeout = \"1s\"").pool("web", dead.address());
     let site = site.pool("dead", dead.address()).pool("slow", dead.address()).pool("full", dead.address());
+    let site = site.pool("waits", dead.address());
     let evenkeel = site.pool_with("down", &[dead.address()], DOWN).start();
     for case in cases()
         .iter()

@@ -122,7 +122,7 @@ fn a_full_backend_lends_its_client_and_keeps_the_session() {
         })
     };
     let (backends, secrets) = (["a", "b"].map(named), Secrets::new(&[ONE]));
-    let keys = format!("{}\nmax_connections = 1", secrets.cookie(""));
+    let keys = format!("{}\nmax_connections = 1\nqueue = \"off\"", secrets.cookie(""));
     let evenkeel = site(&backends, keys).start();
     let first = evenkeel.get("/");
     let (home, cookie) = (place(&first), format!("Cookie: {}\r\n", given(&first)));
