@@ -11,7 +11,7 @@ use evenkeel::config::Config;
 use evenkeel::error::Kind;
 use evenkeel::net::Budget;
 use evenkeel::plan::{Ground, Numbers, Plan, Pool};
-use evenkeel::pool::{Change, Circuit, Lease, Ordered, Refused, Registry, Rules, Seen};
+use evenkeel::pool::{Breaker, Change, Circuit, Lease, Ordered, Refused, Registry, Rules, Seen, Ticket};
 use evenkeel::telemetry::metrics::Telemetry;
 use tokio::time::Instant;
 
@@ -249,7 +249,7 @@ fn open_times_double_up_to_their_bound_and_begin_anew_after_a_calm_time() {
             open_for_max: 1 + dice.below(30_000_000),
             trials: 1 + dice.below(4) as u32,
         };
-        let breaker = evenkeel::pool::Breaker::default();
+        let breaker = Breaker::default();
         let (mut now, mut length, mut closed) = (0, 0, None::<u64>);
         for _ in 0..300 {
             now += dice.below(rules.open_for);
@@ -284,4 +284,70 @@ fn open_times_double_up_to_their_bound_and_begin_anew_after_a_calm_time() {
         opened.get() > doubled.get() && doubled.get() > 0 && closings.get() > 0,
         "a story in which nothing happens"
     );
+}
+
+#[test]
+fn no_more_trials_are_made_than_there_are_tokens() {
+    let half_opened = Cell::new(0);
+    sweep(2_000, |dice| {
+        let rules = Rules {
+            consecutive: Some(1),
+            rate: None,
+            min_requests: 1,
+            window: 1_000,
+            open_for: 1 + dice.below(100),
+            open_for_max: 100 + dice.below(1_000),
+            trials: 1 + dice.below(5) as u32,
+        };
+        let breaker = Breaker::default();
+        let (mut now, mut begun, mut made, mut held) = (0, 0, 0, Vec::<Ticket>::new());
+        for _ in 0..500 {
+            now += dice.below(10);
+            let mut change = None;
+            match dice.below(6) {
+                0 | 1 => {
+                    let trial = breaker.circuit() == Circuit::HalfOpen;
+                    let ticket = breaker.admit();
+                    made += u64::from(trial && ticket.is_some());
+                    held.extend(ticket);
+                }
+                2 => change = breaker.step(&rules, now, None),
+                3 if breaker.circuit() == Circuit::Closed => {
+                    change = breaker.eject(&rules, now, &|| "sim".to_owned(), || Some(()));
+                }
+                _ if held.is_empty() => {}
+                _ => {
+                    let ticket = held.swap_remove(dice.below(held.len() as u64) as usize);
+                    if dice.one_in(3) {
+                        // It was given up; of the trials of now, one may be made again.
+                        change = breaker.ended(ticket, || now);
+                        made = made.saturating_sub(1);
+                    } else if dice.one_in(4) {
+                        change = breaker.failed(&mut { ticket }, (&rules, now), &"sim", || Some(()));
+                    } else {
+                        let ticket = breaker.answered(ticket, &rules, now);
+                        match dice.one_in(2) {
+                            true => change = breaker.ended(ticket, || now),
+                            false => held.push(ticket),
+                        }
+                    }
+                }
+            }
+            match change {
+                // Those of before say nothing any more.
+                Some(Change::HalfOpened) => {
+                    (begun, made) = (now, 0);
+                    held.clear();
+                    half_opened.set(half_opened.get() + 1);
+                }
+                Some(_) => held.clear(),
+                None => {}
+            }
+            if breaker.circuit() == Circuit::HalfOpen {
+                let lost = (now - begun) / rules.open_for_max;
+                assert!(made <= u64::from(rules.trials) * (1 + lost), "{made} of {} after {lost}", rules.trials);
+            }
+        }
+    });
+    assert!(half_opened.get() > 1_000, "{}", half_opened.get());
 }
