@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::chaos::{ChaosChange, ChaosView};
 use super::command::{BackendChange, BackendView, Command, PoolChange, PoolView, Refused, Status};
 use super::path::Resource;
 use super::permit;
@@ -41,6 +42,12 @@ pub(super) struct Api {
 #[derive(Serialize)]
 struct Pools {
     pools: Vec<PoolView>,
+}
+
+/// `/api/v1/chaos`.
+#[derive(Serialize)]
+struct Rules {
+    chaos: Vec<ChaosView>,
 }
 
 /// The body of a reload, which may be left out: nothing can be asked of it yet.
@@ -69,6 +76,7 @@ impl Api {
             Resource::Backend(pool, backend) => self.change((pool, backend), request, peer).await,
             Resource::Pool(pool) if request.method() == Method::PATCH => self.change_pool(pool, request, peer).await,
             Resource::Reload => self.reload(request, peer).await,
+            Resource::Chaos => self.chaos(request, peer).await,
             reading => self.read(reading).await,
         }
     }
@@ -173,6 +181,27 @@ impl Api {
         });
         let reloaded = self.wait(async { done.await.ok()?.ok() }).await??;
         Ok(json(&reloaded, Some(reloaded.generation)))
+    }
+
+    async fn chaos(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        let change: ChaosChange = parse(&body)?;
+        let rule = change.rule().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
+        let (reply, after) = oneshot::channel();
+        self.send(Command::Chaos { rule, if_match, reply })?;
+        let by = peer.to_string();
+        let done = tokio::spawn(async move {
+            let after = after.await;
+            let asked = serde_json::to_string(&change).unwrap_or_default();
+            match &after {
+                Ok(Ok(_)) => tracing::info!(by, asked, "chaos was set over the admin API"),
+                Ok(Err(refused)) => tracing::info!(by, asked, why = why(refused), "chaos was refused"),
+                Err(_) => {}
+            }
+            after
+        });
+        let chaos = self.wait(async { done.await.ok()?.ok() }).await??;
+        Ok(json(&Rules { chaos }, None))
     }
 
     /// The generation that it asks for and the body of a request that may change something.

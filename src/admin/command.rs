@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
+use super::chaos::{ChaosRule, ChaosView};
+
 /// The largest weight of a backend.
 pub const MAX_WEIGHT: u32 = 1000;
 /// The longest deadline: more is a slip, and would not fit every clock.
@@ -42,6 +44,15 @@ pub enum Command {
         if_match: Option<u64>,
         /// The pool as it is then, or why it was left alone.
         reply: oneshot::Sender<Result<PoolView, Refused>>,
+    },
+    /// Rehearse failures, or end that.
+    Chaos {
+        /// What holds from now on beside other routes' rules; `None` ends them all.
+        rule: Option<ChaosRule>,
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// The rules that hold then, or why it was left alone.
+        reply: oneshot::Sender<Result<Vec<ChaosView>, Refused>>,
     },
     /// Read the configuration anew.
     Reload {
@@ -149,6 +160,9 @@ pub struct Status {
     pub pools: Vec<PoolView>,
     /// Where changes over the API differ from the file.
     pub overrides: Vec<Override>,
+    /// Failures that are being rehearsed; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<ChaosView>,
 }
 
 /// What became of the configuration's file.
@@ -195,15 +209,15 @@ pub struct PoolView {
     pub name: String,
     /// Its algorithm, as written in the file.
     pub algorithm: String,
-    /// How many requests wait because all of its backends are full.
-    #[serde(default)]
-    pub queue: usize,
     /// Of the pool as a whole: `closed`, `half-open` or `open`; open where an operator wants it so.
     #[serde(default = "closed")]
     pub circuit: String,
     /// Why it is so; empty = nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How many requests wait because all of its backends are full.
+    #[serde(default)]
+    pub queue: usize,
     /// In the order of the file.
     pub backends: Vec<BackendView>,
 }

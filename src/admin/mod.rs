@@ -8,6 +8,7 @@ mod answer;
 mod api;
 #[cfg(test)]
 mod api_tests;
+pub mod chaos;
 pub mod command;
 mod origin;
 mod path;

@@ -13,6 +13,7 @@ pub(super) enum Resource {
     /// By the names of its pool and itself.
     Backend(String, String),
     Reload,
+    Chaos,
 }
 
 /// Why a path names nothing.
@@ -34,6 +35,7 @@ impl Resource {
             "/api/v1/status" => return Ok(Self::Status),
             "/api/v1/pools" => return Ok(Self::Pools),
             "/api/v1/reload" => return Ok(Self::Reload),
+            "/api/v1/chaos" => return Ok(Self::Chaos),
             _ => {}
         }
         let rest = path.strip_prefix("/api/v1/pools/").ok_or(Unfound::Unknown)?;
@@ -59,6 +61,7 @@ impl Resource {
             Self::Backend(..) => "PATCH",
             Self::Pool(_) => "GET, HEAD, PATCH",
             Self::Reload => "POST",
+            Self::Chaos => "PUT",
             _ => "GET, HEAD",
         }
     }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
+use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
     AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange, PoolView,
     Refused, Reloaded, Status,
@@ -28,12 +29,14 @@ pub(crate) struct Play {
     pub(crate) file: Option<String>,
     /// Answers nothing, and keeps what was asked.
     pub(crate) stuck: bool,
+    /// Rehearsed failures.
+    pub(crate) chaos: Vec<ChaosView>,
 }
 
 impl Default for Play {
     fn default() -> Self {
         let pools = vec![pool("web", &["a", "unix:/run/x"]), pool("api", &["a", "b"])];
-        Self { generation: 7, pools, file: None, stuck: false }
+        Self { generation: 7, pools, file: None, stuck: false, chaos: Vec::new() }
     }
 }
 
@@ -84,6 +87,7 @@ impl Play {
                 Command::ChangePool { pool, change, if_match, reply } => {
                     drop(reply.send(self.change_pool(&pool, &change, if_match)));
                 }
+                Command::Chaos { rule, if_match, reply } => drop(reply.send(self.chaos(rule, if_match))),
                 Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
             }
         }
@@ -111,6 +115,7 @@ impl Play {
                 backend: "b".into(),
                 what: "weight 3, 1 in the file".into(),
             }],
+            chaos: self.chaos.clone(),
         }
     }
 
@@ -158,6 +163,19 @@ impl Play {
         view.weight = change.weight.unwrap_or(view.weight);
         view.effective_weight = f64::from(view.weight);
         Ok(view.clone())
+    }
+
+    fn chaos(&mut self, rule: Option<ChaosRule>, if_match: Option<u64>) -> Result<Vec<ChaosView>, Refused> {
+        self.check(if_match)?;
+        if let Some(name) = rule.as_ref().and_then(|rule| rule.route.as_deref()).filter(|name| *name == "none") {
+            return Err(Refused::NotFound(format!("route {name:?}")));
+        }
+        let ends = "2026-01-02T03:09:05Z";
+        self.chaos = rule
+            .map(|rule| ChaosView::new(rule.route.as_deref(), rule.share, rule.blow, ends, 7))
+            .into_iter()
+            .collect();
+        Ok(self.chaos.clone())
     }
 
     fn reload(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
@@ -260,6 +278,7 @@ async fn bind(address: Address) -> (Listener, Address) {
             let address = listener.local_addr().unwrap();
             (Listener::Tcp(listener), Address::Tcp(address))
         }
+        Address::Named(..) => unreachable!("a listener has an IP address"),
         Address::Unix(path) => (Listener::Unix(UnixListener::bind(&path).unwrap()), Address::Unix(path)),
     }
 }

@@ -183,8 +183,8 @@ impl Caller {
     fn request(&self, method: Method, path: &str, body: String) -> Result<Request<Full<Bytes>>, Failure> {
         let unfit = |what: &str| Failure::Unclear(format!("{what} cannot be sent"));
         let host = match &self.address {
-            Address::Tcp(address) => address.to_string(),
             Address::Unix(_) => "localhost".into(),
+            address => address.to_string(),
         };
         let mut request = Request::builder().method(&method).uri(path).header(HOST, host);
         if let Some(token) = self.token.as_ref().filter(|_| method != Method::GET) {
@@ -199,6 +199,7 @@ impl Caller {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Wrong> {
         match &self.address {
             Address::Tcp(address) => converse(TcpStream::connect(address).await?, request).await,
+            Address::Named(name, port) => converse(TcpStream::connect((&**name, *port)).await?, request).await,
             Address::Unix(path) => converse(UnixStream::connect(path).await?, request).await,
         }
     }

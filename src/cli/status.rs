@@ -10,7 +10,10 @@ use super::{
     remote::{Failure, Remote, finish},
     table::{printable, table},
 };
-use crate::admin::command::{BackendView, Override, PoolView, Status};
+use crate::admin::{
+    chaos::ChaosView,
+    command::{BackendView, Override, PoolView, Status},
+};
 
 /// Tells people, or tools if `json`: then it is the API's own answer.
 pub fn status(remote: &Remote, json: bool) -> ExitCode {
@@ -48,6 +51,16 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\nchanged over the admin API, different from the file:")?;
         let view = |view: &Override| row(&[&view.pool, &view.backend, &view.what]);
         table(&status.overrides.iter().map(view).collect::<Vec<_>>(), out)?;
+    }
+    if !status.chaos.is_empty() {
+        writeln!(out, "\nfailures that are being rehearsed:")?;
+        let mut rows = vec![row(&["ROUTE", "SHARE", "WHAT", "ENDS", "HITS"])];
+        let view = |view: &ChaosView| {
+            let route = view.route.as_deref().unwrap_or("(all)");
+            row(&[route, &view.share, &view.what(), &view.ends, &view.hits.to_string()])
+        };
+        rows.extend(status.chaos.iter().map(view));
+        table(&rows, out)?;
     }
     Ok(())
 }

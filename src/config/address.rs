@@ -1,4 +1,5 @@
-//! Addresses as the operator writes them: `127.0.0.1:80`, `[::]:80`, `unix:/run/app.sock`; and what people write instead.
+//! Addresses as the operator writes them: `127.0.0.1:80`, `[::]:80`, `app.internal:80`, `unix:/run/app.sock`; and what people
+//! write instead.
 //!
 //! Used by `read` for listeners, backends and the admin API, and by whoever binds or connects.
 
@@ -8,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{report::Wrong, section::Field, units::quoted, values};
+use super::{named, report::Wrong, section::Field, units::quoted, values};
 
 /// A path in `sockaddr_un` has room for 108 bytes, the last of which is NUL (unix(7)).
 const MAX_UNIX_PATH: usize = 107;
@@ -18,6 +19,8 @@ const MAX_UNIX_PATH: usize = 107;
 pub enum Address {
     /// An IP address and a port.
     Tcp(SocketAddr),
+    /// A host name in lower case, and a port. Of backends alone.
+    Named(String, u16),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -32,12 +35,21 @@ impl Address {
     #[must_use]
     pub fn at_port(&self, port: u16) -> Self {
         let mut address = self.clone();
-        if let Self::Tcp(socket) = &mut address
-            && port != 0
-        {
-            socket.set_port(port);
+        match &mut address {
+            _ if port == 0 => {}
+            Self::Tcp(socket) => socket.set_port(port),
+            Self::Named(_, own) => *own = port,
+            Self::Unix(_) => {}
         }
         address
+    }
+
+    /// The host name, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(name, _) => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -45,6 +57,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Named(name, port) => write!(f, "{name}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -68,7 +81,9 @@ impl Role {
     fn examples(self) -> &'static str {
         match self {
             Self::Listen => "write \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/evenkeel.sock\"",
-            Self::Call => "write \"10.0.1.10:8080\", \"[2001:db8::10]:8080\" or \"unix:/run/app.sock\"",
+            Self::Call => {
+                "write \"10.0.1.10:8080\", \"[2001:db8::10]:8080\", \"app.internal:8080\" or \"unix:/run/app.sock\""
+            }
         }
     }
 }
@@ -81,11 +96,11 @@ pub(super) fn listen(field: &Field<'_>) -> Result<Address, Wrong> {
 /// An address to call.
 pub(super) fn call(field: &Field<'_>) -> Result<Address, Wrong> {
     let address = parse(field, Role::Call)?;
-    let Address::Tcp(socket) = &address else { return Ok(address) };
-    let wrong = Wrong::new(format!("found {}, wanted {}", quoted(&socket.to_string()), Role::Call.what()));
-    if address.is_any_port() {
+    let wrong = Wrong::new(format!("found {}, wanted {}", quoted(&address.to_string()), Role::Call.what()));
+    if address.is_any_port() || matches!(address, Address::Named(_, 0)) {
         return Err(wrong.help("nothing can be called on port 0: write the port that it listens on"));
     }
+    let Address::Tcp(socket) = &address else { return Ok(address) };
     if socket.ip().is_unspecified() {
         let ip = if socket.is_ipv4() { "127.0.0.1" } else { "[::1]" };
         return Err(wrong.help(format!("to call this host, write \"{ip}:{}\"", socket.port())));
@@ -103,8 +118,16 @@ fn parse(field: &Field<'_>, role: Role) -> Result<Address, Wrong> {
     };
     match text.strip_prefix("unix:") {
         Some(path) => unix(text, path, &field.folder()),
-        None => text.parse().map(Address::Tcp).map_err(|_| explain(text, role)),
+        None => text.parse().map(Address::Tcp).ok().or_else(|| host(text, role)).ok_or_else(|| explain(text, role)),
     }
+}
+
+/// A host name and a port, where such may stand.
+fn host(text: &str, role: Role) -> Option<Address> {
+    let (name, port) = text.rsplit_once(':').filter(|_| role == Role::Call)?;
+    // Not `+80`, which the number's own parser takes.
+    let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
+    named::host(name).ok().map(|name| Address::Named(name, port))
 }
 
 fn unix(text: &str, path: &str, folder: &Path) -> Result<Address, Wrong> {
@@ -161,25 +184,28 @@ fn explain_host(wrong: Wrong, host: &str, port: &str, role: Role) -> Wrong {
             return wrong.help(format!("an IPv6 address stands in brackets: write \"[{ip}]:{port}\""));
         }
     }
-    let named = bare.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && bare.contains('.') {
         return wrong.help("an IPv4 address is four numbers from 0 to 255, without leading zeros");
     }
-    if !named {
+    if !named::resembles(bare) {
         return wrong.help(role.examples());
     }
-    let port = if port.is_empty() { "8080" } else { port };
-    let example = match (bare, role) {
-        ("localhost", _) => format!("\"127.0.0.1:{port}\" or \"[::1]:{port}\""),
-        (_, Role::Call) => format!("\"10.0.1.10:{port}\", for example"),
-        (_, Role::Listen) => format!("\"0.0.0.0:{port}\" for every address of this host"),
-    };
-    if role == Role::Listen {
-        return wrong.help(format!("a listener has an IP address, not a host name: write {example}"));
+    if role == Role::Call {
+        return match named::host(bare) {
+            Err(why) => wrong.help(why),
+            Ok(_) if host != bare => wrong.help("brackets are for IPv6 addresses alone: write it without"),
+            Ok(_) if port.is_empty() => {
+                wrong.help(format!("a port is missing: write {}", quoted(&format!("{bare}:80"))))
+            }
+            Ok(_) => wrong.help("the port is a number from 1 to 65535"),
+        };
     }
-    Wrong::new(format!("{}: host names are not supported yet", wrong.message))
-        .help(format!("write the IP address: {example}"))
+    let port = if port.is_empty() { "8080" } else { port };
+    let example = match bare {
+        "localhost" => format!("\"127.0.0.1:{port}\" or \"[::1]:{port}\""),
+        _ => format!("\"0.0.0.0:{port}\" for every address of this host"),
+    };
+    wrong.help(format!("a listener has an IP address, not a host name: write {example}"))
 }
 
 /// The port of `:8080`, `*:8080` and `8080`.

@@ -13,6 +13,7 @@ mod health;
 mod host;
 mod include;
 mod keys;
+mod named;
 mod network;
 mod path;
 mod pool;
@@ -21,8 +22,10 @@ mod read;
 mod reference;
 mod report;
 mod route;
+pub mod said;
 pub mod scenario;
 mod section;
+mod statuses;
 mod syntax;
 mod template;
 pub mod tls;
@@ -34,6 +37,7 @@ mod tests;
 
 use std::{
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -47,10 +51,11 @@ pub use self::{
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
+    pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
-    route::{Action, Fallback, HeaderRules, HostMatch, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    route::{Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    statuses::Statuses,
     template::{Piece, Template, Variable},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
 };
@@ -104,6 +109,8 @@ pub struct Server {
     pub drain_delay: Duration,
     /// Then exchanges may finish for this long, and what a reload takes away ends within it.
     pub drain_timeout: Duration,
+    /// DNS servers that are asked for names; empty = the system's.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// `trusted_proxies`: whose word on the client's address is taken.

@@ -1,6 +1,7 @@
-//! IP networks as operators write them: `10.0.0.0/8`, `192.0.2.7`, and what people write instead. Used by `read`.
+//! IP networks as operators write them: `10.0.0.0/8`, `192.0.2.7`, and what people write instead; and DNS servers. Used by
+//! `read`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -18,6 +19,20 @@ pub(super) fn network_or_unix(field: &Field<'_>) -> Result<Option<IpNet>, Wrong>
     match field.value().as_str() {
         Some("unix") => Ok(None),
         _ => parse(field, "a network, an IP address or \"unix\"", HELP).map(Some),
+    }
+}
+
+/// A DNS server: port 53 unless another one is written.
+pub(super) fn resolver(field: &Field<'_>) -> Result<SocketAddr, Wrong> {
+    const WHAT: &str = "the address of a DNS server";
+    const HELP: &str = "write \"10.0.0.2:53\" or \"[2001:db8::53]:53\", for example";
+    let text = values::text(field, WHAT).map_err(|wrong| wrong.help(HELP))?;
+    let wrong = || Wrong::new(format!("found {}, wanted {WHAT}", quoted(text)));
+    let server = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)).or_else(|_| text.parse());
+    match server {
+        Ok(server) if server.port() == 0 => Err(wrong().help("nothing can be asked on port 0: the port of DNS is 53")),
+        Ok(server) => Ok(server),
+        Err(_) => Err(wrong().help(HELP)),
     }
 }
 

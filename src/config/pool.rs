@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Address, Algorithm, CircuitBreaker, CustomLoad, Hash, HealthCheck, Outlier, PoolTls, Sticky};
+use super::{Address, Algorithm, CircuitBreaker, CustomLoad, Hash, HealthCheck, Outlier, PoolTls, Statuses, Sticky};
 
 /// `[pool.NAME]`: a set of backends with one algorithm.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +13,10 @@ pub struct Pool {
     pub name: String,
     /// How one of the backends is chosen.
     pub algorithm: Algorithm,
-    /// At least one; neither names nor addresses are equal.
+    /// At least one, or none where there is `discover`; neither names nor addresses are equal.
     pub backends: Vec<Backend>,
+    /// Where further backends are found while we run.
+    pub discover: Option<Discover>,
     /// Connections that are kept for the next request.
     pub keepalive: Keepalive,
     /// Connections to each backend, of the process; `None` = no limit.
@@ -103,6 +105,12 @@ pub struct Retry {
     pub on_timeout: bool,
     /// After an answer with a gRPC status, by its code: bit 14 is `unavailable`. Bit 0, `ok`, is never set.
     pub on_grpc: u32,
+    /// After an answer with one of these statuses.
+    pub on_status: Statuses,
+    /// A request with `Idempotency-Key` counts as idempotent.
+    pub idempotency_key: bool,
+    /// Every request does: it may be carried out twice.
+    pub non_idempotent: bool,
     /// The first retry waits up to this, each further one up to twice as long.
     pub backoff_base: Duration,
     /// None waits longer.
@@ -113,6 +121,15 @@ pub struct Retry {
     pub budget_floor: u32,
     /// Bytes of a body that are kept for being sent again.
     pub buffer: usize,
+}
+
+/// `discover`: the name of a service, whose backends DNS knows. One for each address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Discover {
+    /// Addresses (A and AAAA) of a host name in lower case, all at one port.
+    Dns(String, u16),
+    /// Its SRV records (RFC 2782) say host names, ports, tiers and weights.
+    Srv(String),
 }
 
 /// One address that we call.
@@ -175,6 +192,9 @@ impl Default for Retry {
             on_reset: true,
             on_timeout: true,
             on_grpc: 0,
+            on_status: Statuses::default(),
+            idempotency_key: false,
+            non_idempotent: false,
             backoff_base: Duration::from_millis(25),
             backoff_max: Duration::from_millis(250),
             budget: 0.2,

@@ -36,6 +36,8 @@ pub struct Route {
     pub action: Action,
     /// What becomes of it when the pool cannot answer.
     pub fallback: Option<Fallback>,
+    /// Copies of requests go there.
+    pub mirror: Option<Mirror>,
     /// For the whole exchange up to the response head; `None` = no limit.
     pub timeout: Option<Duration>,
     /// Edits of the request's fields.
@@ -69,6 +71,7 @@ impl Route {
             client_ip: Vec::new(),
             action: Action::Pool(pool.to_owned()),
             fallback: None,
+            mirror: None,
             timeout: Some(Duration::from_secs(60)),
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
@@ -170,6 +173,15 @@ pub enum Fallback {
     Respond(Respond),
     /// It goes to that pool, which there is.
     Pool(String),
+}
+
+/// `mirror`: copies of requests, whose fate never touches those.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// They go to that pool, which there is.
+    pub pool: String,
+    /// So many of the requests are copied, 0 to 1.
+    pub share: f64,
 }
 
 /// Edits of fields. Names are in lower case, none is one of those that frame or that are ours. Done in the order remove, set, add.

@@ -1,11 +1,11 @@
 //! A new connection to a backend: time-out, source addresses, TLS.
 
-use super::{Connection, Dialer, Own, Room, Shared};
+use super::{Connection, Dialer, Own, Room, Shared, place::Place};
 use crate::{
     config::Protocol,
     error::{Error, Kind},
     http::{Spares, h1::Wire, h2},
-    net::{self, Stream},
+    net::{self, Sources, Stream},
     plan::Settings,
     pool::Backend,
     tls,
@@ -21,7 +21,8 @@ use std::{
 /// PROXY header, if it is not empty.
 ///
 /// # Errors
-/// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`.
+/// `connect_refused`, `connect_failed`, `connect_timeout`, `ports_exhausted`, `backend_tls`; `dns` where nobody knows where it
+/// is.
 pub async fn connect(
     dialer: &Dialer,
     backend: &Backend,
@@ -61,6 +62,7 @@ async fn speak(
     let protocol = if room.raw { Protocol::H1 } else { settings.protocol };
     let multiplexed = protocol != Protocol::H1 && (tls.is_none() || stream.agreed_on_h2());
     let counted = room.counted.take().ok_or_else(gone)?;
+    let place = Place::of(&stream, backend);
     if !multiplexed {
         match protocol {
             Protocol::H1 => {}
@@ -70,7 +72,7 @@ async fn speak(
             }
             Protocol::Auto => dialer.chose_h1(backend.id),
         }
-        return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, counted))));
+        return Ok(Connection::H1(Box::new(Own::new(Wire::new(stream, Rc::clone(spares)), tls, place, counted))));
     }
     let connected = h2::connect(stream, tls.is_some(), spares).await;
     let (session, driver) = connected.map_err(|error| Error::new(Kind::ConnectFailed, error))?;
@@ -79,7 +81,7 @@ async fn speak(
         let _ = driver.await;
         drop(counted);
     });
-    let shared = Shared::new(session, tls, settings.idle_timeout);
+    let shared = Shared::new(session, tls, place, settings.idle_timeout);
     let first = match settings.proxy_protocol {
         // It is one client's, and ends with its stream.
         Some(_) => shared.share(),
@@ -100,22 +102,22 @@ async fn send(stream: &Stream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// From each source address in turn until one has a port left.
+/// To an address of the backend, from a source address that has a port left.
 async fn plain(dialer: &Dialer, backend: &Backend, settings: &Settings) -> Result<Stream, Error> {
-    let sources = &settings.sources;
-    let first = if sources.is_empty() { 0 } else { dialer.turn() };
-    let mut last = io::ErrorKind::AddrNotAvailable.into();
-    for turn in 0..sources.len().max(1) {
-        let source = (!sources.is_empty()).then(|| sources[(first + turn) % sources.len()]);
-        match net::connect(&backend.address, source).await {
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) => {
-                last = error;
-            }
-            Err(error) => return Err(refused(error)),
-            Ok(stream) => return Ok(stream),
-        }
+    if backend.is_unresolved() {
+        return Err(Kind::Dns.into());
     }
-    Err(Error::new(Kind::PortsExhausted, last))
+    let from = Sources { list: &settings.sources, turn: dialer.turn(backend.id) };
+    net::connect(&backend.address, backend.question.as_deref(), from).await.map_err(|error| {
+        if !net::is_shortage(&error) {
+            return refused(error);
+        }
+        if let Some(times) = settings.shortage.happens() {
+            let (pool, backend) = (&*backend.pool, &*backend.name);
+            tracing::warn!(pool, backend, times, %error, "no local port is left; `source_address` gives more");
+        }
+        Error::new(Kind::PortsExhausted, error)
+    })
 }
 
 fn refused(error: io::Error) -> Error {

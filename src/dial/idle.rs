@@ -1,19 +1,16 @@
 //! A worker's kept connections. Hot path.
 
-use super::shared::{Dial, Room, Share, Shared};
+use super::{
+    place::Place,
+    shared::{Dial, Room, Share, Shared},
+};
 use crate::{
     config::Protocol,
     http::h1::Wire,
     plan::Settings,
     pool::{Backend, Counted},
 };
-use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// A backend's own idle time-out is met by being this much earlier.
@@ -37,13 +34,14 @@ pub struct Own {
     pub requests: u64,
     /// It was made with this.
     tls: Option<Arc<rustls::ClientConfig>>,
+    place: Place,
     _counted: Counted,
 }
 
 impl Own {
     /// A connection that has carried nothing yet.
-    pub(super) fn new(wire: Wire, tls: Option<Arc<rustls::ClientConfig>>, counted: Counted) -> Self {
-        Self { wire, requests: 0, tls, _counted: counted }
+    pub(super) fn new(wire: Wire, tls: Option<Arc<rustls::ClientConfig>>, place: Place, counted: Counted) -> Self {
+        Self { wire, requests: 0, tls, place, _counted: counted }
     }
 }
 
@@ -86,6 +84,8 @@ struct Kept {
     dial: Option<Rc<Dial>>,
     /// What the backend chose when it last had a choice (ALPN).
     chose_h1: bool,
+    /// Whose turn it is among source addresses, and among the addresses of the backend's name.
+    turn: usize,
     /// The backend is in no plan any more: what comes back from it is not kept.
     gone: bool,
 }
@@ -95,8 +95,6 @@ struct Kept {
 pub struct Dialer {
     /// By backend.
     kept: RefCell<Vec<Kept>>,
-    /// Whose turn it is among a pool's source addresses.
-    source: Cell<usize>,
 }
 
 impl Dialer {
@@ -116,7 +114,7 @@ impl Dialer {
             && let Some(idle) = self.pop(backend.id)
         {
             let fresh = idle.until.is_none_or(|until| now < until) && suits(idle.connection.tls.as_ref(), settings);
-            if fresh && idle.connection.wire.io.is_quiet(certain) {
+            if fresh && idle.connection.place.is_current() && idle.connection.wire.io.is_quiet(certain) {
                 return Checkout::Kept(Connection::H1(idle.connection));
             }
         }
@@ -214,10 +212,13 @@ impl Dialer {
         });
     }
 
-    /// Closes what has been idle for too long, and what its backend has closed.
+    /// Closes what has been idle for too long, what its backend has closed, and what goes where its backend no longer is.
     pub fn sweep(&self, now: Instant) {
         for Kept { idle, shared, .. } in self.kept.borrow_mut().iter_mut() {
-            idle.retain(|idle| idle.until.is_none_or(|until| now < until) && idle.connection.wire.io.is_quiet(false));
+            idle.retain(|idle| {
+                let Own { wire, place, .. } = &*idle.connection;
+                idle.until.is_none_or(|until| now < until) && wire.io.is_quiet(false) && place.is_current()
+            });
             shared.retain(|shared| shared.is_open(None) && !shared.has_idled(now));
         }
     }
@@ -244,8 +245,11 @@ impl Dialer {
         }
     }
 
-    /// The next number in the turn of source addresses.
-    pub(super) fn turn(&self) -> usize {
-        self.source.replace(self.source.get().wrapping_add(1))
+    /// The next number in the turn of addresses, to `backend` and from here.
+    pub(super) fn turn(&self, backend: u32) -> usize {
+        self.with(backend, |kept| {
+            kept.turn = kept.turn.wrapping_add(1);
+            kept.turn
+        })
     }
 }

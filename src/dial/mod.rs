@@ -3,6 +3,7 @@
 
 mod connect;
 mod idle;
+mod place;
 mod shared;
 
 pub use connect::connect;

@@ -1,5 +1,6 @@
 //! HTTP/2 connections to backends: several exchanges of a worker share one. Hot path.
 
+use super::place::Place;
 use crate::{error::Kind, http::h2::Session, pool::Counted};
 use std::{
     cell::{Cell, RefCell},
@@ -23,6 +24,7 @@ pub struct Shared {
     idle_until: Cell<Option<Instant>>,
     /// It was made with this.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    place: Place,
 }
 
 impl Shared {
@@ -30,10 +32,11 @@ impl Shared {
     pub(super) fn new(
         session: Session,
         tls: Option<Arc<rustls::ClientConfig>>,
+        place: Place,
         idle_timeout: Option<Duration>,
     ) -> Rc<Self> {
         let (streams, requests, idle_until) = Default::default();
-        Rc::new(Self { session, streams, requests, idle_timeout, idle_until, tls })
+        Rc::new(Self { session, streams, requests, idle_timeout, idle_until, tls, place })
     }
 
     /// The right to one stream; `None` = it has as many as it may.
@@ -47,9 +50,9 @@ impl Shared {
         Some(Share { shared: Rc::clone(self) })
     }
 
-    /// New streams may come: it has not ended, and has not carried as many requests as it may.
+    /// New streams may come: it has not ended, has not carried as many requests as it may, and goes where its backend is.
     pub(super) fn is_open(&self, max_requests: Option<u64>) -> bool {
-        max_requests.is_none_or(|most| self.requests.get() < most) && self.session.is_open()
+        max_requests.is_none_or(|most| self.requests.get() < most) && self.session.is_open() && self.place.is_current()
     }
 
     /// Nobody has been on it for too long.

@@ -56,8 +56,8 @@ pub struct Watched {
     pub backend: Arc<Backend>,
     /// All must pass; empty: nothing is checked and nothing is known, which counts as up. Backends of one pool share it.
     pub checks: Arc<[HealthCheck]>,
-    /// Checks come from this address.
-    pub source: Option<IpAddr>,
+    /// Checks come from the first of these addresses that fits; empty = the kernel chooses.
+    pub sources: Arc<[IpAddr]>,
     /// They begin with a PROXY header that says that they are our own.
     pub proxy: Option<ProxyVersion>,
     /// TLS of each check, in their order; those that are not there use none.
@@ -207,9 +207,12 @@ fn slots() -> usize {
 /// Starts a check. What it needs is made when its turn comes: a long list holds nobody up.
 fn spawn(task: Task, kind: Kind, watched: &Watched) -> Running {
     let port = task.checks[task.number].port;
-    let (source, proxy) = (watched.source, watched.proxy);
+    let (sources, proxy) = (Arc::clone(&watched.sources), watched.proxy);
     let tls = watched.tls.get(task.number).cloned().flatten();
-    let remote = move |backend: &Backend| Remote { tls, ..Remote::new(&backend.address, port, source, proxy) };
+    let remote = move |backend: &Backend| {
+        let question = backend.question.clone();
+        Remote { tls, question, ..Remote::new(&backend.address, port, &sources, proxy) }
+    };
     let spawned = match kind {
         Kind::Tcp => tokio::spawn(task.run(move |backend| Tcp { remote: remote(backend) })),
         Kind::Http(expected) => tokio::spawn(task.run(move |backend| Http::new(expected, remote(backend), backend))),
@@ -226,7 +229,7 @@ impl Watched {
 
     /// Its checks may go on as they are.
     fn is_same(&self, other: &Self) -> bool {
-        (self.source, self.proxy) == (other.source, other.proxy)
+        (&self.sources, self.proxy) == (&other.sources, other.proxy)
             && (Arc::ptr_eq(&self.checks, &other.checks) || self.checks == other.checks)
             && self.secured().eq(other.secured())
     }

@@ -49,8 +49,8 @@ pub struct Polled {
     pub backend: Arc<Backend>,
     /// What is asked, how, and who wants to know. Those that want none are passed over.
     pub load: Arc<CustomLoad>,
-    /// Polls come from this address.
-    pub source: Option<IpAddr>,
+    /// Polls come from the first of these addresses that fits; empty = the kernel chooses.
+    pub sources: Arc<[IpAddr]>,
     /// They begin with a PROXY header that says that they are our own.
     pub proxy: Option<ProxyVersion>,
 }
@@ -109,7 +109,7 @@ impl Poller {
         let task = Task {
             backend: Arc::clone(&polled.backend),
             load: Arc::clone(&load),
-            source: polled.source,
+            sources: Arc::clone(&polled.sources),
             proxy: polled.proxy,
             epoch: self.epoch,
             slots: Arc::clone(&self.slots),
@@ -133,7 +133,7 @@ impl Polled {
     /// It is asked in the same way.
     fn is_same(&self, other: &Self) -> bool {
         let secured = |polled: &Self| polled.load.tls.as_ref().map(|tls| Arc::as_ptr(tls.config()));
-        (self.source, self.proxy, asks(&self.load)) == (other.source, other.proxy, asks(&other.load))
+        (&self.sources, self.proxy, asks(&self.load)) == (&other.sources, other.proxy, asks(&other.load))
             && secured(self) == secured(other)
     }
 }
@@ -148,7 +148,7 @@ struct Task {
     backend: Arc<Backend>,
     /// Today's: what an old one has is not kept.
     load: Arc<ArcSwap<CustomLoad>>,
-    source: Option<IpAddr>,
+    sources: Arc<[IpAddr]>,
     proxy: Option<ProxyVersion>,
     epoch: Instant,
     slots: Arc<Semaphore>,
@@ -171,6 +171,7 @@ impl Task {
 
     /// One poll; when it began.
     async fn once(&mut self, interval: Duration) -> Instant {
+        self.backend.resolved().await;
         // Nobody closes the semaphore; without a permit the backend would be asked all the same.
         let slot = self.slots.acquire().await;
         let started = Instant::now();
@@ -195,8 +196,8 @@ impl Task {
     /// Why there is none.
     async fn answer(&self) -> Result<Vec<u8>, Outcome> {
         let load = self.load.load_full();
-        let mut remote = Remote::new(&self.backend.address, 0, self.source, self.proxy);
-        remote.tls = load.tls.clone();
+        let mut remote = Remote::new(&self.backend.address, 0, &self.sources, self.proxy);
+        (remote.tls, remote.question) = (load.tls.clone(), self.backend.question.clone());
         let path = asks(&load).map_or("/", |(path, _)| path);
         let request = request(path, &remote.host(None, &self.backend));
         let request = request.map_err(|_| Outcome::failed("request cannot be sent"))?;
@@ -289,7 +290,7 @@ mod tests {
         let polled = |member: &crate::plan::Member| Polled {
             backend: Arc::clone(&member.backend),
             load: Arc::clone(load),
-            source: None,
+            sources: Arc::default(),
             proxy: None,
         };
         pool.members.iter().map(polled).collect()

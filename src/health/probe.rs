@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Address, ProxyVersion},
-    net::{self, Stream, proxy_protocol},
+    net::{self, Sources, Stream, dns::Question, proxy_protocol},
     pool::Backend,
     tls,
 };
@@ -38,7 +38,10 @@ pub(super) async fn within(limit: Duration, probe: &mut impl Probe) -> Outcome {
 #[derive(Clone, Debug)]
 pub(super) struct Remote {
     pub address: Address,
-    pub source: Option<IpAddr>,
+    /// What its name stands for, if it is a name.
+    pub question: Option<Arc<Question>>,
+    /// Addresses to connect from.
+    pub sources: Arc<[IpAddr]>,
     /// A header goes first: there is no client, we ask ourselves.
     pub proxy: Option<ProxyVersion>,
     /// Then a handshake.
@@ -48,11 +51,11 @@ pub(super) struct Remote {
 impl Remote {
     /// `address`, at another port unless that is 0. A unix socket has none. Whoever is at another port gets no PROXY
     /// header, as with HAProxy.
-    pub(super) fn new(address: &Address, port: u16, source: Option<IpAddr>, mut proxy: Option<ProxyVersion>) -> Self {
-        if port != 0 && matches!(address, Address::Tcp(_)) {
+    pub(super) fn new(address: &Address, port: u16, sources: &Arc<[IpAddr]>, mut proxy: Option<ProxyVersion>) -> Self {
+        if port != 0 && !matches!(address, Address::Unix(_)) {
             proxy = None;
         }
-        Self { address: address.at_port(port), source, proxy, tls: None }
+        Self { address: address.at_port(port), question: None, sources: Arc::clone(sources), proxy, tls: None }
     }
 
     /// A connection that is ready for the check's first byte.
@@ -60,7 +63,8 @@ impl Remote {
     /// # Errors
     /// What came of the check, as there is none.
     pub(super) async fn connect(&self) -> Result<Stream, Outcome> {
-        let mut stream = net::connect(&self.address, self.source).await.map_err(Outcome::broken)?;
+        let from = Sources { list: &self.sources, turn: 0 };
+        let mut stream = net::connect(&self.address, self.question.as_deref(), from).await.map_err(Outcome::broken)?;
         self.greet(&mut stream).await.map_err(Outcome::broken)?;
         let Some(tls) = &self.tls else { return Ok(stream) };
         tls::connect(tls, &self.address, stream, true).await.map_err(|refused| {
@@ -75,7 +79,7 @@ impl Remote {
     pub(super) fn host(&self, host: Option<&str>, backend: &Backend) -> String {
         match (host, &self.address) {
             (Some(host), _) => host.to_owned(),
-            (None, Address::Tcp(address)) if self.address != backend.address => address.to_string(),
+            (None, Address::Tcp(_) | Address::Named(..)) if self.address != backend.address => self.address.to_string(),
             (None, _) => backend.host.clone(),
         }
     }
@@ -117,6 +121,7 @@ fn words(error: &io::Error) -> Reason {
         ErrorKind::NetworkUnreachable => "network unreachable",
         ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => "no local port or address",
         ErrorKind::PermissionDenied => "permission denied",
+        ErrorKind::Unsupported => "no source_address fits",
         // A unix socket whose queue is full answers so (unix(7)).
         ErrorKind::WouldBlock => "too many waiting connections",
         _ => "connection failed",
@@ -129,14 +134,15 @@ mod tests {
 
     #[test]
     fn a_port_replaces_that_of_tcp_alone() {
+        let none = Arc::default();
         let tcp = Address::Tcp("[::1]:80".parse().unwrap());
-        assert_eq!(Remote::new(&tcp, 0, None, None).address, tcp);
+        assert_eq!(Remote::new(&tcp, 0, &none, None).address, tcp);
         let v2 = Some(ProxyVersion::V2);
-        let other = Remote::new(&tcp, 81, None, v2);
+        let other = Remote::new(&tcp, 81, &none, v2);
         assert_eq!((other.address.to_string(), other.proxy), ("[::1]:81".into(), None));
-        assert_eq!(Remote::new(&tcp, 0, None, v2).proxy, v2);
+        assert_eq!(Remote::new(&tcp, 0, &none, v2).proxy, v2);
         let unix = Address::Unix("/run/a.sock".into());
-        assert_eq!(Remote::new(&unix, 81, None, None).address, unix);
+        assert_eq!(Remote::new(&unix, 81, &none, None).address, unix);
     }
 
     #[test]

@@ -45,6 +45,8 @@ impl Task {
 
     /// One check: when it began, and whether the next one has time.
     async fn once(&self, probe: &mut impl Probe) -> (Instant, bool) {
+        // Of a name that stands for nothing, nothing can be found out.
+        self.backend.resolved().await;
         // Nobody closes the semaphore; without a permit the check would be made all the same.
         let slot = self.shared.slots.acquire().await;
         let started = Instant::now();

@@ -21,13 +21,13 @@ impl Probe for Tcp {
 mod tests {
     use super::{super::probe::within, *};
     use crate::config::Address;
-    use std::{net::Ipv4Addr, time::Duration};
+    use std::{net::Ipv4Addr, sync::Arc, time::Duration};
     use tokio::net::{TcpListener, UnixListener};
 
     const SOON: Duration = Duration::from_secs(5);
 
     async fn check(address: &Address, port: u16) -> Outcome {
-        let remote = Remote::new(address, port, Some(Ipv4Addr::LOCALHOST.into()), None);
+        let remote = Remote::new(address, port, &(Arc::new([Ipv4Addr::LOCALHOST.into()]) as Arc<[_]>), None);
         within(SOON, &mut Tcp { remote }).await
     }
 

@@ -213,7 +213,7 @@ fn watched(backend: &Arc<Backend>, checks: impl IntoIterator<Item = HealthCheck>
     vec![Watched {
         backend: Arc::clone(backend),
         checks: checks.into_iter().collect(),
-        source: None,
+        sources: Arc::default(),
         proxy: None,
         tls: Arc::default(),
     }]
@@ -281,7 +281,7 @@ async fn changed_checks_start_over_at_once_and_the_verdict_stands() {
     until("new checks", || backend.health.checks().1 > before + 5).await;
     assert_eq!(backend.health.verdict().up, Some(false));
     let mut elsewhere = watched(&backend, [patient]);
-    elsewhere[0].source = Some(Ipv4Addr::LOCALHOST.into());
+    elsewhere[0].sources = Arc::new([Ipv4Addr::LOCALHOST.into()]);
     monitor.watch(elsewhere);
     assert_eq!(backend.health.verdict().up, Some(false));
     assert_eq!(*lock(&told), [Some(false)]);
@@ -411,7 +411,7 @@ async fn measure(name: &str, check: HealthCheck, port: u16) {
     let one = |backend: &Arc<Backend>| Watched {
         backend: Arc::clone(backend),
         checks: Arc::clone(&checks),
-        source: None,
+        sources: Arc::default(),
         proxy: None,
         tls: Arc::default(),
     };

@@ -1,6 +1,6 @@
 //! Bodies, whatever version carries them: pulled from a [`Source`], pushed into an [`Outlet`]. Hot path.
 
-use super::{Spares, guard::Reject, h1, h2, head::Head};
+use super::{Spares, guard::Reject, h1, h2, head::Head, slow::Slow};
 use crate::net::Buf;
 use ::h2::Reason;
 use bytes::{Buf as _, Bytes};
@@ -97,9 +97,16 @@ pub enum Source<'c> {
     H1(&'c h1::Wire),
     /// From an HTTP/2 stream.
     H2(Box<h2::Receiver>),
+    /// Another one, slowly.
+    Slow(Box<Slow<'c>>),
 }
 
-impl Source<'_> {
+impl<'c> Source<'c> {
+    /// The same, with `rate` bytes a second.
+    pub fn slowly(self, rate: u64) -> Self {
+        Self::Slow(Box::new(Slow::new(self, rate)))
+    }
+
     /// The next piece; `None` once the body has ended.
     pub fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pulled>, Broken>> {
         match self {
@@ -111,6 +118,7 @@ impl Source<'_> {
             }
             Self::H1(wire) => wire.poll_body(cx),
             Self::H2(receiver) => receiver.poll_pull(cx),
+            Self::Slow(slow) => slow.poll_pull(cx),
         }
     }
 
@@ -120,6 +128,7 @@ impl Source<'_> {
             Self::Empty | Self::Bytes(_) => {}
             Self::H1(wire) => wire.narrow(most),
             Self::H2(receiver) => receiver.narrow(most),
+            Self::Slow(slow) => slow.narrow(most),
         }
     }
 
@@ -130,6 +139,7 @@ impl Source<'_> {
             Self::Bytes(_) => false,
             Self::H1(wire) => !wire.body_pending(),
             Self::H2(receiver) => receiver.has_ended(),
+            Self::Slow(slow) => slow.has_ended(),
         }
     }
 
@@ -139,6 +149,7 @@ impl Source<'_> {
             Self::Empty | Self::Bytes(_) => None,
             Self::H1(wire) => wire.take_trailers(),
             Self::H2(receiver) => receiver.take_trailers(),
+            Self::Slow(slow) => slow.take_trailers(),
         }
     }
 
@@ -148,6 +159,7 @@ impl Source<'_> {
             Self::Empty | Self::Bytes(_) => 0,
             Self::H1(wire) => wire.received(),
             Self::H2(receiver) => receiver.received(),
+            Self::Slow(slow) => slow.received(),
         }
     }
 }

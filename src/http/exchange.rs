@@ -246,6 +246,15 @@ impl<'c> Sink<'c> {
         Done::CUT
     }
 
+    /// The client is cut off, as by a peer that dies: its connection is reset, or this stream of it.
+    pub fn reset(&mut self) -> Done {
+        match &mut self.outlet {
+            Outlet::H1(writer) => writer.wire().io.reset(),
+            Outlet::H2(sender) => sender.abort(),
+        }
+        Done::CUT
+    }
+
     /// Ready when the client has left. Not watched: a client that is still sending its body, or has sent 16 KiB of
     /// further requests already, and one whose socket is not registered (see [`Sink::is_unwatched`]).
     pub fn poll_gone(&mut self, cx: &mut Context<'_>, half_close: bool) -> Poll<()> {

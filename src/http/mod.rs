@@ -19,6 +19,7 @@ pub mod orca;
 mod properties;
 pub mod reply;
 mod runner;
+mod slow;
 mod target;
 #[cfg(test)]
 mod testing;

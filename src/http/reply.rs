@@ -21,6 +21,8 @@ const RETRY_AFTER: &[u8] = b"1";
 pub struct Failure<'a> {
     /// What went wrong.
     pub kind: Kind,
+    /// The answer's status: the kind's, unless somebody has asked for another.
+    pub status: u16,
     /// Names the exchange in the logs; visible ASCII without quotes.
     pub request_id: &'a str,
     /// Our pseudonym.
@@ -57,16 +59,16 @@ impl Failure<'_> {
             false => (self.json().into_bytes(), "application/problem+json"),
         };
         let (body, kind) = page.map_or_else(ours, |(page, kind)| (page.to_vec(), kind));
-        head.begin(Start::Response(self.kind.status(), Span::default()), Version::Http11);
-        let reason = head.note(reason(self.kind.status()).as_bytes());
-        head.set_start(Start::Response(self.kind.status(), reason), Version::Http11);
+        head.begin(Start::Response(self.status, Span::default()), Version::Http11);
+        let reason = head.note(reason(self.status).as_bytes());
+        head.set_start(Start::Response(self.status, reason), Version::Http11);
         head.add(Name::ContentType, kind.as_bytes());
         head.add_pieces(b"Cache-Control", Name::Other, &[b"no-store"]);
         self.say(head);
-        if self.kind.retry_later() {
+        if self.status == 503 {
             head.add_pieces(b"Retry-After", Name::Other, &[RETRY_AFTER]);
         }
-        if self.kind.status() == 405 {
+        if self.status == 405 {
             head.add_pieces(b"Allow", Name::Other, &[b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"]);
         }
         body
@@ -76,7 +78,7 @@ impl Failure<'_> {
     pub fn make_for_call(&self, head: &mut Head) {
         head.begin_answer(200, reason(200));
         head.add(Name::ContentType, grpc::CONTENT_TYPE);
-        let code = grpc::Code::of(self.kind) as u8;
+        let code = grpc::Code::of(self.kind, self.status) as u8;
         head.add_pieces(b"grpc-status", Name::Other, &[code.to_string().as_bytes()]);
         // As it is: no letter of a word needs an escape.
         head.add_pieces(b"grpc-message", Name::Other, &[self.kind.word().as_bytes()]);
@@ -91,18 +93,18 @@ impl Failure<'_> {
     }
 
     fn json(&self) -> String {
-        let Self { kind, request_id, .. } = self;
+        let Self { kind, status, request_id, .. } = self;
         format!(
             "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"detail\":\"{}\",\"failure\":\"{}\",\"request_id\":\"{request_id}\"}}\n",
-            reason(kind.status()),
-            kind.status(),
+            reason(*status),
+            status,
             kind.title(),
             kind.word(),
         )
     }
 
     fn html(&self) -> String {
-        let (status, reason) = (self.kind.status(), reason(self.kind.status()));
+        let (status, reason) = (self.status, reason(self.status));
         format!(
             "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\n\
              <title>{status} {reason}</title>\n\

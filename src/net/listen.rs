@@ -84,6 +84,7 @@ pub fn adopt(listener: &Listener, socket: Passed, workers: usize) -> io::Result<
 pub fn bind(listener: &Listener, workers: usize) -> io::Result<Listening> {
     match &listener.address {
         Address::Unix(path) => bind_unix(path).map(Listening::Unix),
+        Address::Named(..) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a listener has an IP address")),
         Address::Tcp(address) => {
             let probe = socket(listener, *address)?;
             let address = probe.local_addr()?.as_socket().unwrap_or(*address);

@@ -1,9 +1,10 @@
-//! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, pipes, PROXY headers.
+//! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, names, pipes, PROXY headers.
 
 mod accept;
 mod budget;
 mod buf;
 mod connect;
+pub mod dns;
 mod listen;
 mod pipe;
 pub mod proxy_protocol;
@@ -14,7 +15,7 @@ mod timer;
 pub use accept::{Accepted, accept_ready};
 pub use budget::{Budget, Permit};
 pub use buf::{Buf, Buffers, LARGE, SMALL};
-pub use connect::connect;
+pub use connect::{Sources, connect, is_shortage};
 pub use listen::{Listening, Passed, adopt, bind, bind_unix};
 pub use pipe::{Pipe, Splice};
 pub use stream::{Peer, Stream};

@@ -154,6 +154,16 @@ impl Stream {
         }
     }
 
+    /// Whom a TCP connection of ours goes to.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        match &*self.inner.borrow() {
+            Inner::Fresh(stream) => stream.peer_addr().ok(),
+            Inner::Tcp(stream) => stream.peer_addr().ok(),
+            Inner::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
+            Inner::Unix(_) | Inner::Closed => None,
+        }
+    }
+
     /// Ready when a read would give something: bytes, the end, or an error. Holds no buffer, and costs no system call
     /// until there is an event. For TLS: bytes on the wire, which may turn out to be no plaintext.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

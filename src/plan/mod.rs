@@ -2,6 +2,7 @@
 
 mod checks;
 mod custom_load;
+mod discover;
 mod limits;
 mod pool;
 mod route;
@@ -9,14 +10,15 @@ mod table;
 
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};
+pub use discover::questions;
 pub use pool::{Member, Pool, Settings};
-pub use route::{Act, Fallback, Forward, Route};
+pub use route::{Act, Fallback, Forward, Mirror, Route};
 
 use crate::{
     balance::Algorithm,
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
-    net::{Budget, Peer},
+    net::{Budget, Peer, dns::Question},
     policy::ErrorPages,
     pool::{Backend, Registry},
     route::Router,
@@ -150,6 +152,19 @@ impl Plan {
     /// # Errors
     /// A sentence for people: what a listener or pool needs for TLS is not on this machine.
     pub fn build(config: &Config, generation: u64, ground: &mut Ground<'_>) -> Result<Self, String> {
+        Self::make(config, generation, ground, false)
+    }
+
+    /// What `config` means now that its pools may have other backends. The plan before was made of it as well: what is
+    /// shown to clients by TLS stays as it is today.
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn rebuild(config: &Config, generation: u64, ground: &mut Ground<'_>) -> Result<Self, String> {
+        Self::make(config, generation, ground, true)
+    }
+
+    fn make(config: &Config, generation: u64, ground: &mut Ground<'_>, same: bool) -> Result<Self, String> {
         let Ground { registry, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
         let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
@@ -166,8 +181,12 @@ impl Plan {
             if listeners.len() <= number {
                 listeners.resize_with(number + 1, || None);
             }
-            let before = before.and_then(|before| before.listener(number)?.tls.as_deref());
-            let tls = listener.tls.as_ref().map(|tls| tls::Server::build(tls, before)).transpose();
+            let before = before.and_then(|before| before.listener(number)?.tls.as_ref());
+            let tls = listener.tls.as_ref().map(|tls| match before.filter(|_| same) {
+                Some(before) => Ok(Arc::clone(before)),
+                None => tls::Server::build(tls, before.map(|before| &**before)),
+            });
+            let tls = tls.transpose();
             let tls = tls.map_err(|why| format!("listener {}: tls: {why}", listener.name))?;
             let mut built = Listener::build(listener, (place, number), connections, &config.server, telemetry);
             built.metrics.set_tls(tls.is_some());
@@ -214,6 +233,12 @@ impl Plan {
     /// The listeners that it has.
     pub fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().flatten()
+    }
+
+    /// The names that it has, of backends and of services.
+    pub fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
+        let discovers = self.pools.iter().filter_map(|pool| pool.discovers.as_ref());
+        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers)
     }
 
     /// Backends of all pools.

@@ -4,12 +4,15 @@ use super::{
     Plan,
     checks::{self, ChecksTls},
     custom_load::CustomLoad,
+    discover,
 };
 use crate::{
     balance::Algorithm,
     config,
+    net::dns::Question,
     policy::{Key, Sticky},
     pool::{Backend, Guard, On, OutlierRule, Registry, Rules, Slot},
+    telemetry::Seldom,
     tls,
 };
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -21,6 +24,8 @@ pub struct Pool {
     pub name: String,
     /// All its backends.
     pub members: Vec<Member>,
+    /// Where further ones are found.
+    pub discovers: Option<Arc<Question>>,
     /// Where today's table stands.
     pub slot: Arc<Slot>,
     /// How its backends are called.
@@ -83,7 +88,9 @@ pub struct Settings {
     /// Those who wait when all are full; `None`: nobody does.
     pub queue: Option<config::Queue>,
     /// Addresses to connect from, in turn; empty = the kernel chooses.
-    pub sources: Vec<IpAddr>,
+    pub sources: Arc<[IpAddr]>,
+    /// Says that there are no local ports left.
+    pub shortage: Arc<Seldom>,
     /// For a connection.
     pub connect_timeout: Option<Duration>,
     /// From the request sent to the response head.
@@ -109,6 +116,9 @@ impl Pool {
         algorithm: Option<Algorithm>,
         before: Option<&Plan>,
     ) -> Result<Self, String> {
+        let (pool, discovers) = discover::whole(pool, registry);
+        let pool = &*pool;
+        let slot = registry.slot(&pool.name);
         let member = |backend: &config::Backend| Member {
             backend: registry.backend(&pool.name, &backend.name, &backend.address),
             weight: backend.weight,
@@ -139,7 +149,8 @@ impl Pool {
             max_requests: pool.keepalive.max_requests,
             max_connections: pool.max_connections,
             queue: pool.queue,
-            sources: pool.source_address.clone(),
+            sources: pool.source_address.as_slice().into(),
+            shortage: Arc::clone(&slot.shortage),
             connect_timeout: pool.connect_timeout,
             response_timeout: pool.response_timeout,
             body_timeout: pool.body_timeout,
@@ -151,13 +162,13 @@ impl Pool {
         };
         let members: Vec<_> = pool.backends.iter().map(member).collect();
         let custom_load = CustomLoad::build(pool, &members, &settings, registry, before)?;
-        let slot = registry.slot(&pool.name);
         if pool.sticky.is_some() {
             slot.metrics.set_sticky();
         }
         Ok(Self {
             name: pool.name.clone(),
             members,
+            discovers,
             slot,
             settings,
             checks: pool.health_checks.clone().into(),

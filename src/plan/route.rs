@@ -42,6 +42,8 @@ pub struct Forward {
     pub pools: Vec<usize>,
     /// When the pool cannot answer.
     pub fallback: Option<Fallback>,
+    /// Where copies of requests go.
+    pub mirror: Option<Mirror>,
     /// For the whole exchange up to the response head.
     pub timeout: Option<Duration>,
     /// Edits of the request's fields.
@@ -72,6 +74,15 @@ pub enum Fallback {
     Pool(usize),
 }
 
+/// Copies of a route's requests.
+#[derive(Debug)]
+pub struct Mirror {
+    /// They go to the pool at that place of the plan.
+    pub pool: usize,
+    /// The share of requests that are copied, of 2^32.
+    pub share: u64,
+}
+
 impl Route {
     /// `pools` gives their places by name.
     pub(super) fn build(route: &config::Route, pools: &HashMap<&str, usize>, telemetry: &Telemetry) -> Self {
@@ -86,6 +97,10 @@ impl Route {
                 split,
                 pools: names.iter().map(|name| place(name)).collect(),
                 fallback,
+                mirror: route
+                    .mirror
+                    .as_ref()
+                    .map(|mirror| Mirror { pool: place(&mirror.pool), share: (mirror.share * 2f64.powi(32)) as u64 }),
                 timeout: route.timeout,
                 request_headers: Headers::new(&route.request_headers),
                 rewrite: route.rewrite.as_ref().map(Rewrite::new),
@@ -104,12 +119,14 @@ impl Route {
             Action::Redirect { to, status } => Act::Redirect(to.clone(), *status),
             Action::Respond(respond) => Act::Respond(respond.clone()),
         };
+        let metrics = telemetry.route(&route.name);
+        metrics.set_mirrored(route.mirror.is_some());
         Self {
             name: route.name.clone(),
             act,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
-            metrics: telemetry.route(&route.name),
+            metrics,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{Member, Pool};
 use crate::{
     balance::Member as Share,
+    error::Kind,
     pool::{Backend, Build, Circuit, Ordered, Table},
     telemetry::metrics::State,
 };
@@ -43,6 +44,7 @@ impl Pool {
         match member.backend.ordered() {
             Ordered::Drain => State::Drain,
             Ordered::Maintenance => State::Maintenance,
+            Ordered::Ready if member.backend.is_unresolved() => State::Down,
             Ordered::Ready if self.checks.is_empty() => State::Ready,
             Ordered::Ready => match member.backend.health.verdict() {
                 verdict if verdict.up == Some(true) && verdict.degraded => State::Degraded,
@@ -52,6 +54,14 @@ impl Pool {
                 _ => State::Starting,
             },
         }
+    }
+
+    /// Why nobody of it can be chosen: `dns` where names that have never resolved are all there is, else `no_backend`.
+    pub fn nobody(&self) -> Kind {
+        let mut in_use = self.members.iter().filter(|member| member.backend.ordered() == Ordered::Ready).peekable();
+        let waits = self.discovers.as_ref().is_some_and(|question| !question.is_answered());
+        let has_names = waits || in_use.peek().is_some();
+        if has_names && in_use.all(|member| member.backend.is_unresolved()) { Kind::Dns } else { Kind::NoBackend }
     }
 
     /// Leaves `member` alone for being slow, if that may be. True if it is out now.
@@ -151,7 +161,9 @@ impl Pool {
     /// Who can be chosen; and whether that is for want of anybody who is fit.
     fn choose(&self, standing: &[Standing<'_>], all_down: bool) -> (Vec<(Arc<Backend>, u32)>, bool) {
         let tier = |backup: bool, fits: &dyn Fn(&Standing<'_>) -> bool| -> Vec<(Arc<Backend>, u32)> {
-            let of_tier = standing.iter().filter(|one| one.member.backup == backup && fits(one));
+            // A name that has never resolved leads nowhere, whatever may be tried.
+            let known = standing.iter().filter(|one| !one.member.backend.is_unresolved());
+            let of_tier = known.filter(|one| one.member.backup == backup && fits(one));
             of_tier.map(|one| (Arc::clone(&one.member.backend), one.weight)).collect()
         };
         let usable = |list: &[(Arc<Backend>, u32)]| list.iter().any(|(_, weight)| *weight > 0);

@@ -4,6 +4,7 @@
 //! a buffer that the worker lends, so that an exchange allocates none.
 
 mod answer;
+mod chaos;
 mod error_pages;
 mod field;
 mod headers;
@@ -17,6 +18,7 @@ mod testing;
 mod values;
 
 pub use answer::{https_location, redirect, redirect_to, respond};
+pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use headers::Headers;

@@ -6,7 +6,7 @@ use super::{Adaptive, Breaker, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
-    net::{Budget, Permit},
+    net::{Budget, Permit, dns::Question},
     telemetry::metrics::{BackendMetrics, State},
 };
 use std::sync::{
@@ -42,6 +42,8 @@ pub struct Backend {
     pub identity: u64,
     /// Where it is.
     pub address: Address,
+    /// What its name stands for, if its address is a name.
+    pub question: Option<Arc<Question>>,
     /// As it is written in `Host` when the client's is not passed.
     pub host: String,
     /// What it carries now.
@@ -50,12 +52,12 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// How far it has come since it joined or came back.
     pub slow_start: Arc<SlowStart>,
-    /// How much it takes at a time without becoming slow.
-    pub adaptive: Arc<Adaptive>,
     /// Whether it is left alone for its failures.
     pub breaker: Arc<Breaker>,
     /// Whether it is much slower than others.
     pub outlier: Arc<Outlier>,
+    /// How much it takes at a time without becoming slow.
+    pub adaptive: Arc<Adaptive>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -75,9 +77,9 @@ pub(super) struct Kept {
     pub(super) load: Arc<Load>,
     pub(super) health: Arc<Health>,
     pub(super) slow_start: Arc<SlowStart>,
-    pub(super) adaptive: Arc<Adaptive>,
     pub(super) breaker: Arc<Breaker>,
     pub(super) outlier: Arc<Outlier>,
+    pub(super) adaptive: Arc<Adaptive>,
 }
 
 impl Backend {
@@ -90,7 +92,7 @@ impl Backend {
         ids: Arc<Ids>,
     ) -> Self {
         let host = match address {
-            Address::Tcp(address) => address.to_string(),
+            Address::Tcp(_) | Address::Named(..) => address.to_string(),
             // RFC 9110 section 7.2 wants a host; a path is none.
             Address::Unix(_) => "localhost".into(),
         };
@@ -100,13 +102,14 @@ impl Backend {
             name: name.to_owned(),
             identity: balance::hash(name.as_bytes()),
             address: address.clone(),
+            question: None,
             host,
             load: kept.load,
             health: kept.health,
             slow_start: kept.slow_start,
-            adaptive: kept.adaptive,
             breaker: kept.breaker,
             outlier: kept.outlier,
+            adaptive: kept.adaptive,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -115,6 +118,18 @@ impl Backend {
             connections: AtomicUsize::new(0),
             process,
             ids,
+        }
+    }
+
+    /// Its name has never resolved: nobody knows where it is.
+    pub fn is_unresolved(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| !question.is_answered())
+    }
+
+    /// Waits until it is known where it is.
+    pub async fn resolved(&self) {
+        if let Some(question) = &self.question {
+            question.answered().await;
         }
     }
 
@@ -169,9 +184,9 @@ impl Backend {
             load: Arc::clone(&self.load),
             health: Arc::clone(&self.health),
             slow_start: Arc::clone(&self.slow_start),
-            adaptive: Arc::clone(&self.adaptive),
             breaker: Arc::clone(&self.breaker),
             outlier: Arc::clone(&self.outlier),
+            adaptive: Arc::clone(&self.adaptive),
         }
     }
 

@@ -1,5 +1,5 @@
-//! What survives a reload: backends by pool and address, and each pool's slot by name. Control and plans use it; the
-//! request path never does.
+//! What survives a reload: backends by pool and address, each pool's slot by name, and what DNS says of names. Control and
+//! plans use it; the request path never does.
 
 use super::{
     Backend, Slot,
@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     config::Address,
-    net::Budget,
+    net::{
+        Budget,
+        dns::{Ask, Question},
+    },
     telemetry::metrics::{BackendGauges, PoolGauges, Telemetry},
     tls::SystemRoots,
 };
@@ -23,6 +26,7 @@ use tokio::time::Instant;
 pub struct Registry {
     backends: Mutex<HashMap<String, HashMap<Address, Weak<Backend>>>>,
     slots: Mutex<HashMap<String, Weak<Slot>>>,
+    questions: Mutex<HashMap<Ask, Weak<Question>>>,
     ids: Arc<Ids>,
     /// Connections of the process, backends' side.
     process: Arc<Budget>,
@@ -44,6 +48,7 @@ impl Registry {
         Self {
             backends,
             slots,
+            questions: Mutex::default(),
             ids,
             process,
             telemetry,
@@ -108,7 +113,9 @@ impl Registry {
         };
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
-        let backend = Arc::new(Backend::new((pool, name, address), state, metrics, process, ids));
+        let mut backend = Backend::new((pool, name, address), state, metrics, process, ids);
+        backend.question = address.name().map(|name| self.question(&Ask::Addresses(name.to_owned())));
+        let backend = Arc::new(backend);
         let weak = Arc::downgrade(&backend);
         backend.metrics.read(Box::new(move || weak.upgrade().map(|backend| gauges(&backend))));
         of_pool.insert(address.clone(), Arc::downgrade(&backend));
@@ -124,10 +131,21 @@ impl Registry {
         let place = (pool, self.epoch, Arc::clone(&self.changed));
         let slot = Arc::new(Slot::new(place, self.telemetry.pool(pool), self.workers));
         let weak = Arc::downgrade(&slot);
-        let read = move || weak.upgrade().map(|slot| PoolGauges { circuit: slot.shown() as u8, queued: slot.queued() });
-        slot.metrics.read(Box::new(read));
+        let gauges = |slot: Arc<Slot>| PoolGauges { circuit: slot.shown() as u8, queued: slot.queued() };
+        slot.metrics.read(Box::new(move || weak.upgrade().map(gauges)));
         slots.insert(pool.to_owned(), Arc::downgrade(&slot));
         slot
+    }
+
+    /// What is known of a name: the living question with its last good answer, or one that has not been asked.
+    pub fn question(&self, ask: &Ask) -> Arc<Question> {
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = questions.get(ask).and_then(Weak::upgrade) {
+            return question;
+        }
+        let question = Arc::new(Question::new(ask.clone()));
+        questions.insert(ask.clone(), Arc::downgrade(&question));
+        question
     }
 
     /// Forgets what nobody holds any more.
@@ -139,6 +157,8 @@ impl Registry {
         });
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.strong_count() > 0);
+        let mut questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        questions.retain(|_, question| question.strong_count() > 0);
     }
 }
 
@@ -207,6 +227,15 @@ mod tests {
         assert!(registry.backend("p", "a", &address).id < 3, "numbers are used again");
         let slot = registry.slot("p");
         assert!(Arc::ptr_eq(&slot, &registry.slot("p")));
+        let named = registry.backend("p", "n", &Address::Named("app.internal".into(), 80));
+        let other = registry.backend("q", "n", &Address::Named("app.internal".into(), 81));
+        let question = named.question.as_ref().unwrap();
+        assert!(Arc::ptr_eq(question, other.question.as_ref().unwrap()), "one name is asked for once");
+        question.tell(&["10.0.0.1"]);
+        assert!(!other.is_unresolved() && !named.is_unresolved());
+        drop((named, other));
+        registry.prune();
+        assert!(registry.questions.lock().unwrap().is_empty());
         let key = registry.cookie_key().unwrap();
         assert_eq!(registry.cookie_key().unwrap(), key);
         assert_ne!(key, [0; 32]);

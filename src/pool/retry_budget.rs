@@ -57,7 +57,7 @@ pub struct RetryBudget {
 
 impl RetryBudget {
     /// Nothing has happened yet.
-    pub(super) fn new(workers: usize) -> Self {
+    pub fn new(workers: usize) -> Self {
         let requests = (0..workers.max(1)).map(|_| Ring::default()).collect();
         Self { requests, retries: Ring::default(), deciding: AtomicU32::new(0) }
     }

@@ -1,7 +1,10 @@
 //! Where a pool's table stands: the lock-free backend table. Control publishes, workers look. Hot path.
 
 use super::{Backend, Breaker, Change, Circuit, Ejections, Guard, RetryBudget, Room, Sessions, Table, queue::Queue};
-use crate::{balance::Common, telemetry::metrics::PoolMetrics};
+use crate::{
+    balance::Common,
+    telemetry::{Seldom, metrics::PoolMetrics},
+};
 use arc_swap::ArcSwap;
 use std::{
     fmt,
@@ -22,6 +25,9 @@ pub(super) type Changed = Box<dyn Fn(&str) + Send + Sync>;
 /// Whoever hears it, once there is somebody.
 pub(super) type Tell = OnceLock<Changed>;
 
+/// Between two lines of the log that say that there are no local ports left.
+const SHORTAGE: Duration = Duration::from_secs(10);
+
 /// A pool's table and what goes on while tables change.
 pub struct Slot {
     table: ArcSwap<Table>,
@@ -35,6 +41,8 @@ pub struct Slot {
     pub budget: RetryBudget,
     /// Which backend has which session of the application.
     pub sessions: Sessions,
+    /// Says that there are no local ports left.
+    pub shortage: Arc<Seldom>,
     /// What is counted of the pool.
     pub metrics: Arc<PoolMetrics>,
     /// The pool's own, where one guards it as a whole.
@@ -64,6 +72,7 @@ impl Slot {
             common: Arc::new(Common::new(workers, cursor)),
             budget: RetryBudget::new(workers),
             sessions: Sessions::default(),
+            shortage: Arc::new(Seldom::new(SHORTAGE)),
             metrics,
             circuit: Breaker::default(),
             ejections: Ejections::default(),

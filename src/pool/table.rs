@@ -14,13 +14,13 @@ pub struct Table {
     hashed: Option<Box<dyn Balancer>>,
     /// Identities and places, in order; empty where clients are known by nothing.
     identities: Box<[(u64, u32)]>,
+    /// How attempts are watched; `None`: they are not.
+    guard: Option<Arc<Guard>>,
+    last_resort: bool,
     /// How many can be chosen.
     open: usize,
     /// Numbers and places, in order.
     ids: Box<[(u32, u32)]>,
-    /// How attempts are watched; `None`: they are not.
-    guard: Option<Arc<Guard>>,
-    last_resort: bool,
 }
 
 /// What a table is made of.
@@ -123,6 +123,16 @@ impl Table {
         &self.backends[place]
     }
 
+    /// How attempts at its backends are watched.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_deref()
+    }
+
+    /// Its backends serve because there is nobody else: whether they are fit is not asked.
+    pub fn is_last_resort(&self) -> bool {
+        self.last_resort
+    }
+
     /// How many can be chosen: they have the first places.
     pub(super) fn open(&self) -> usize {
         self.open
@@ -148,16 +158,6 @@ impl Table {
     pub(super) fn today(&self, backend: &Backend) -> Option<usize> {
         let same = |other: &Arc<Backend>| Arc::ptr_eq(&other.load, &backend.load);
         self.place_of(backend.id).or_else(|| self.backends.iter().position(same))
-    }
-
-    /// How attempts at its backends are watched.
-    pub fn guard(&self) -> Option<&Guard> {
-        self.guard.as_deref()
-    }
-
-    /// Its backends serve because there is nobody else: whether they are fit is not asked.
-    pub fn is_last_resort(&self) -> bool {
-        self.last_resort
     }
 
     fn place(&self, picked: Picked) -> Option<usize> {

@@ -16,6 +16,10 @@ use tokio::time::Instant;
 pub(super) enum Answer<'a> {
     /// Something went wrong.
     Failure(Kind),
+    /// A rehearsed failure, with that status.
+    Abort(u16),
+    /// A rehearsed failure: none, and the client's connection is reset.
+    Reset,
     /// The same over https.
     Https,
     /// Elsewhere, with that status.
@@ -87,16 +91,21 @@ fn make(
     let values = Values { request, facts: facts(plan, client, request, record) };
     let mut body = Vec::new();
     match answer {
-        Answer::Failure(kind) => {
+        Answer::Failure(_) | Answer::Abort(_) | Answer::Reset => {
+            let (kind, status) = match answer {
+                Answer::Failure(kind) => (kind, kind.status()),
+                Answer::Abort(status) => (Kind::Chaos, status),
+                _ => (Kind::Chaos, Kind::Chaos.status()),
+            };
             let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
-            let failure = reply::Failure { kind, request_id, via: &plan.via };
+            let failure = reply::Failure { kind, status, request_id, via: &plan.via };
             record.failure = Some(kind);
             if record.call {
                 failure.make_for_call(head);
                 return None;
             }
             let html = reply::wants_html(request);
-            body = failure.make(html, plan.error_pages.find(kind.status(), html), head);
+            body = failure.make(html, plan.error_pages.find(status, html), head);
         }
         Answer::Https => {
             let mut scratch = local.scratch.borrow_mut();
@@ -132,6 +141,7 @@ pub(super) fn send<'a>(
         record.bytes_in = exchange.source.received();
         let gone = match answer {
             Answer::Failure(kind) if kind == Kind::ClientGone || !exchange.sink.unsay() => Some(kind),
+            Answer::Reset => Some(Kind::Chaos),
             _ => None,
         };
         if let Some(kind) = gone {
@@ -141,7 +151,11 @@ pub(super) fn send<'a>(
             }
             record.bytes_out = exchange.sink.outlet.sent();
             log::write(local, plan, exchange, record).await;
-            return if kind == Kind::Deadline { exchange.sink.cancel() } else { exchange.sink.abort() };
+            return match kind {
+                Kind::Deadline => exchange.sink.cancel(),
+                Kind::Chaos => exchange.sink.reset(),
+                _ => exchange.sink.abort(),
+            };
         }
         let mut head = local.spares.heads.take();
         let mut body = make(local, plan, answer, &exchange.request, exchange.client, record, &mut head);

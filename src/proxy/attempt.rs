@@ -26,18 +26,21 @@ use crate::{
         h2::Unsent,
     },
     plan::Pool,
+    policy::Blow,
     pool::Lease,
+    telemetry::metrics::Retry,
     tls,
 };
 use bytes::Bytes;
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::time::Instant;
 
 /// What we take of a backend's response head.
-const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
+pub(super) const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
 /// Interim responses (1xx) to one request.
 const MAX_INTERIM: u8 = 32;
 
@@ -50,8 +53,9 @@ pub(super) enum Outcome {
     Switched,
     /// A kept connection died before a byte of the response, and the request may go out again.
     Stale,
-    /// A gRPC call has got a status for which it goes out again; its retry has been counted against the budget.
-    Again,
+    /// The answer is one after which the request goes out again, so long from now; its retry has been counted against the
+    /// budget.
+    Again(Retry, Duration),
     /// No good answer. If its head has gone out already, the client's connection must be cut.
     Failed(Kind),
 }
@@ -69,8 +73,8 @@ pub(super) struct Attempt<'a> {
     pub(super) begun: Instant,
     /// The request's method is.
     pub(super) idempotent: bool,
-    /// It is a gRPC call, and a status may be followed by another attempt.
-    pub(super) more: bool,
+    /// An answer may be followed by another attempt, which would wait so long.
+    pub(super) more: Option<Duration>,
 }
 
 /// What a response head is, once guarded.
@@ -109,15 +113,23 @@ impl Attempt<'_> {
         if record.call && matches!(connection, Connection::H2(_)) {
             upload.call = Some(Box::new(grpc::Call::new(self.begun)));
         }
-        let responded =
-            match poll_fn(|cx| self.poll_answer(cx, exchange, &mut inlet, &mut upload, replay, record)).await {
-                Ok(answer) => self.respond(exchange, &mut upload, replay, record, answer),
-                Err(outcome) => Err(self.unanswered(outcome, exchange, &inlet, &upload, replay, record)),
-            };
-        let (now, Guarded { framing, upgrade, keep_alive, keep_timeout, .. }) = match responded {
-            Ok(responded) => responded,
-            Err(outcome) => return outcome,
+        let answer = match poll_fn(|cx| self.poll_answer(cx, exchange, &mut inlet, &mut upload, replay, record)).await {
+            Ok(answer) => answer,
+            Err(outcome) => return self.unanswered(outcome, exchange, &inlet, &upload, replay, record),
         };
+        let now = Instant::now();
+        self.note(now, &answer, &upload);
+        if self.more.is_some()
+            && let Some(again) = self.again(now, &answer, is_whole(exchange, &upload, replay), &upload, record)
+        {
+            let (keep_timeout, clean) = (answer.guarded.keep_timeout, self.discard(answer, inlet, upload));
+            self.keep(connection, clean, now, keep_timeout);
+            return again;
+        }
+        let Guarded { framing, upgrade, keep_alive, keep_timeout, .. } = answer.guarded;
+        if let Err(outcome) = self.respond(now, exchange, &mut upload, replay, record, answer) {
+            return outcome;
+        }
         if upgrade.is_some() {
             self.lease.switched();
             let (timeout, route) = (self.pool.settings.tunnel_timeout, &self.way.route.metrics);
@@ -125,8 +137,11 @@ impl Attempt<'_> {
             return Box::pin(tunnel::run(exchange, (inlet, upload.outlet), ours, timeout, route, record)).await;
         }
         let source = inlet.body(framing, &RESPONSE_HEAD);
-        // The usual case: a body that is short, or none, has come with its head, and both go out at once.
-        let whole = inlet.pass_short(&mut exchange.sink.outlet);
+        let (source, whole) = match record.chaos() {
+            Some(Blow::SlowBody(rate)) => (source.slowly(rate), false),
+            // The usual case: a body that is short, or none, has come with its head, and both go out at once.
+            _ => (source, inlet.pass_short(&mut exchange.sink.outlet)),
+        };
         let mut relay = Relay::new(source, whole, now);
         match poll_fn(|cx| self.poll_relay(cx, exchange, &mut relay, &mut upload, replay, record)).await {
             // Where it has not waited, the clock has just been read.
@@ -141,11 +156,16 @@ impl Attempt<'_> {
         }
         let clean = whole && keep_alive && inlet.is_drained();
         drop(inlet);
+        self.keep(connection, clean, now, keep_timeout);
+        Outcome::Answered
+    }
+
+    /// Gives a connection back that is `clean`, and closes any other.
+    fn keep(&self, connection: Connection, clean: bool, now: Instant, keep_timeout: Option<Duration>) {
         if clean && let Connection::H1(connection) = connection {
             let settings = &self.pool.settings;
             self.way.local.dialer.give(self.lease.backend().id, connection, settings, now, keep_timeout);
         }
-        Outcome::Answered
     }
 
     /// There is no response, or none to be had yet.
@@ -167,25 +187,26 @@ impl Attempt<'_> {
         outcome
     }
 
+    /// The response's head is there: for metrics, and for whoever chooses backends.
+    fn note(&self, now: Instant, answer: &Answer, upload: &Upload<'_>) {
+        let (status, waited) = (answer.head.status(), now - upload.sent);
+        self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
+        self.answered(now, waited, status, upload);
+    }
+
     /// Stages the response's head for the client.
     fn respond(
         &self,
+        now: Instant,
         exchange: &mut Exchange<'_>,
         upload: &mut Upload<'_>,
         replay: &mut Replay,
         record: &mut Record,
         mut answer: Answer,
-    ) -> Result<(Instant, Guarded), Outcome> {
-        let now = Instant::now();
-        let (status, waited, heads) = (answer.head.status(), now - upload.sent, &self.way.local.spares.heads);
-        self.lease.backend().metrics.attempt(self.way.local.worker, status, Some(waited));
-        self.answered(now, waited, status, upload);
-        if upload.call.is_some() && self.asks_again(&answer, is_whole(exchange, upload, replay)) {
-            heads.give(answer.head);
-            return Err(Outcome::Again);
-        }
-        record.status = status;
-        (record.again, record.ttfb) = (false, Some(waited));
+    ) -> Result<(), Outcome> {
+        let heads = &self.way.local.spares.heads;
+        record.status = answer.head.status();
+        (record.again, record.ttfb) = (false, Some(now - upload.sent));
         replay.give_up();
         if exchange.client.is_closing() {
             exchange.sink.close_after();
@@ -202,7 +223,7 @@ impl Attempt<'_> {
             // It is refused, and over HTTP/2 its stream is still open.
             let _ = upload.outlet.end(None);
         }
-        Ok((now, guarded))
+        Ok(())
     }
 
     /// After the head: for log and metric alone.

@@ -51,15 +51,23 @@ pub(super) async fn forward(way: &Way<'_>, place: usize, exchange: &mut Exchange
             Ok(taken) => try_once(way, pool, taken, exchange, &mut state, record).await,
             Err(kind) => Outcome::Failed(kind),
         };
-        let (Outcome::Failed(_) | Outcome::Again) = outcome else { return outcome };
         let deadline = deadline(way, exchange, record);
-        let reason = match outcome {
-            Outcome::Failed(kind) => state.may_go_again(way, pool, kind, deadline, record),
-            _ => Some(Retry::Grpc),
+        let (reason, wait) = match outcome {
+            Outcome::Again(reason, wait) => (reason, wait),
+            Outcome::Failed(kind) => match state.may_go_again(way, pool, kind, deadline, record) {
+                Some(reason) => (reason, state.backoff(way, pool, reason)),
+                None => {
+                    if kind.falls_back() {
+                        record.rare.get_or_insert_default().body = Some((state.replay, state.begun));
+                    }
+                    return outcome;
+                }
+            },
+            _ => return outcome,
         };
-        let Some(reason) = reason else { return outcome };
+        state.retries += 1;
         pool.slot.metrics.retry(way.local.worker, reason);
-        if Box::pin(state.wait(way, pool, reason, deadline)).await.is_err() {
+        if Box::pin(pause(wait, deadline)).await.is_err() {
             return Outcome::Failed(Kind::Deadline);
         }
     }
@@ -97,17 +105,21 @@ struct State {
 }
 
 impl State {
-    fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &Record) -> Self {
+    /// Where another pool has been tried in vain, it begins with what that one has left of the body.
+    fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &mut Record) -> Self {
         let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
-        let idempotent = exchange.request.method().is_idempotent();
+        let idempotent = exchange.request.method().is_idempotent() || is_replayable(pool, exchange);
         let body = exchange.guarded.framing != Framing::None;
-        let replay = Replay::new(body, pool.retry.buffer, exchange.client.limits.underscores);
+        let rare = record.rare.as_deref_mut();
+        let (copy, held) = rare.map_or((None, None), |rare| (rare.copy.take(), rare.body.take()));
+        let underscores = exchange.client.limits.underscores;
+        let (replay, begun) = held.unwrap_or_else(|| (Replay::new(body, pool.retry.buffer, underscores, copy), false));
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
         let since = exchange.read;
         let key = key.unwrap_or_else(|| way.local.random());
         let kept = record.sticky.as_ref().is_some_and(|session| session.is_kept());
         let (tried, patient) = (Tried::default(), kept && pool.settings.queue.is_some());
-        let (begun, retries, kept, number) = Default::default();
+        let (retries, kept, number) = Default::default();
         Self { key, tried, replay, idempotent, raw, begun, retries, kept, since, number, patient }
     }
 
@@ -163,24 +175,42 @@ impl State {
         self.retries < retry.attempts && deadline.is_none_or(|deadline| deadline > Instant::now())
     }
 
-    /// Waits before a retry: not at all for the first after a connection that could not be made, else any time up to
-    /// a bound that doubles ("full jitter": Brooker, AWS Architecture Blog, 2015).
-    async fn wait(&mut self, way: &Way<'_>, pool: &Pool, reason: Retry, deadline: Option<Instant>) -> Result<(), ()> {
-        let number = self.retries;
-        self.retries += 1;
+    /// How long the next retry waits: not at all if it is the first and no connection could be made, else any time up to a
+    /// bound that doubles ("full jitter": Brooker, AWS Architecture Blog, 2015).
+    fn backoff(&self, way: &Way<'_>, pool: &Pool, reason: Retry) -> Duration {
         let retry = &pool.retry;
-        let bound = retry.backoff_base.saturating_mul(1 << number.min(16)).min(retry.backoff_max);
-        if number == 0 && reason == Retry::Connect || bound.is_zero() {
-            return Ok(());
+        let bound = retry.backoff_base.saturating_mul(1 << self.retries.min(16)).min(retry.backoff_max);
+        if self.retries == 0 && reason == Retry::Connect || bound.is_zero() {
+            return Duration::ZERO;
         }
-        let share = way.local.random() as f64 / u64::MAX as f64;
-        let until = Instant::now() + bound.mul_f64(share);
-        if deadline.is_some_and(|deadline| deadline <= until) {
-            return Err(());
-        }
-        tokio::time::sleep_until(until).await;
-        Ok(())
+        bound.mul_f64(way.local.random() as f64 / u64::MAX as f64)
     }
+
+    /// How long a retry after an answer would wait, if there may be one. It must be known when the answer comes.
+    fn more(&self, way: &Way<'_>, pool: &Pool, deadline: Option<Instant>, record: &Record) -> Option<Duration> {
+        let retry = &pool.retry;
+        let wanted = !retry.on_status.is_empty() || record.call && retry.on_grpc != 0;
+        (wanted && self.has_more(retry, deadline)).then(|| self.backoff(way, pool, Retry::Status))
+    }
+}
+
+/// The operator says that the request may be sent twice, whatever its method.
+fn is_replayable(pool: &Pool, exchange: &Exchange<'_>) -> bool {
+    let retry = &pool.retry;
+    retry.non_idempotent || retry.idempotency_key && exchange.request.find(b"idempotency-key").is_some()
+}
+
+/// Waits; an error if `deadline` comes first.
+async fn pause(wait: Duration, deadline: Option<Instant>) -> Result<(), ()> {
+    if wait.is_zero() {
+        return Ok(());
+    }
+    let until = Instant::now() + wait;
+    if deadline.is_some_and(|deadline| deadline <= until) {
+        return Err(());
+    }
+    tokio::time::sleep_until(until).await;
+    Ok(())
 }
 
 /// One attempt, and one more where it met a kept connection that had died (PRODUCT.md section 6.3).
@@ -203,7 +233,7 @@ async fn try_once<'p>(
         meter.end(way.local, exchange, record);
         return outcome;
     }
-    let more = record.call && state.has_more(&pool.retry, deadline(way, exchange, record));
+    let more = state.more(way, pool, deadline(way, exchange, record), record);
     let mut attempt = Attempt {
         way,
         pool,
@@ -351,9 +381,10 @@ async fn find<'p>(
                 Some(Choice::Refused(_, Refused::PoolOpen)) => return Found::Failed(Kind::BreakerOpen),
                 Some(Choice::Refused(_, Refused::Queued)) => return Found::Full { connection: false },
                 Some(Choice::Refused(backend, refused)) => {
-                    let is_full = refused == Refused::Full;
-                    met_full |= is_full;
-                    others |= is_full && pool.settings.queue.is_some() && !state.tried.has(backend);
+                    if refused == Refused::Full {
+                        met_full = true;
+                        others |= pool.settings.queue.is_some() && !state.tried.has(backend);
+                    }
                     full.add(backend);
                     passed.add(backend);
                     continue;
@@ -396,12 +427,11 @@ async fn find<'p>(
             let _ = done.await;
         }
     }
-    match met_full {
-        true => Found::Full { connection: lacking },
-        // Without a backend nobody has asked.
-        false if pool.slot.is_open() => Found::Failed(Kind::BreakerOpen),
-        false => Found::Failed(Kind::NoBackend),
+    if met_full {
+        return Found::Full { connection: lacking };
     }
+    // Without a backend nobody has asked the pool's circuit.
+    Found::Failed(if pool.slot.is_open() { Kind::BreakerOpen } else { pool.nobody() })
 }
 
 /// A backend could not be connected to: that was an attempt.

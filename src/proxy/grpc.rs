@@ -55,23 +55,11 @@ impl Attempt<'_> {
         self.pool.settings.tunnel_timeout.map(|time| (since + time, kind))
     }
 
-    /// The backend has said no more than a status for which the operator wants the call to be made again (`retry.on`), and
-    /// it still can be, within attempts and budget. That it changes nothing to be made twice is the operator's word: the
-    /// method of every call is POST.
-    pub(super) fn asks_again(&self, Answer { head, guarded }: &Answer, replayable: bool) -> bool {
-        let retry = &self.pool.retry;
-        if retry.on_grpc == 0 || guarded.framing != Framing::None || head.status() != 200 {
-            return false;
-        }
-        let wanted = grpc::status(head).is_some_and(|code| retry.on_grpc >> code & 1 == 1);
-        if !wanted || !replayable || !self.more {
-            return false;
-        }
-        let (slot, worker) = (&self.pool.slot, self.way.local.worker);
-        let allowed = slot.budget.withdraw(self.way.local.second(), retry.budget, retry.budget_floor);
-        if !allowed {
-            slot.metrics.budget_exhausted(worker);
-        }
-        allowed
+    /// The backend has said no more than a status for which the operator wants the call to be made again (`retry.on`).
+    /// That it changes nothing to be made twice is the operator's word: the method of every call is POST.
+    pub(super) fn is_unwanted(&self, Answer { head, guarded }: &Answer) -> bool {
+        let on = self.pool.retry.on_grpc;
+        let alone = on != 0 && guarded.framing == Framing::None && head.status() == 200;
+        alone && grpc::status(head).is_some_and(|code| on >> code & 1 == 1)
     }
 }

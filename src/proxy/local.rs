@@ -1,7 +1,8 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
 use crate::{
-    balance::splitmix64, dial::Dialer, http::Spares, net::Splice, plan::Plan, pool::Seen, telemetry::access_log::Writer,
+    balance::splitmix64, dial::Dialer, http::Spares, net::Splice, plan::Plan, policy::Chaos, pool::Seen,
+    telemetry::access_log::Writer,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -32,6 +33,8 @@ pub struct Local {
     pub worker: usize,
     /// Where text is put together; empty between uses.
     pub scratch: RefCell<Vec<u8>>,
+    /// Failures that are being rehearsed.
+    pub chaos: Arc<Chaos>,
     /// How to reach the others.
     pub ask_others: AskOthers,
     /// Where its lines of the access log go.
@@ -42,6 +45,8 @@ pub struct Local {
     pinned: RefCell<Rc<Pinned>>,
     /// The last plan that had a listener which is gone, while it has connections.
     retired: RefCell<HashMap<usize, (Instant, Rc<Pinned>)>>,
+    /// Copies of requests that there are.
+    copies: Cell<usize>,
     random: Cell<u64>,
     /// Seconds are counted from here, alike on all workers.
     epoch: Instant,
@@ -74,18 +79,26 @@ impl Pinned {
 
 impl Local {
     /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time; seconds are
-    /// counted from `epoch`.
-    pub fn new(plan: Arc<Plan>, worker: usize, pipes: usize, epoch: Instant, ask_others: AskOthers) -> Self {
+    /// counted from `epoch`, and `chaos` has the failures that are being rehearsed.
+    pub fn new(
+        plan: Arc<Plan>,
+        worker: usize,
+        pipes: usize,
+        (epoch, chaos): (Instant, &Arc<Chaos>),
+        ask_others: AskOthers,
+    ) -> Self {
         Self {
             dialer: Dialer::default(),
             spares: Rc::new(Spares { pipes: Splice::new(pipes), ..Spares::default() }),
             worker,
             scratch: RefCell::default(),
+            chaos: Arc::clone(chaos),
             ask_others,
             log: RefCell::default(),
             logged: Notify::new(),
             pinned: RefCell::new(Pinned::new(plan)),
             retired: RefCell::default(),
+            copies: Cell::default(),
             random: Cell::new(getrandom::u64().unwrap_or(worker as u64)),
             epoch,
             second: Cell::default(),
@@ -133,6 +146,21 @@ impl Local {
         if let Some(log) = &*self.log.borrow() {
             log.flush();
         }
+    }
+
+    /// Copies of requests that are not done.
+    pub fn copies(&self) -> usize {
+        self.copies.get()
+    }
+
+    /// There is one copy more.
+    pub(super) fn begin_copy(&self) {
+        self.copies.set(self.copies.get() + 1);
+    }
+
+    /// A copy is done.
+    pub(super) fn end_copy(&self) {
+        self.copies.set(self.copies.get() - 1);
     }
 
     /// Random bits; not for secrets.

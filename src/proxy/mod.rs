@@ -1,7 +1,9 @@
 //! One exchange from its head to its end: read [`handle`] first. Hot path.
 
+mod again;
 mod answer;
 mod attempt;
+mod chaos;
 mod client;
 mod forward;
 mod forwarding;
@@ -9,6 +11,7 @@ mod grpc;
 mod local;
 mod log;
 mod meter;
+mod mirror;
 mod opening;
 mod pump;
 mod queue;
@@ -28,7 +31,7 @@ use crate::{
     error::{Kind, Side},
     http::{self, Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
     plan::{Act, Fallback, Forward, Listener, Plan, Pool, Route},
-    policy::Split,
+    policy::{Blow, Split},
     pool::{Backend, Seen},
     route::Request,
 };
@@ -73,11 +76,29 @@ struct Record {
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
     sticky: Option<Box<sticky::Session>>,
+    /// What most exchanges do not have.
+    rare: Option<Box<Rare>>,
     /// Fields of the response that the access log wants, in its order.
     logged: Vec<Option<Box<[u8]>>>,
 }
 
+/// What is known of an exchange at times.
+#[derive(Debug, Default)]
+struct Rare {
+    /// A copy of the request, which is not whole yet.
+    copy: Option<Box<mirror::Copy>>,
+    /// What is held of the body, between one pool and another; and whether some of it has been pulled.
+    body: Option<(replay::Replay, bool)>,
+    /// It was hit by a failure that is being rehearsed.
+    chaos: Option<Blow>,
+}
+
 impl Record {
+    /// That failure.
+    fn chaos(&self) -> Option<Blow> {
+        self.rare.as_ref()?.chaos
+    }
+
     fn backend(&self) -> Option<&Arc<Backend>> {
         self.chosen.as_ref().map(|(seen, place)| seen.table.backend(*place as usize))
     }
@@ -118,7 +139,7 @@ enum Step<'a> {
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
-pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
+pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     let (client, started) = (exchange.client, exchange.started);
     let pinned = local.plan_for(client.listener);
     let plan = &*pinned.plan;
@@ -128,12 +149,21 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
     };
     let counted = InFlight::new(local, plan, listener, started);
     let mut record = Record::default();
-    let step = step(local, plan, listener, exchange, &mut record);
+    let mut step = step(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
+    if local.chaos.is_on()
+        && !matches!(step, Step::Answer(Answer::Failure(_)))
+        && let Some(answer) = chaos::strike(local, plan, exchange, &mut record).await
+    {
+        step = Step::Answer(answer);
+    }
     let outcome = match step {
         Step::Answer(answer) => Err(answer),
         Step::Forward(route, forward, pool) => {
             let way = Way { local, pinned: &pinned, route, forward, client };
+            if let Some(mirror) = &forward.mirror {
+                mirror::copy(local, &pinned, mirror, exchange, &mut record);
+            }
             let outcome = forward::forward(&way, pool, exchange, &mut record).await;
             match fallback(forward, &outcome) {
                 None => Ok(outcome),
@@ -158,7 +188,7 @@ pub async fn handle(local: &Local, exchange: &mut Exchange<'_>) -> Done {
             exchange.sink.switched()
         }
         Ok(Outcome::Failed(kind)) => answer::send(local, plan, exchange, Answer::Failure(kind), &mut record).await,
-        Ok(Outcome::Stale | Outcome::Again) => {
+        Ok(Outcome::Stale | Outcome::Again(..)) => {
             answer::send(local, plan, exchange, Answer::Failure(Kind::Reset), &mut record).await
         }
         Err(answer) => answer::send(local, plan, exchange, answer, &mut record).await,

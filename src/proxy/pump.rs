@@ -35,6 +35,10 @@ pub(super) trait Watch {
     fn piece(&mut self, bytes: &[u8]);
     /// From here on, bytes go by unseen.
     fn blind(&mut self);
+    /// No byte may go by unseen.
+    fn sees_all(&self) -> bool {
+        false
+    }
     /// Checks or mends the trailers.
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken>;
 }
@@ -126,7 +130,9 @@ impl Pump {
                 return Poll::Ready(Ok(()));
             }
             self.awaits = Awaits::Source;
-            if let (Source::H1(from), Outlet::H1(to)) = (&*source, &*outlet) {
+            if !watch.sees_all()
+                && let (Source::H1(from), Outlet::H1(to)) = (&*source, &*outlet)
+            {
                 self.splicer = Splicer::begin(from, to, spares).map(Box::new);
                 if self.splicer.is_some() {
                     watch.blind();

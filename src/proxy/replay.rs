@@ -1,6 +1,6 @@
 //! What has been sent of a request's body, kept for one more try while it is small. Hot path.
 
-use super::{pump::Watch, report};
+use super::{mirror, pump::Watch, report};
 use crate::config::Underscores;
 use crate::http::{
     Head,
@@ -17,12 +17,14 @@ pub(super) struct Replay {
     whole: bool,
     trailers: Option<Box<Head>>,
     underscores: Underscores,
+    /// A copy of the request, which becomes whole with the body.
+    copy: Option<Box<mirror::Copy>>,
 }
 
 impl Replay {
-    /// Keeps what passes, up to `most` bytes, if that may be of use.
-    pub(super) fn new(wanted: bool, most: usize, underscores: Underscores) -> Self {
-        Self { held: Vec::new(), most, whole: wanted, trailers: None, underscores }
+    /// Keeps what passes, up to `most` bytes, if that may be of use. What `copy` needs it keeps itself.
+    pub(super) fn new(wanted: bool, most: usize, underscores: Underscores, copy: Option<Box<mirror::Copy>>) -> Self {
+        Self { held: Vec::new(), most, whole: wanted, trailers: None, underscores, copy }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -37,6 +39,13 @@ impl Replay {
         self.trailers = None;
     }
 
+    /// All of the body has passed: so the copy is whole, if there is one.
+    pub(super) fn passed(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            mirror::send(copy);
+        }
+    }
+
     /// The trailers that came behind it.
     pub(super) fn take_trailers(&mut self) -> Option<Box<Head>> {
         self.trailers.take()
@@ -45,6 +54,9 @@ impl Replay {
 
 impl Watch for Replay {
     fn piece(&mut self, bytes: &[u8]) {
+        if self.copy.as_mut().is_some_and(|copy| !copy.add(bytes)) {
+            self.copy = None;
+        }
         if !self.whole {
             return;
         }
@@ -57,6 +69,10 @@ impl Watch for Replay {
 
     fn blind(&mut self) {
         self.give_up();
+    }
+
+    fn sees_all(&self) -> bool {
+        self.copy.is_some()
     }
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {

@@ -69,7 +69,7 @@ impl Attempt<'_> {
         self.meter.look(self.way.local, || upload.outlet.sent());
         match moved {
             Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) => replay.passed(),
             Poll::Ready(Err(Stop::Source(broken))) => return Err(clients_fault(&broken)),
             // It may have answered early: what it says counts, and if it says nothing, that counts.
             Poll::Ready(Err(Stop::Outlet)) => upload.broken = true,

@@ -4,6 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
+    names::Names,
     ramps::Ramps,
     reload::{Fixed, Past},
     sockets::{self, Sockets},
@@ -62,6 +63,7 @@ pub(super) struct Control {
     pub(super) ramps: Ramps,
     pub(super) monitor: Option<Monitor>,
     pub(super) poller: Option<Poller>,
+    pub(super) names: Names,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
     draining: Arc<AtomicBool>,
@@ -126,6 +128,7 @@ impl Control {
             ramps: Ramps::default(),
             monitor: None,
             poller: None,
+            names: Names::default(),
             certificates: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
@@ -143,6 +146,7 @@ impl Control {
         self.shared.registry.on_change(Box::new(move |pool: &str| drop(told.send(pool.to_owned()))));
         // What has changed before has its moment, too.
         self.ramps = Ramps::of(&self.plan, Instant::now());
+        let mut answers = self.ask_for_names(changed.clone());
         self.monitor = Some(Monitor::new(move |backend: &Arc<Backend>| drop(changed.send(backend.pool.clone()))));
         self.poller = Some(Poller::new(self.shared.epoch));
         let (certificates, sent) = mpsc::unbounded_channel();
@@ -163,6 +167,8 @@ impl Control {
                 Some(command) = asked.recv() => self.command(command).await,
                 Some(order) = parts.orders.recv() => self.order(order).await,
                 Some(pool) = changes.recv() => self.renew(vec![pool], &mut changes, &mut tables).await,
+                Some((question, is_first)) = answers.recv() => self.hear(&question, is_first),
+                () = self.names.wait() => self.rediscover().await,
                 () = self.ramps.wait() => self.renew(Vec::new(), &mut changes, &mut tables).await,
                 _ = samples.tick() => {
                     let now = Instant::now();
@@ -173,6 +179,7 @@ impl Control {
                 }
                 _ = ticks.tick() => {
                     self.past.forget();
+                    self.end_chaos();
                     self.warn_of_silence();
                     self.compare_times(Instant::now());
                     self.shared.registry.prune();
@@ -224,6 +231,7 @@ impl Control {
                 let changed = self.change_pool(&pool, &change, if_match);
                 let _ = reply.send(changed);
             }
+            Command::Chaos { rule, if_match, reply } => drop(reply.send(self.set_chaos(rule, if_match))),
             Command::Reload { if_match, reply } => {
                 let reloaded = self.reload_if(if_match).await;
                 let _ = reply.send(reloaded);
@@ -255,18 +263,18 @@ impl Control {
         }
     }
 
-    /// Checks and polls follow the plan, and the certificates that are looked after.
+    /// Checks and polls follow the plan, the names that are asked for, and the certificates that are looked after.
     pub(super) fn watch(&self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
         let of_pool = |pool: &crate::plan::Pool| {
-            let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
+            let (sources, proxy) = (Arc::clone(&pool.settings.sources), pool.settings.proxy_protocol);
             let (checks, tls) = (Arc::clone(&pool.checks), Arc::clone(&pool.checks_tls));
             let watched = move |member: &crate::plan::Member| Watched {
                 backend: Arc::clone(&member.backend),
                 checks: Arc::clone(&checks),
-                source,
+                sources: Arc::clone(&sources),
                 proxy,
                 tls: Arc::clone(&tls),
             };
@@ -276,6 +284,7 @@ impl Control {
             monitor.watch(self.plan.pools.iter().flat_map(of_pool).collect());
         }
         self.poll();
+        self.names.follow(&self.plan);
     }
 
     /// New tables for these pools.

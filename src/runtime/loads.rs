@@ -31,6 +31,6 @@ impl Control {
 }
 
 fn polled(pool: &Pool, member: &Member, load: Arc<CustomLoad>) -> Polled {
-    let (source, proxy) = (pool.settings.sources.first().copied(), pool.settings.proxy_protocol);
-    Polled { backend: Arc::clone(&member.backend), load, source, proxy }
+    let (sources, proxy) = (Arc::clone(&pool.settings.sources), pool.settings.proxy_protocol);
+    Polled { backend: Arc::clone(&member.backend), load, sources, proxy }
 }

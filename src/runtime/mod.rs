@@ -2,14 +2,15 @@
 
 mod accept;
 mod certificates;
+mod chaos;
 mod connection;
 mod control;
 mod introduce;
 mod loads;
+mod names;
 mod outliers;
 mod ramps;
 mod reload;
-mod seldom;
 mod sockets;
 mod start;
 mod systemd;
@@ -19,17 +20,16 @@ mod worker;
 pub use start::StartError;
 use start::cannot;
 
-use self::{
-    accept::{Arrival, Gate},
-    seldom::Seldom,
-};
+use self::accept::{Arrival, Gate};
 use crate::{
     balance::Algorithm,
     config::Config,
     net::Budget,
     plan::Plan,
+    policy::Chaos,
     pool::Registry,
     telemetry::{
+        Seldom,
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) complaint: Seldom,
     /// Pipes of each worker, for large bodies.
     pub(crate) pipes: usize,
+    /// Failures that are being rehearsed.
+    pub(crate) chaos: Arc<Chaos>,
     /// Seconds are counted from here.
     pub(crate) epoch: tokio::time::Instant,
     /// Where the process is in its life.

@@ -1,6 +1,6 @@
 //! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
 
-use super::{Message, Phase, control::Control, ramps::Ramps, sockets, systemd};
+use super::{Message, Phase, control::Control, names, ramps::Ramps, sockets, systemd};
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
@@ -148,16 +148,12 @@ impl Control {
         let bound = self.sockets.bind(&config, workers, Vec::new()).map_err(|error| error.to_string())?;
         let log = self.prepare_log(&config)?;
         let generation = self.plan.generation + 1;
-        let plan = self.build(&config, generation).await?;
+        let (resolver, _questions) = names::prepare(&config, &self.shared).await;
+        let plan = self.build(config.clone(), generation, Plan::build).await?;
         let notes = self.notes(&config);
         let (dealt, closing) = self.sockets.adopt(bound, &config, &plan, workers);
         self.forget_orders(&config);
-        let now = Instant::now();
-        leave(&self.plan, &plan);
-        self.past.tables.extend(settle(&plan, now));
-        self.ramps = Ramps::of(&plan, now);
-        self.past.plans.push(std::mem::replace(&mut self.plan, Arc::clone(&plan)));
-        self.tell_workers(&plan, dealt.tcp, log.as_deref()).await;
+        self.put_in_force(plan, dealt.tcp, log.as_deref()).await;
         sockets::accept_unix(&self.shared, dealt.unix);
         closing.iter().for_each(|gate| gate.close());
         // Those who accept on unix sockets run here: their sockets are closed before the next reload may bind anew.
@@ -177,8 +173,24 @@ impl Control {
             tracing::warn!("the configuration is legal, and perhaps not what was meant:\n{}", warnings.render(false));
         }
         self.config = config;
+        self.names.ask_by(resolver);
         self.watch();
         Ok(Reloaded { generation, notes })
+    }
+
+    /// `plan` is today's: its tables first, then every worker has it, with further sockets to accept on.
+    pub(super) async fn put_in_force(
+        &mut self,
+        plan: Arc<Plan>,
+        sockets: Vec<sockets::OfWorker>,
+        log: Option<&AccessLog>,
+    ) {
+        let now = Instant::now();
+        leave(&self.plan, &plan);
+        self.past.tables.extend(settle(&plan, now));
+        self.ramps = Ramps::of(&plan, now);
+        self.past.plans.push(std::mem::replace(&mut self.plan, plan));
+        self.tell_workers(&self.plan, sockets, log).await;
     }
 
     /// The file, read on the blocking pool.
@@ -188,15 +200,20 @@ impl Control {
         read.await.map_err(|error| format!("the configuration could not be read: {error}"))?
     }
 
-    /// The plan, built on the blocking pool.
-    async fn build(&mut self, config: &Config, generation: u64) -> Result<Arc<Plan>, String> {
+    /// The plan, built by `make` on the blocking pool.
+    pub(super) async fn build(
+        &mut self,
+        config: Config,
+        generation: u64,
+        make: fn(&Config, u64, &mut Ground<'_>) -> Result<Plan, String>,
+    ) -> Result<Arc<Plan>, String> {
         let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
-        let (config, before) = (config.clone(), Arc::clone(&self.plan));
+        let before = Arc::clone(&self.plan);
         let mut numbers = std::mem::take(&mut self.numbers);
         let build = move || {
             let (registry, before) = (&shared.registry, Some(&*before));
             let mut ground = Ground { registry, numbers: &mut numbers, algorithm, before };
-            let plan = Plan::build(&config, generation, &mut ground).map(Arc::new);
+            let plan = make(&config, generation, &mut ground).map(Arc::new);
             (plan, numbers)
         };
         let (plan, numbers) = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;

@@ -3,8 +3,7 @@
 use super::{
     Builder, Handle, Phase, Server, Shared, accept,
     control::{self, Control},
-    reload,
-    seldom::Seldom,
+    names, reload,
     sockets::Sockets,
     systemd, worker,
 };
@@ -14,7 +13,7 @@ use crate::{
     net::{self, Budget},
     plan::{Ground, Numbers, Plan},
     pool::Registry,
-    telemetry::metrics::Telemetry,
+    telemetry::{Seldom, metrics::Telemetry},
 };
 use std::{
     fmt, io,
@@ -65,6 +64,7 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let most = descriptors().saturating_sub(8 * (count + 1));
     let process = connections(config.server.max_connections, most);
     let (shared, receivers) = share(&config, count, process, most);
+    let _questions = names::ask_first(&config, &shared).map_err(cannot("names cannot be resolved"))?;
     let mut numbers = Numbers::default();
     let mut ground =
         Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm, before: None };
@@ -127,6 +127,7 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         complaint: Seldom::new(accept::COMPLAINTS),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
+        chaos: Arc::default(),
         epoch: registry.epoch(),
         registry,
         phase: watch::Sender::new(Phase::Starting),
@@ -180,6 +181,7 @@ fn bind_admin(what: &str, address: &Address) -> Result<Admin, StartError> {
             Ok(Admin::Tcp(listener))
         }),
         Address::Unix(path) => net::bind_unix(path).map(Admin::Unix),
+        Address::Named(..) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a listener has an IP address")),
     };
     bound.map_err(cannot(format!("{what}: cannot listen on {address}")))
 }

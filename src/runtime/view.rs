@@ -46,6 +46,7 @@ impl Control {
             listeners: self.plan.listeners().map(listener).collect(),
             pools: self.pools(),
             overrides: self.plan.pools.iter().flat_map(overrides).collect(),
+            chaos: self.chaos(),
         }
     }
 
@@ -170,6 +171,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     let (_, ejected, changed) = backend.breaker.look();
     let outlier = backend.outlier.is_one();
     let reason = match backend.ordered() {
+        Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
         Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
         Ordered::Ready if state == State::Ejected => ejected,
         Ordered::Ready if outlier && verdict.reason.is_empty() => "latency outlier".to_owned(),

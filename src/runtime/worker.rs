@@ -4,14 +4,13 @@ use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
     connection::{Listed, Open, connected, prepared},
-    seldom::Seldom,
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
     net::{Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{Seldom, access_log::Writer, metrics::ListenerMetrics},
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -164,7 +163,8 @@ async fn flush(worker: Rc<Worker>) {
 
 impl Worker {
     fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Rc<Self> {
-        let local = Rc::new(Local::new(plan, number, shared.pipes, shared.epoch, ask_others(number, shared)));
+        let local =
+            Rc::new(Local::new(plan, number, shared.pipes, (shared.epoch, &shared.chaos), ask_others(number, shared)));
         let lent = Rc::clone(&local);
         let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await;
         let (shared, floods) = (Arc::clone(shared), Seldom::new(FLOODS));
@@ -361,11 +361,11 @@ impl Worker {
         }
     }
 
-    /// Tells every connection to end, and waits until they have.
+    /// Tells every connection to end, and waits until they have, and copies of requests, too.
     async fn drained(&self) {
         loop {
             self.clients.borrow().iter().for_each(|(_, entry)| entry.client.close());
-            if self.clients.borrow().is_empty() {
+            if self.clients.borrow().is_empty() && self.local.copies() == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

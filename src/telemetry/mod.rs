@@ -3,6 +3,9 @@
 pub mod access_log;
 pub mod log;
 pub mod metrics;
+mod seldom;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trace;
+
+pub use seldom::Seldom;

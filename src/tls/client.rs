@@ -109,13 +109,22 @@ impl Target {
     }
 }
 
-/// The name of a backend where the file gives none: its address. No SNI is sent of an address (RFC 6066 section 3).
+/// The name of a backend where the file gives none: its host name, or its address, of which no SNI is sent (RFC 6066
+/// section 3).
 fn own_name(address: &Address) -> ServerName<'static> {
     match address {
         Address::Tcp(address) => ServerName::IpAddress(address.ip().to_canonical().into()),
-        // Refused by the configuration; no certificate is for it.
-        Address::Unix(_) => ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        Address::Named(name, _) => {
+            ServerName::try_from(name.trim_end_matches('.').to_owned()).unwrap_or_else(|_| nobody())
+        }
+        // Refused by the configuration.
+        Address::Unix(_) => nobody(),
     }
+}
+
+/// No certificate is for it.
+fn nobody() -> ServerName<'static> {
+    ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
 fn base(

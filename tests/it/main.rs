@@ -20,6 +20,7 @@ mod bodies;
 mod connect;
 mod forwarding;
 mod hop_by_hop;
+mod mirror;
 mod paths;
 mod proxy_protocol;
 mod splits;
@@ -30,8 +31,13 @@ mod websocket;
 mod answers;
 mod routing;
 
+// What the names of backends stand for.
+mod dns;
+
 // What goes wrong, and how it is said.
+mod chaos;
 mod client_gone;
+mod degradation;
 mod early_answer;
 mod errors;
 mod stale;
@@ -46,6 +52,7 @@ mod health;
 mod least;
 mod queue;
 mod retries;
+mod retry_codes;
 mod slow_start;
 mod sticky;
 

@@ -209,10 +209,9 @@ fn a_client_that_leaves_frees_its_place_at_once() {
             let mut client = evenkeel.client();
             client.send(request);
             wait_queued(&evenkeel, 1);
-            if reset {
-                client.reset()
-            } else {
-                drop(client)
+            match reset {
+                true => client.reset(),
+                false => drop(client),
             }
             left += 1;
             wait_queued(&evenkeel, 0);

@@ -15,9 +15,9 @@ pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
-    pool::{BACKEND, BACKOFF, BODY, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
+    pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
-    route::{FALLBACK, HEADER_RULES, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
+    route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
 };
 use super::report::Wrong;
 
@@ -43,8 +43,6 @@ pub(super) enum Inert {
     Never,
     /// `"off"`, `0`, `"0s"`.
     Off,
-    /// `false`.
-    False,
     /// `[]`.
     Empty,
 }
@@ -54,7 +52,6 @@ impl Inert {
         match (self, value) {
             (Self::Off, DeValue::String(text)) => matches!(text.as_ref(), "off" | "0s"),
             (Self::Off, DeValue::Integer(number)) => number.as_str() == "0",
-            (Self::False, DeValue::Boolean(yes)) => !yes,
             (Self::Empty, DeValue::Array(list)) => list.is_empty(),
             _ => false,
         }
@@ -65,7 +62,6 @@ impl Inert {
         match self {
             Self::Never => None,
             Self::Off => Some("\"off\""),
-            Self::False => Some("false"),
             Self::Empty => Some("[]"),
         }
     }
@@ -230,8 +226,9 @@ const MAX_VERSION: &[&str] =
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";
 
 /// Tables inside `[pool.NAME]`.
-const OF_POOL: [&Keys; 14] = [
+const OF_POOL: [&Keys; 15] = [
     &BACKEND,
+    &DISCOVER,
     &KEEPALIVE,
     &HEALTH_CHECK,
     &BODY,
@@ -242,17 +239,18 @@ const OF_POOL: [&Keys; 14] = [
     &CUSTOM_LOAD,
     &POLL,
     &STICKY,
-    &QUEUE,
     &CIRCUIT_BREAKER,
     &OUTLIER,
+    &QUEUE,
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 35] = [
+pub(super) const ALL: [&Keys; 37] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
     &POOL,
+    &DISCOVER,
     &BACKEND,
     &KEEPALIVE,
     &QUEUE,
@@ -272,6 +270,7 @@ pub(super) const ALL: [&Keys; 35] = [
     &REDIRECT,
     &RESPOND,
     &FALLBACK,
+    &MIRROR,
     &HEADER_RULES,
     &REWRITE,
     &H2,

@@ -1,6 +1,6 @@
 //! Keys of `[pool.NAME]` and what stands in it.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[pool.NAME]`
 pub(in super::super) const POOL: Keys = Keys {
@@ -9,6 +9,7 @@ pub(in super::super) const POOL: Keys = Keys {
     known: &[
         "algorithm",
         "backends",
+        "discover",
         "when_all_down",
         "slow_start",
         "connect_timeout",
@@ -32,7 +33,7 @@ pub(in super::super) const POOL: Keys = Keys {
         "custom_load",
         "sticky",
     ],
-    later: &[("discover", Inert::Never)],
+    later: &[],
     peers: &[
         ("balance", "algorithm"),
         ("ip_hash", "algorithm"),
@@ -148,8 +149,28 @@ pub(in super::super) const POOL: Keys = Keys {
         ("proxy_protocol", "send_proxy_protocol"),
         ("send_proxy_v2", "send_proxy_protocol"),
         ("dns", "discover"),
+        ("dynamic", "discover"),
+        ("server_template", "discover"),
+        ("srv", "discover"),
         ("resolve", "discover"),
         ("send_proxy", "send_proxy_protocol"),
+    ],
+};
+
+/// `discover`
+pub(in super::super) const DISCOVER: Keys = Keys {
+    title: "discover",
+    example: "`{ dns = \"api.service.local\", port = 8080 }` or `{ srv = \"_api._tcp.service.local\" }`",
+    known: &["dns", "port", "srv"],
+    later: &[],
+    peers: &[
+        ("a", "dns"),
+        ("address", "dns"),
+        ("host", "dns"),
+        ("hostname", "dns"),
+        ("name", "dns"),
+        ("strict_dns", "dns"),
+        ("service", "srv"),
     ],
 };
 
@@ -307,8 +328,8 @@ pub(in super::super) const BODY: Keys = Keys {
 pub(in super::super) const RETRY: Keys = Keys {
     title: "retry",
     example: "`retry = { attempts = 2, on = [\"connect\", \"reset\", \"timeout\"] }`",
-    known: &["attempts", "on", "backoff", "budget", "budget_floor", "buffer"],
-    later: &[("idempotency_key", Inert::False), ("non_idempotent", Inert::False)],
+    known: &["attempts", "on", "idempotency_key", "non_idempotent", "backoff", "budget", "budget_floor", "buffer"],
+    later: &[],
     peers: &[
         ("count", "attempts"),
         ("max", "attempts"),

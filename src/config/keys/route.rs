@@ -22,6 +22,7 @@ pub(in super::super) const ROUTE: Keys = Keys {
         "redirect",
         "respond",
         "fallback",
+        "mirror",
         "timeout",
         "request_headers",
         "response_headers",
@@ -33,7 +34,6 @@ pub(in super::super) const ROUTE: Keys = Keys {
         "access",
     ],
     later: &[
-        ("mirror", Inert::Never),
         ("allow", Inert::Empty),
         ("deny", Inert::Empty),
         ("cors", Inert::Never),
@@ -121,6 +121,8 @@ pub(in super::super) const ROUTE: Keys = Keys {
         ("rate", "rate_limit"),
         ("basic_auth", "auth"),
         ("shadow", "mirror"),
+        ("mirroring", "mirror"),
+        ("request_mirror_policies", "mirror"),
         ("gzip", "compress"),
     ],
 };
@@ -221,6 +223,23 @@ pub(in super::super) const FALLBACK: Keys = Keys {
         ("response", "respond"),
         ("body", "respond"),
         ("status", "respond"),
+    ],
+};
+
+/// `mirror`
+pub(in super::super) const MIRROR: Keys = Keys {
+    title: "mirror",
+    example: "`mirror = { pool = \"shadow\", share = \"10%\" }`",
+    known: &["pool", "share"],
+    later: &[],
+    peers: &[
+        ("backend", "pool"),
+        ("cluster", "pool"),
+        ("service", "pool"),
+        ("upstream", "pool"),
+        ("percent", "share"),
+        ("runtime_fraction", "share"),
+        ("weight", "share"),
     ],
 };
 

@@ -5,6 +5,7 @@
 mod balance;
 mod breaker;
 mod custom_load;
+mod discover;
 mod health;
 mod listener;
 mod log;

@@ -16,7 +16,7 @@ use super::{
         units::quoted,
         values,
     },
-    Written, balance, breaker, custom_load, health, queue, retry, sticky, tls,
+    Written, balance, breaker, custom_load, discover, health, queue, retry, sticky, tls,
 };
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
@@ -111,6 +111,7 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         name: name.to_owned(),
         algorithm,
         backends: Vec::new(),
+        discover: discover::discover(&section),
         keepalive: keepalive(&section),
         max_connections: section.read("max_connections", None, values::limit),
         max_in_flight: section.read("max_in_flight", MaxInFlight::Off, queue::max_in_flight),
@@ -134,14 +135,15 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         sticky: sticky::sticky(&section),
         slow_start: balance::slow_start(&section),
     };
-    let pool = Pool { backends: backends?, ..pool };
+    let mut pool = Pool { backends: backends?, ..pool };
+    discover::tls_name(&mut pool, &section);
     balance::doubt(&pool, &section);
     fits(&pool, &section);
     doubt(&pool, &section);
     checks_fit(&pool, &section);
     retries_fit(&pool, &section);
-    queue::doubt(&pool, &section);
     breaker::outlier_fits(&pool.circuit_breaker, &section);
+    queue::doubt(&pool, &section);
     Some(Entry { pool, field })
 }
 
@@ -220,11 +222,14 @@ fn retries_fit(pool: &Pool, section: &Section<'_>) {
 /// Warns of what leaves a pool without an answer.
 fn doubt(pool: &Pool, section: &Section<'_>) {
     let regular = || pool.backends.iter().filter(|backend| !backend.backup);
-    if let Some(field) = section.field("backends").filter(|_| regular().all(|backend| backend.weight == 0)) {
+    if let Some(field) =
+        section.field("backends").filter(|_| pool.discover.is_none() && regular().all(|backend| backend.weight == 0))
+    {
         let what = if regular().next().is_none() { "every backend is a backup" } else { "every weight is 0" };
         field.warn(Wrong::new(what).help("give one of them a share: a `weight` above 0, and no `backup`"));
     }
-    let families = |v4: bool| pool.backends.iter().any(|backend| family(&backend.address) == Some(v4));
+    let families =
+        |v4: bool| pool.discover.is_some() || pool.backends.iter().any(|backend| may_have(&backend.address, v4));
     for field in section.field("source_address").map(|field| field.list()).unwrap_or_default() {
         let Some(ip) = field.value().as_str().and_then(|text| text.parse::<IpAddr>().ok()) else { continue };
         if !families(ip.is_ipv4()) {
@@ -235,11 +240,12 @@ fn doubt(pool: &Pool, section: &Section<'_>) {
     }
 }
 
-/// Whether it is IPv4; `None` for a unix socket.
-fn family(address: &Address) -> Option<bool> {
+/// It has an address of that family, or a name, which may.
+fn may_have(address: &Address, v4: bool) -> bool {
     match address {
-        Address::Tcp(socket) => Some(socket.is_ipv4()),
-        Address::Unix(_) => None,
+        Address::Tcp(socket) => socket.is_ipv4() == v4,
+        Address::Named(..) => true,
+        Address::Unix(_) => false,
     }
 }
 
@@ -283,15 +289,18 @@ struct Called<'a> {
     address: Field<'a>,
 }
 
-/// At least one; `None` if there is none, or one cannot be built.
+/// At least one, unless there is `discover`; `None` if there is none, or one cannot be built.
 fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
     const HELP: &str = "write backends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
     let Some(field) = pool.field("backends") else {
+        if pool.field("discover").is_some() {
+            return Some(Vec::new());
+        }
         pool.missing("backends", Wrong::new("a pool wants backends").help(HELP));
         return None;
     };
     let fields = field.list();
-    if fields.is_empty() {
+    if fields.is_empty() && pool.field("discover").is_none() {
         field.wrong(Wrong::new("a pool wants at least one backend").help(HELP));
         return None;
     }

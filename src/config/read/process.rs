@@ -29,6 +29,7 @@ pub(super) fn server(document: &Document<'_>) -> Server {
         max_connections: None,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
+        resolvers: Vec::new(),
     };
     let Some(section) = document.once("server", &keys::SERVER) else { return server };
     let underscores = &[("drop", Underscores::Drop), ("allow", Underscores::Allow), ("reject", Underscores::Reject)];
@@ -43,6 +44,7 @@ pub(super) fn server(document: &Document<'_>) -> Server {
     server.max_connections = section.read("max_connections", server.max_connections, values::auto(MAX_CONNECTIONS));
     server.drain_delay = section.read("drain_delay", server.drain_delay, values::delay);
     server.drain_timeout = section.read("drain_timeout", server.drain_timeout, drain_timeout);
+    server.resolvers = section.list("resolvers", network::resolver);
     server
 }
 

@@ -1,7 +1,7 @@
 //! `retry` of a pool: how often, after what, and within which budget.
 
 use super::super::{
-    GRPC_STATUSES, Retry,
+    GRPC_STATUSES, Retry, Statuses,
     keys::{self, nearest},
     report::Wrong,
     section::{Field, Section},
@@ -23,6 +23,8 @@ enum On {
     Timeout,
     /// A gRPC status, by its code.
     Grpc(u8),
+    /// A status, or all of the hundred that begin with it.
+    Status(u16, u16),
 }
 
 const WORDS: &[(&str, On)] = &[("connect", On::Connect), ("reset", On::Reset), ("timeout", On::Timeout)];
@@ -47,7 +49,14 @@ pub(super) fn retry(pool: &Section<'_>) -> Retry {
         retry.on_connect = on.contains(&On::Connect);
         retry.on_reset = on.contains(&On::Reset);
         retry.on_timeout = on.contains(&On::Timeout);
+        retry.on_status = statuses(&on);
         retry.on_grpc = on.iter().fold(0, |bits, on| if let On::Grpc(code) = on { bits | 1 << code } else { bits });
+    }
+    retry.idempotency_key = section.read("idempotency_key", retry.idempotency_key, values::flag);
+    retry.non_idempotent = section.read("non_idempotent", retry.non_idempotent, values::flag);
+    if let Some(field) = section.field("non_idempotent").filter(|_| retry.non_idempotent) {
+        let wrong = Wrong::new("a POST may be carried out twice: where a backend fails, it is sent to another one");
+        field.warn(wrong.help("with idempotency_key = true, only requests with an Idempotency-Key are"));
     }
     backoff(&section, &mut retry);
     retry.budget = section.read("budget", retry.budget, values::share);
@@ -67,7 +76,7 @@ fn backoff(retry: &Section<'_>, read: &mut Retry) {
 }
 
 fn on(field: &Field<'_>) -> Result<On, Wrong> {
-    const WHAT: &str = "\"connect\", \"reset\", \"timeout\" or \"grpc:NAME\"";
+    const WHAT: &str = "\"connect\", \"reset\", \"timeout\", a status such as \"503\", \"5xx\" or \"grpc:NAME\"";
     let text = match field.value().as_integer() {
         Some(number) => number.to_string(),
         None => values::text(field, WHAT)?.to_owned(),
@@ -75,16 +84,47 @@ fn on(field: &Field<'_>) -> Result<On, Wrong> {
     if let Some(name) = text.strip_prefix("grpc:") {
         return grpc(field, name);
     }
-    let status = text.len() == 3 && text.starts_with(|first: char| first.is_ascii_digit());
-    if status || text == "retriable_status_codes" {
-        let wrong = Wrong::new(format!("{} is not supported yet, wanted {WHAT}", quoted(&text)));
-        return Err(wrong.help("this build retries where no response came, or a gRPC status: take it out"));
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return status(&text).ok_or_else(|| {
+            let wrong = Wrong::new(format!("found {}, wanted {WHAT}", quoted(&text)));
+            wrong.help("a status that is tried again is one of a failure: 400 to 599, or all of \"4xx\" or \"5xx\"")
+        });
     }
     values::choice(WORDS, &[], PEERS)(field).map_err(|wrong| {
         let message = values::wanted(field.value(), WHAT).message;
         let help = status_of_grpc(&text).map(|meant| format!("did you mean \"grpc:{meant}\"?"));
+        let help = help.or_else(|| statuses_of_peers(&text).map(|meant| format!("did you mean {meant}?")));
         Wrong { message, help: help.or(wrong.help), ..wrong }
     })
+}
+
+/// `"503"`, `"5xx"`.
+fn status(text: &str) -> Option<On> {
+    match text {
+        "4xx" => Some(On::Status(400, 499)),
+        "5xx" => Some(On::Status(500, 599)),
+        number => number.parse().ok().filter(|status| (400..=599).contains(status)).map(|one| On::Status(one, one)),
+    }
+}
+
+/// What nginx (`http_503`) and Envoy (`gateway-error`) call them.
+fn statuses_of_peers(text: &str) -> Option<String> {
+    let plain = text.to_ascii_lowercase().replace('-', "_");
+    match plain.as_str() {
+        "gateway_error" => Some("\"502\", \"503\", \"504\"".to_owned()),
+        "retriable_status_codes" | "retriable_4xx" => Some("the statuses themselves, such as \"503\"".to_owned()),
+        _ => plain.strip_prefix("http_").filter(|text| status(text).is_some()).map(quoted),
+    }
+}
+
+fn statuses(on: &[On]) -> Statuses {
+    let mut statuses = Statuses::default();
+    for on in on {
+        if let On::Status(first, last) = *on {
+            (first..=last).for_each(|status| statuses.add(status));
+        }
+    }
+    statuses
 }
 
 fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {

@@ -72,7 +72,7 @@ fn every_key_of_a_route_is_read() {
                 [\"GET\", \"HEAD\"]\nheader = { X-Tier = \"gold\", x-id = { regex = \"^[0-9]+$\" }, x-any = { present = true } \
                 }\ncookie = { Plan = { prefix = \"p\" } }\nquery = { \"b c\" = { absent = true } }\nclient_ip = \
                 [\"10.0.0.0/8\", \"::1\"]\nsplit = [{ pool = \"web\", weight = 95 }, { pool = \"next\" }]\nsplit_by = \
-                \"header:X-User\"\nfallback = { respond = { status = 503, body = \"{route}\" } }\ntimeout = \"5s\"\n\
+                \"header:X-User\"\nmirror = { pool = \"next\", share = \"25%\" }\nfallback = { respond = { status = 503, body = \"{route}\" } }\ntimeout = \"5s\"\n\
                 request_headers = { set = { X-A = \"1\" }, add = { x-b = [\"2\", \"3\"] }, remove = [\"X-C\", \"x-d\"] }\n\
                 response_headers = { set = { x-e = \"{client_ip}\" } }\nrewrite = { strip_prefix = \"/v1/\", add_prefix = \"/\" \
                 }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"normal\"\nconnect = false\nallow = []\n\
@@ -103,6 +103,7 @@ fn every_key_of_a_route_is_read() {
             pools: vec![("web".into(), 95), ("next".into(), 1)],
             by: Some(SplitBy::Header("x-user".into())),
         },
+        mirror: Some(Mirror { pool: "next".into(), share: 0.25 }),
         fallback: Some(Fallback::Respond(Respond {
             status: 503,
             body: template("{route}"),
@@ -256,6 +257,9 @@ fn retries_algorithms_and_backups_are_read() {
         on_reset: true,
         on_timeout: false,
         on_grpc: 0,
+        on_status: Statuses::default(),
+        idempotency_key: false,
+        non_idempotent: false,
         backoff_base: Duration::from_secs(1),
         backoff_max: Duration::from_secs(1),
         budget: 0.0,
@@ -263,6 +267,10 @@ fn retries_algorithms_and_backups_are_read() {
         buffer: 0,
     };
     assert_eq!((read.retry, read.when_all_down), (expected, WhenAllDown::TryAny));
+    let retry = pool("[pool.web.retry]\non = [503, \"429\", \"5xx\", \"reset\"]\nidempotency_key = true").retry;
+    let listed = |retry: &Retry| (400..600).filter(|status| retry.on_status.has(*status)).collect::<Vec<_>>();
+    assert_eq!(listed(&retry), [429].into_iter().chain(500..600).collect::<Vec<_>>());
+    assert!(retry.idempotency_key && !retry.non_idempotent && retry.on_reset && !retry.on_connect);
     for (word, algorithm) in [
         ("round_robin", Algorithm::RoundRobin),
         ("weighted_round_robin", Algorithm::RoundRobin),

@@ -25,7 +25,8 @@ pub(super) fn warn(
     routes: &[route::Entry<'_>],
     document: &Document<'_>,
 ) {
-    let used: HashSet<&str> = routes.iter().flat_map(|entry| pools_of(&entry.route)).collect();
+    let mirrors = routes.iter().filter_map(|entry| Some(entry.route.mirror.as_ref()?.pool.as_str()));
+    let used: HashSet<&str> = routes.iter().flat_map(|entry| pools_of(&entry.route)).chain(mirrors).collect();
     for entry in pools.iter().filter(|entry| !used.contains(entry.pool.name.as_str())) {
         let wrong = Wrong::new("no route uses this pool");
         entry.field.warn(wrong.help(format!("write a route with pool = {}, or take it out", quoted(&entry.pool.name))));
@@ -49,7 +50,7 @@ pub(super) fn shut(listeners: &[Listener], server: &Server, document: &Document<
     let fields = document.written("listener");
     for (listener, field) in listeners.iter().zip(fields.iter().flat_map(Field::list)) {
         let (nobody, what, example) = match listener.address {
-            Address::Tcp(_) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
+            Address::Tcp(_) | Address::Named(..) => (server.trusted_proxies.nets.is_empty(), "network", "10.0.0.0/8"),
             Address::Unix(_) => (!server.trusted_proxies.unix, "unix socket", "unix"),
         };
         let written = field.entries().into_iter().find(|(key, _)| *key == "proxy_protocol");

@@ -35,7 +35,14 @@ pub(super) struct Pool {
     /// "weighted_least_connections" are the textbooks' names of two of these.
     #[schemars(extend("default" = "round_robin"))]
     algorithm: String,
-    /// "IP:PORT", "unix:/run/app.sock", or a table, see below. At least one.
+    /// "IP:PORT", "HOST:PORT", "unix:/run/app.sock", or a table, see below. At least one, unless there is `discover`.
+    ///
+    /// "HOST:PORT" is one backend, whatever number of addresses its name has: connections go to them in turn, IPv6 first, the
+    /// next after 250 ms without an answer or at once after a failure (happy eyeballs, RFC 8305). It is resolved again as its
+    /// TTL says, bounded to 1 s to 1 h. A name that does not resolve stops neither start nor reload: the backend is down with
+    /// the reason dns until it does, and the last good answer is kept for as long as there is no other. Connections to an
+    /// address that is gone carry no further request. The lines of /etc/hosts come first, and those of a name that stands
+    /// there are all of it.
     #[schemars(extend("examples" = [["10.0.1.10:8080", "10.0.1.11:8080"]], "x-shown" = true))]
     backends: Vec<String>,
     /// When no backend is healthy: "reject" with 503 | "try_any" of them.
@@ -80,7 +87,8 @@ pub(super) struct Pool {
     /// Send the client's Host; false: the backend's address as written.
     #[schemars(extend("default" = true))]
     pass_host: bool,
-    /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend.
+    /// Addresses of this host to connect from, in turn: each gives about 28,000 more ports to one backend. Those of the other
+    /// family than the backend's address are passed over. When no port is left on any of them: 503 ports_exhausted.
     #[schemars(extend("default" = [], "examples" = [["10.0.0.5", "10.0.0.6"]]))]
     source_address: Vec<String>,
 }
@@ -92,7 +100,8 @@ pub(super) struct Tls {
     /// CAs of the backends, PEM. Default: the system's.
     #[schemars(extend("examples" = ["/etc/evenkeel/certs/ca.pem"]))]
     ca: String,
-    /// The name to ask for and to verify. Default: the backend's address, or its host.
+    /// The name to ask for and to verify. Default: the backend's host name, or its address; with discover.dns that name, for
+    /// all of the pool.
     #[schemars(extend("examples" = ["api.internal"]))]
     server_name: String,
     /// Our certificate for backends that ask, PEM; with `key`.
@@ -106,10 +115,28 @@ pub(super) struct Tls {
     verify: bool,
 }
 
+/// Backends that DNS knows, one for each address, named by it: they come and go with its answers, at most once a second.
+/// One that goes is drained as if a reload had removed it. Beside `backends`, which win where an address stands in both, or
+/// instead of them. Either dns and port, or srv. While there has been no answer, requests get 503 dns; the last good answer
+/// is kept for as long as there is no other.
+#[derive(JsonSchema)]
+pub(super) struct Discover {
+    /// A host name: its addresses (A and AAAA) are the backends.
+    #[schemars(extend("examples" = ["api.service.local"]))]
+    dns: String,
+    /// Their port, with dns alone.
+    #[schemars(extend("examples" = [8080]))]
+    port: u16,
+    /// A service with SRV records (RFC 2782): those of the lowest priority value are the first tier, the others backups;
+    /// weights are the records', 0 counts as 1 and more than 1000 as 1000.
+    #[schemars(extend("examples" = ["_api._tcp.service.local"]))]
+    srv: String,
+}
+
 /// A backend as a table, where it has more than an address.
 #[derive(JsonSchema)]
 pub(super) struct Backend {
-    /// "IP:PORT" or "unix:/run/app.sock".
+    /// "IP:PORT", "HOST:PORT" or "unix:/run/app.sock".
     #[schemars(extend("examples" = ["10.0.1.10:8080"]))]
     address: String,
     /// In logs and metrics. Default: the address as written.
@@ -236,10 +263,19 @@ pub(super) struct Retry {
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
-    /// response did not come in time | "grpc:NAME" = that gRPC status, such as "grpc:unavailable", when no message came and
-    /// the call's body is still held whole. Every gRPC call is a POST: that they may be made twice is your word.
+    /// response did not come in time | a status from "400" to "599", or all of "4xx" or "5xx" = the backend answered with
+    /// it: the client gets the answer of the last attempt, as it came, and a Retry-After is not waited for | "grpc:NAME" =
+    /// that gRPC status, such as "grpc:unavailable", when no message came and the call's body is still held whole. Every
+    /// gRPC call is a POST: that they may be made twice is your word.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]
     on: Vec<String>,
+    /// true: a request with an Idempotency-Key counts as idempotent, whatever its method: its backends must know it again.
+    #[schemars(extend("default" = false))]
+    idempotency_key: bool,
+    /// true: POST, PATCH and the like are tried again too, even when bytes of them had reached a backend, as long as the
+    /// body is still held whole: they may be carried out twice. `check` warns of it.
+    #[schemars(extend("default" = false))]
+    non_idempotent: bool,
     /// Retries, as a share of the pool's requests of the last 10 s, so that a storm cannot form.
     #[schemars(extend("default" = "20%"))]
     budget: String,

@@ -48,6 +48,11 @@ pub(super) struct Server {
     /// Header names with "_", which WSGI and CGI take for the same name with "-": "drop" | "allow" | "reject" (400).
     #[schemars(extend("default" = "drop"))]
     underscore_headers: String,
+    /// DNS servers that are asked for the names of backends, and no others; port 53 unless written. Default: those of
+    /// /etc/resolv.conf, with its search list; /etc/hosts comes first either way. As nginx (resolver) and HAProxy
+    /// (resolvers) have it, for hosts whose own resolver is not the one that knows the services.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.2:53", "10.0.0.3:53"]]))]
+    resolvers: Vec<String>,
 }
 
 /// Where metrics, health and the API are served.

@@ -143,6 +143,24 @@ pub(super) struct Fallback {
     pool: String,
 }
 
+/// Copies of requests to another pool, whose fate never touches the originals: neither their time nor their answer.
+///
+/// A copy is made once its original's request is whole, and goes out once: a body larger than the other pool's
+/// retry.buffer is not copied, nor are CONNECT, WebSocket openings and gRPC calls. It has the head that goes to the
+/// original's backend, the same Host, and `X-Mirror` with our name (server.via); its body has a Content-Length and no
+/// trailers. Its answer is read and thrown away, up to 1 MiB, within the pool's time-outs. A worker has at most 128 copies
+/// at a time; further ones are dropped. All are counted in `evenkeel_mirrored_total{route,result}`: "sent" (it was
+/// answered) | "failed" | "dropped" (never sent); and as attempts of that pool's backends. The access log does not show them.
+#[derive(JsonSchema)]
+pub(super) struct Mirror {
+    /// Where they go; must be written.
+    #[schemars(extend("examples" = ["shadow"]))]
+    pool: String,
+    /// So many of the requests are copied. Default: "100%".
+    #[schemars(extend("examples" = ["10%"]))]
+    share: String,
+}
+
 /// Edits of headers, done in the order remove, set, add. Values are text with variables, as in a redirect. Headers that
 /// frame or that are ours (Host, Connection, X-Forwarded-* and so on) are not for rules.
 #[derive(JsonSchema)]

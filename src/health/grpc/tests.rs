@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(5);
 fn grpc(address: SocketAddr, service: &str) -> Grpc {
     let backend = testing::backend(address);
     let probe = GrpcProbe { service: service.into(), host: None };
-    Grpc::new(&probe, Remote::new(&Address::Tcp(address), 0, None, None), &backend)
+    Grpc::new(&probe, Remote::new(&Address::Tcp(address), 0, &std::sync::Arc::default(), None), &backend)
 }
 
 /// What a check comes to, in words.

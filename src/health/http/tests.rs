@@ -90,7 +90,7 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 
 fn http(address: SocketAddr, port: u16, probe: &HttpProbe) -> Http {
     let backend = testing::backend(address);
-    Http::new(Arc::new(Expected::new(probe)), Remote::new(&backend.address, port, None, None), &backend)
+    Http::new(Arc::new(Expected::new(probe)), Remote::new(&backend.address, port, &Arc::default(), None), &backend)
 }
 
 fn words(outcome: Outcome) -> String {

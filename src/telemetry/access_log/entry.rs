@@ -62,6 +62,8 @@ pub struct Entry<'a> {
     pub cache: Option<&'a [u8]>,
     /// The limit that refused or delayed it.
     pub limit: Option<&'a [u8]>,
+    /// The failure that was rehearsed with it: `delay`, `abort`, `reset`, `slow_body`.
+    pub chaos: Option<&'a [u8]>,
     /// The client connection's version of TLS.
     pub tls_version: Option<&'a [u8]>,
     /// The server name of the client's handshake.
@@ -113,6 +115,7 @@ impl Entry<'_> {
             sticky: None,
             cache: None,
             limit: None,
+            chaos: None,
             tls_version: None,
             sni: None,
             user_agent: None,

@@ -26,12 +26,13 @@ pub(super) const NAMES: [&str; TEXTS] = [
     "sticky",
     "cache",
     "limit",
+    "chaos",
     "tls_version",
     "sni",
     "user_agent",
     "referer",
 ];
-const TEXTS: usize = 19;
+const TEXTS: usize = 20;
 
 /// Where some of them stand.
 pub(super) const REQUEST_ID: usize = 0;
@@ -43,8 +44,8 @@ pub(super) const ROUTE: usize = 7;
 pub(super) const BACKEND: usize = 9;
 pub(super) const FAILURE: usize = 10;
 pub(super) const USER: usize = 11;
-pub(super) const USER_AGENT: usize = 17;
-pub(super) const REFERER: usize = 18;
+pub(super) const USER_AGENT: usize = 18;
+pub(super) const REFERER: usize = 19;
 
 /// No record is longer: the extra fields that do not fit are left out.
 pub(super) const LONGEST: usize = 2 * 1024 * 1024;
@@ -109,6 +110,7 @@ fn texts<'a>(entry: &Entry<'a>) -> [Option<&'a [u8]>; TEXTS] {
         entry.sticky,
         entry.cache,
         entry.limit,
+        entry.chaos,
         entry.tls_version,
         entry.sni,
         entry.user_agent,

@@ -74,6 +74,8 @@ pub(super) static REQUEST_BYTES: Family =
 pub(super) static RESPONSE_BYTES: Family =
     counter("evenkeel_response_bytes_total", "Bytes of response bodies that were sent to clients.");
 pub(super) static FAILURES: Family = counter("evenkeel_failures_total", "Exchanges that failed, by failure word.");
+pub(super) static MIRRORED: Family =
+    counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -130,10 +132,12 @@ pub(super) static OUTLIER: Family =
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
+pub(super) static RESOLUTIONS: Family =
+    counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 41] = [
+pub(super) static ALL: [&Family; 43] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -151,6 +155,7 @@ pub(super) static ALL: [&Family; 41] = [
     &REQUEST_BYTES,
     &RESPONSE_BYTES,
     &FAILURES,
+    &MIRRORED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,
@@ -175,6 +180,7 @@ pub(super) static ALL: [&Family; 41] = [
     &OUTLIER,
     &ALL_DOWN,
     &LOG_DROPPED,
+    &RESOLUTIONS,
 ];
 
 #[cfg(test)]

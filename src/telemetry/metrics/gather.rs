@@ -5,14 +5,16 @@
 
 use std::env::consts::{ARCH, OS};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::backend::{BackendGauges, BackendMetrics, Ejection, State};
 use super::family::{self, Family};
-use super::histogram::Bounds;
 use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
 use super::pool::{PoolMetrics, Retry, Stuck};
+use super::resolution::Resolution;
+use super::route::Copied;
 use super::{Sources, lock};
 
 /// What a number is exported as where there is none.
@@ -29,7 +31,7 @@ impl Sources {
         self.gather_listeners(page);
         self.gather_routes(page);
         let pools = self.pools.living();
-        gather_pools(&pools, &self.bounds, page);
+        self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
     }
 
@@ -43,6 +45,11 @@ impl Sources {
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
         let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
+        page.family(&family::RESOLUTIONS, |samples| {
+            for (word, count) in Resolution::WORDS.into_iter().zip(&self.resolutions) {
+                samples.add_with("", ("result", word), count.load(Relaxed));
+            }
+        });
     }
 
     fn gather_workers(&self, page: &mut Page) {
@@ -122,6 +129,47 @@ impl Sources {
                 }
             }
         });
+        page.family(&family::MIRRORED, |samples| {
+            for route in &routes {
+                for (result, word) in Copied::WORDS.into_iter().enumerate() {
+                    let total = route.copied_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&route.labels, ("result", word), total));
+                }
+            }
+        });
+    }
+
+    fn gather_pools(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
+        page.family(&family::RETRIES, |samples| {
+            for pool in pools {
+                for (reason, word) in Retry::WORDS.into_iter().enumerate() {
+                    samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
+                }
+            }
+        });
+        page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+        });
+        page.family(&family::QUEUE_LENGTH, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.gauges().queued));
+        });
+        page.family(&family::QUEUE_TIMEOUTS, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queue_timeouts()));
+        });
+        page.family(&family::QUEUE_WAIT, |samples| {
+            pools.iter().for_each(|pool| samples.add_histogram(&pool.labels, &self.bounds, &pool.waits()));
+        });
+        page.family(&family::STICKY, |samples| {
+            for pool in pools {
+                for (result, word) in Stuck::WORDS.into_iter().enumerate() {
+                    let total = pool.stuck_total(result);
+                    total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
+                }
+            }
+        });
+        page.family(&family::ALL_DOWN, |samples| {
+            pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
+        });
     }
 
     fn gather_backends(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
@@ -174,39 +222,6 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
     each(&family::BACKEND_WEIGHT, |gauges| gauges.weight);
     each(&family::IN_FLIGHT_LIMIT, |gauges| gauges.limit);
     each(&family::HEALTH_CHECK_DURATION, |gauges| gauges.check_duration.unwrap_or_default().as_secs_f64());
-}
-
-fn gather_pools(pools: &[Arc<PoolMetrics>], bounds: &Bounds, page: &mut Page) {
-    page.family(&family::RETRIES, |samples| {
-        for pool in pools {
-            for (reason, word) in Retry::WORDS.into_iter().enumerate() {
-                samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
-            }
-        }
-    });
-    page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
-    });
-    page.family(&family::QUEUE_LENGTH, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, pool.gauges().queued));
-    });
-    page.family(&family::QUEUE_TIMEOUTS, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queue_timeouts()));
-    });
-    page.family(&family::QUEUE_WAIT, |samples| {
-        pools.iter().for_each(|pool| samples.add_histogram(&pool.labels, bounds, &pool.waits()));
-    });
-    page.family(&family::STICKY, |samples| {
-        for pool in pools {
-            for (result, word) in Stuck::WORDS.into_iter().enumerate() {
-                let total = pool.stuck_total(result);
-                total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
-            }
-        }
-    });
-    page.family(&family::ALL_DOWN, |samples| {
-        pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
-    });
 }
 
 /// Circuits of pools as a whole have no backend; that there is none is a label, too, so that no series has more than others.

@@ -19,6 +19,7 @@ mod names;
 mod page;
 mod pool;
 mod reported;
+mod resolution;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,8 @@ use self::names::{Names, labels};
 use self::page::Page;
 pub use self::pool::{PoolGauges, PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
-pub use self::route::{RequestMetrics, RouteMetrics};
+pub use self::resolution::Resolution;
+pub use self::route::{Copied, RequestMetrics, RouteMetrics};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -86,6 +88,8 @@ struct Sources {
     /// Unix time of the last accepted configuration, in milliseconds.
     accepted_at: AtomicU64,
     panics: AtomicU64,
+    /// By outcome.
+    resolutions: [AtomicU64; Resolution::WORDS.len()],
 }
 
 impl Telemetry {
@@ -110,6 +114,7 @@ impl Telemetry {
             accepted: AtomicBool::new(false),
             accepted_at: AtomicU64::new(0),
             panics: AtomicU64::new(0),
+            resolutions: Default::default(),
         };
         let process = Registry::new();
         process.register(Box::new(ProcessCollector::for_self())).expect("a new registry holds none of these names");
@@ -201,6 +206,11 @@ impl Telemetry {
     /// A reload was refused; the configuration before it stays.
     pub fn config_refused(&self) {
         self.sources.accepted.store(false, Relaxed);
+    }
+
+    /// A name was asked for. Control counts; not hot.
+    pub fn resolved(&self, result: Resolution) {
+        self.sources.resolutions[result as usize].fetch_add(1, Relaxed);
     }
 
     /// Something panicked. From any thread, a panic hook included: no lock, no memory.

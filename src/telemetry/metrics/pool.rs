@@ -6,12 +6,13 @@
 use std::fmt;
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::backend::Ejection;
 use super::count::Count;
 use super::histogram::{Bounds, Histogram, Total};
+use super::lock;
 use super::names::Labels;
 
 /// Why an attempt was made again.
@@ -25,11 +26,13 @@ pub enum Retry {
     Timeout,
     /// The backend answered with a gRPC status that is retried.
     Grpc,
+    /// The backend answered with a status that is retried.
+    Status,
 }
 
 impl Retry {
     /// The label `reason` of each, in the order of their numbers.
-    pub(super) const WORDS: [&str; 4] = ["connect", "reset", "timeout", "grpc"];
+    pub(super) const WORDS: [&str; 5] = ["connect", "reset", "timeout", "grpc", "status"];
 }
 
 /// What became of a client's wish to stay at its backend.
@@ -55,16 +58,16 @@ impl Stuck {
     }
 }
 
-/// What a pool's shared state says at this moment.
-#[derive(Clone, Copy, Debug, Default)]
+/// What is read of a pool at each scrape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolGauges {
     /// The circuit of the pool as a whole: 0 = closed, 1 = half-open, 2 = open.
     pub circuit: u8,
-    /// How many requests wait.
+    /// How many wait.
     pub queued: usize,
 }
 
-/// Reads a pool's gauges; called at each scrape on a blocking thread. `None`: the pool is gone. Holds it by a `Weak`.
+/// Reads a pool, on a blocking thread; `None`: it is gone. Holds it by a `Weak`: the pool holds these series.
 pub type ReadPool = Box<dyn Fn() -> Option<PoolGauges> + Send + Sync>;
 
 /// The series of one pool. `worker` is the number of the calling worker; one that is not there is a defect, and panics.
@@ -78,7 +81,7 @@ pub struct PoolMetrics {
     sticky: AtomicBool,
     /// The pool's circuit has opened so often, by reason. Rare: all workers share them.
     openings: [AtomicU64; Ejection::WORDS.len()],
-    read: OnceLock<ReadPool>,
+    read: Mutex<Option<ReadPool>>,
 }
 
 /// One worker's part.
@@ -95,21 +98,21 @@ impl PoolMetrics {
     /// All at 0.
     pub(super) fn new(labels: Labels, bounds: &Arc<Bounds>, workers: usize) -> Self {
         let cells = iter::repeat_with(Cells::default).take(workers).collect();
-        Self {
-            labels,
-            bounds: Arc::clone(bounds),
-            cells,
-            waits: iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect(),
-            all_down: AtomicBool::new(false),
-            sticky: AtomicBool::new(false),
-            openings: Default::default(),
-            read: OnceLock::new(),
-        }
+        let waits = iter::repeat_with(|| Histogram::new(bounds)).take(workers).collect();
+        let (all_down, sticky, openings, read) = Default::default();
+        Self { labels, bounds: Arc::clone(bounds), cells, waits, all_down, sticky, openings, read }
     }
 
-    /// Where its gauges are read. Once: a second call changes nothing.
+    /// Where its circuit and its queue are read from now on; nothing before. `read` must not call this method.
     pub fn read(&self, read: ReadPool) {
-        let _ = self.read.set(read);
+        let former = lock(&self.read).replace(read);
+        // Whatever that held ends outside of the lock.
+        drop(former);
+    }
+
+    /// The circuit of the pool as a whole has opened.
+    pub fn opened(&self, why: Ejection) {
+        self.openings[why as usize].fetch_add(1, Relaxed);
     }
 
     /// Somebody has left the queue after so long.
@@ -120,21 +123,6 @@ impl PoolMetrics {
     /// Somebody has waited in vain.
     pub fn queue_timeout(&self, worker: usize) {
         self.cells[worker].queue_timeouts.add(1);
-    }
-
-    /// The circuit of the pool as a whole has opened.
-    pub fn opened(&self, why: Ejection) {
-        self.openings[why as usize].fetch_add(1, Relaxed);
-    }
-
-    /// How often that was, for the reason with this number.
-    pub(super) fn openings(&self, reason: usize) -> u64 {
-        self.openings[reason].load(Relaxed)
-    }
-
-    /// Its gauges; at 0 if it is gone.
-    pub(super) fn gauges(&self) -> PoolGauges {
-        self.read.get().and_then(|read| read()).unwrap_or_default()
     }
 
     /// A failed attempt is followed by another one.
@@ -170,6 +158,16 @@ impl PoolMetrics {
     /// Retries that the budget did not allow.
     pub(super) fn exhausted(&self) -> u64 {
         self.cells.iter().map(|cells| cells.exhausted.value()).sum()
+    }
+
+    /// How often its circuit has opened, for the reason with this number.
+    pub(super) fn openings(&self, reason: usize) -> u64 {
+        self.openings[reason].load(Relaxed)
+    }
+
+    /// Its circuit, and how many wait.
+    pub(super) fn gauges(&self) -> PoolGauges {
+        lock(&self.read).as_ref().and_then(|read| read()).unwrap_or_default()
     }
 
     /// Those who have waited in vain.

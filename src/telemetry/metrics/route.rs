@@ -4,12 +4,29 @@
 //! Called by `proxy`; read when a scrape gathers.
 
 use std::iter;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::count::{Cells, Codes, Count};
 use super::histogram::{Bounds, Histogram, Total};
 use super::names::Labels;
+
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It was answered, whatever the answer.
+    Sent,
+    /// It was not answered.
+    Failed,
+    /// It never went out: it was too large or not whole, or there were too many.
+    Dropped,
+}
+
+impl Copied {
+    /// The label `result` of each, in the order of their numbers.
+    pub(super) const WORDS: [&str; 3] = ["sent", "failed", "dropped"];
+}
 
 /// The series of one route. `worker` is the number of the calling worker; a worker or a kind that is not there is a
 /// defect, and panics.
@@ -20,6 +37,8 @@ pub struct RouteMetrics {
     /// How many kinds of failure there are.
     kinds: usize,
     parts: Box<[Part]>,
+    /// Its requests are copied: there is something to be counted.
+    mirrored: AtomicBool,
 }
 
 /// One worker's part.
@@ -31,6 +50,7 @@ struct Part {
     bytes_out: Count,
     /// By kind; taken at the first failure.
     failures: OnceLock<Cells>,
+    copied: [Count; Copied::WORDS.len()],
 }
 
 impl RouteMetrics {
@@ -41,8 +61,10 @@ impl RouteMetrics {
             bytes_in: Count::default(),
             bytes_out: Count::default(),
             failures: OnceLock::new(),
+            copied: Default::default(),
         };
-        Self { labels, bounds: Arc::clone(bounds), kinds, parts: iter::repeat_with(part).take(workers).collect() }
+        let parts = iter::repeat_with(part).take(workers).collect();
+        Self { labels, bounds: Arc::clone(bounds), kinds, parts, mirrored: AtomicBool::new(false) }
     }
 
     /// A request of this route has ended: the time from its first byte to the end of the exchange, and the bytes of
@@ -60,6 +82,22 @@ impl RouteMetrics {
     pub fn failure(&self, worker: usize, kind: usize) {
         assert!(kind < self.kinds, "no failure has the number {kind}");
         self.parts[worker].failures.get_or_init(|| Cells::new(self.kinds)).at(kind).add(1);
+    }
+
+    /// A copy of one of its requests has ended so.
+    pub fn copied(&self, worker: usize, copied: Copied) {
+        self.parts[worker].copied[copied as usize].add(1);
+    }
+
+    /// Its requests are copied from now on, or no longer.
+    pub fn set_mirrored(&self, mirrored: bool) {
+        self.mirrored.store(mirrored, Relaxed);
+    }
+
+    /// Copies with the result of this number; `None` where there are no copies.
+    pub(super) fn copied_total(&self, result: usize) -> Option<u64> {
+        let sum = || self.parts.iter().map(|part| part.copied[result].value()).sum();
+        self.mirrored.load(Relaxed).then(sum)
     }
 
     /// The times of all workers.

@@ -198,6 +198,15 @@ impl Backend {
 
     /// Does with each connection (numbered from 0) what it likes; it ends when `serve` returns.
     pub(crate) fn raw(serve: impl Fn(&mut Conn, usize) + Send + Sync + 'static) -> Self {
+        Self::on(Port::new(), serve)
+    }
+
+    /// Answers every request with `text`, at a port that is ours already.
+    pub(crate) fn ok_on(port: Port, text: String) -> Self {
+        Self::on(port, move |conn, _| while conn.request().is_some_and(|_| conn.send(&Reply::ok(&text).bytes)) {})
+    }
+
+    fn on(port: Port, serve: impl Fn(&mut Conn, usize) + Send + Sync + 'static) -> Self {
         let shared = Shared {
             handler: Box::new(serve),
             alive: AtomicBool::new(false),
@@ -208,7 +217,7 @@ impl Backend {
             records: Mutex::default(),
             seen: Mutex::default(),
         };
-        let backend = Self { shared: Arc::new(shared), port: Port::new(), acceptor: Mutex::default() };
+        let backend = Self { shared: Arc::new(shared), port, acceptor: Mutex::default() };
         backend.restart();
         backend
     }
@@ -321,13 +330,18 @@ pub(crate) struct Port(Socket);
 
 impl Port {
     fn new() -> Self {
-        let socket = Self::socket();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        Self(socket)
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
     }
 
-    fn socket() -> Socket {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    /// That address, if it is free.
+    pub(crate) fn at(address: SocketAddr) -> io::Result<Self> {
+        let socket = Self::socket(address);
+        socket.bind(&address.into())?;
+        Ok(Self(socket))
+    }
+
+    fn socket(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket
     }
@@ -337,7 +351,7 @@ impl Port {
     }
 
     fn listen(&self) -> Socket {
-        let socket = Self::socket();
+        let socket = Self::socket(self.address());
         socket.bind(&self.0.local_addr().unwrap()).unwrap();
         socket.listen(1024).unwrap();
         socket
@@ -345,11 +359,11 @@ impl Port {
 
     /// Listens with a queue that is full, and never accepts: a connection attempt gets no answer at all.
     pub(crate) fn listen_full(&self) -> (TcpListener, Vec<Socket>) {
-        let socket = Self::socket();
+        let socket = Self::socket(self.address());
         socket.bind(&self.0.local_addr().unwrap()).unwrap();
         socket.listen(0).unwrap();
         let fillers = (0..4).map(|_| {
-            let filler = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let filler = Socket::new(Domain::for_address(self.address()), Type::STREAM, None).unwrap();
             filler.set_nonblocking(true).unwrap();
             let _ = filler.connect(&self.0.local_addr().unwrap());
             filler

@@ -1,8 +1,8 @@
-//! What becomes of a route's requests: `pool`, `split`, `redirect`, `respond`; and `fallback`.
+//! What becomes of a route's requests: `pool`, `split`, `redirect`, `respond`; `fallback` and `mirror`.
 
 use super::super::{
     super::{
-        Action, Fallback, Piece, Respond, SplitBy, Template, Variable, field, keys,
+        Action, Fallback, Mirror, Piece, Respond, SplitBy, Template, Variable, field, keys,
         keys::nearest,
         report::Wrong,
         section::{Field, Section},
@@ -70,6 +70,23 @@ pub(super) fn fallback(route: &Section<'_>, names: &Names) -> Option<Fallback> {
             None
         }
     }
+}
+
+/// `mirror` of `route`.
+pub(super) fn mirror(route: &Section<'_>, names: &Names) -> Option<Mirror> {
+    let section = route.section("mirror", &keys::MIRROR)?;
+    let share = section.read("share", 1.0, values::share);
+    let Some(field) = section.field("pool") else {
+        let wrong = Wrong::new("a mirror wants `pool`: where the copies go");
+        section.missing("pool", wrong.help(format!("write {}", keys::MIRROR.example)));
+        return None;
+    };
+    let name = field.read(|field| pool(field, names))?;
+    if let Some(first) = route.field("pool").filter(|first| first.value().as_str() == Some(&name)) {
+        let wrong = Wrong::new(format!("the mirror of pool {} is itself", quoted(&name)));
+        field.clash(wrong.help("its backends would do everything twice: name another pool"), &first);
+    }
+    Some(Mirror { pool: name, share })
 }
 
 /// The name of a pool that there is.

@@ -49,6 +49,7 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
     let name = named.as_ref().and_then(|field| field.read(values::name));
     let action = action::action(&section, names);
     let fallback = action::fallback(&section, names);
+    let mirror = action::mirror(&section, names);
     let route = Route {
         name: name.unwrap_or_default(),
         listeners: matches::listeners(&section, names),
@@ -61,6 +62,7 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         client_ip: matches::client_ip(&section),
         action: Action::Pool(String::new()),
         fallback: None,
+        mirror,
         timeout: section.read("timeout", Some(Duration::from_secs(60)), values::timeout),
         request_headers: edit::headers(&section, "request_headers"),
         response_headers: edit::headers(&section, "response_headers"),
@@ -113,7 +115,7 @@ fn idle(section: &Section<'_>, route: &Route) {
         Action::Respond(_) => "respond",
         Action::Pool(_) | Action::Split { .. } => return,
     };
-    for key in ["fallback", "rewrite", "request_headers"] {
+    for key in ["fallback", "mirror", "rewrite", "request_headers"] {
         if let Some(field) = section.field(key) {
             let wrong = Wrong::new(format!("`{key}` has no effect beside `{what}`: nothing is sent to a backend"));
             field.wrong(wrong.help(format!("take `{key}` out")));
