@@ -22,6 +22,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+/// So many are told to look when a circuit wants trials.
+const TRIALS: usize = 8;
+
 /// The line of one pool.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -95,12 +98,12 @@ pub struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Where its backend is in `table`, if that has it still.
-    pub(super) fn find(&self, table: &Table) -> Option<usize> {
+    /// Where its backend is in `table`; `None`: that does not have it any more.
+    pub(super) fn at(&self, table: &Table) -> Option<usize> {
         table.place_of(self.backend.as_ref()?.id)
     }
 
-    /// Whoever has it counts it from here on.
+    /// Somebody else counts it from now on; else it is given back.
     pub(super) fn keep(mut self) {
         self.backend = None;
     }
@@ -274,9 +277,17 @@ impl Queue {
         let mut line = self.lock();
         let today = view.table.today(backend);
         let wanted = |wants: &Wants| {
-            today.is_some_and(|place| view.gives(wants, place)) && !(gives == Gives::Unconnected && wants.connection)
+            let fits = today.is_some_and(|place| wants.fits(view.table, place));
+            fits && !(gives == Gives::Unconnected && wants.connection)
         };
         let first = line.waiting.iter().find(|(_, waiter)| wanted(&waiter.wants)).map(|(number, _)| *number);
+        if today.is_some_and(|place| !view.is_through(place)) {
+            if gives == Gives::Own {
+                backend.load.end();
+            }
+            // There may be another trial.
+            return line.tell(first?);
+        }
         let kept = gives == Gives::Own && first.is_some() && !backend.load.is_over();
         if gives == Gives::Own && !kept {
             backend.load.end();
@@ -292,11 +303,12 @@ impl Queue {
     /// Gives what is free to those who wait, and tells those to look who wait for what is not to be had that way.
     fn attend(&self, view: View<'_>) -> Vec<Waker> {
         let (mut line, mut wakers) = (self.lock(), Vec::new());
-        let (mut next, mut dry) = (0, false);
+        let (mut next, mut dry, mut trials) = (0, false, TRIALS);
+        let trial = (0..view.table.open()).find(|&place| !view.is_through(place));
         let numbers: Vec<u64> = line.waiting.keys().copied().collect();
         for number in numbers {
-            let Some(waiter) = line.waiting.get_mut(&number) else { continue };
-            let wants = &waiter.wants;
+            let Some(wants) = line.waiting.get(&number).map(|waiter| waiter.wants.clone()) else { continue };
+            let wants = &wants;
             let found =
                 if wants.connection || dry && wants.only.is_none() { None } else { view.take(wants, next, |_| true) };
             if let Some(place) = found {
@@ -305,9 +317,10 @@ impl Queue {
                 continue;
             }
             dry |= wants.is_any() && !wants.connection;
-            if wants.connection || !view.has(wants) {
-                waiter.look = true;
-                wakers.extend(waiter.waker.take());
+            let tries = trials > 0 && trial.is_some_and(|place| wants.fits(view.table, place));
+            trials -= usize::from(tries);
+            if tries || wants.connection || !view.has(wants) {
+                wakers.extend(line.tell(number));
             }
         }
         self.counted(line);
@@ -316,6 +329,13 @@ impl Queue {
 }
 
 impl Line {
+    /// `number` should look for itself.
+    fn tell(&mut self, number: u64) -> Option<Waker> {
+        let waiter = self.waiting.get_mut(&number)?;
+        waiter.look = true;
+        waiter.waker.take()
+    }
+
     /// The place at `backend` is `number`'s.
     fn give(&mut self, number: u64, backend: Arc<Backend>) -> Option<Waker> {
         self.given.insert(number, backend);

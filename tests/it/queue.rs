@@ -209,10 +209,9 @@ fn a_client_that_leaves_frees_its_place_at_once() {
             let mut client = evenkeel.client();
             client.send(request);
             wait_queued(&evenkeel, 1);
-            if reset {
-                client.reset()
-            } else {
-                drop(client)
+            match reset {
+                true => client.reset(),
+                false => drop(client),
             }
             left += 1;
             wait_queued(&evenkeel, 0);
@@ -335,6 +334,52 @@ fn those_who_wait_for_a_backend_that_is_taken_out_hear_of_it() {
     assert_eq!(call(process.listener("admin"), &line, &bearer(), "{\"state\": \"maintenance\"}").status, 200);
     waits.response().assert_refused(503, "no_backend");
     assert!(start.elapsed() < Duration::from_secs(4), "not when its time was over");
+}
+
+#[test]
+fn those_who_wait_hear_that_an_operator_has_opened_the_circuit() {
+    let backend = Backend::thinking();
+    let setup = Setup::to(&[backend.address()]).pool("max_in_flight = 1");
+    let process = Process::spawn(&operated(&setup));
+    let _held = process_asks(&process);
+    wait_for("it is at the backend", || backend.requests() == 1);
+    let mut waits = process_asks(&process);
+    wait_for("one waits", || process.metric("evenkeel_queue_length", &[]) == 1.0);
+    let answer = call(process.listener("admin"), "PATCH /api/v1/pools/web", &bearer(), "{\"circuit\": \"open\"}");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    waits.response().assert_refused(503, "breaker_open");
+}
+
+#[test]
+fn who_waits_takes_a_trial_of_a_backend_that_may_be_well_again() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&ill);
+    let back = Backend::raw(move |conn, _| {
+        while conn.request().is_some() {
+            if fails.load(SeqCst) {
+                return conn.reset();
+            }
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback");
+        }
+    });
+    let turnstile = Turnstile::default();
+    let busy = turnstile.backend("busy");
+    let breaker = "circuit_breaker = { consecutive_failures = 1, open_for = \"500ms\" }";
+    let keys = format!("max_in_flight = 1\nqueue = {{ timeout = \"60s\" }}\n{breaker}");
+    let evenkeel = Setup::to(&[back.address(), busy.address()]).pool(keys).start();
+    // In turn: each of them has one.
+    let mut first = [asks(&evenkeel, "/"), asks(&evenkeel, "/")];
+    let name = back.address().to_string();
+    let circuit = || evenkeel.metric("evenkeel_circuit_state", &[("backend", &name)]);
+    wait_for("one has failed, and the other is busy", || circuit() == 2.0 && busy.requests() == 1);
+    ill.store(false, SeqCst);
+    let mut waiting: Vec<_> = (0..4).map(|_| asks(&evenkeel, "/")).collect();
+    waiting.iter_mut().for_each(|client| assert_eq!(client.response().text(), "back"));
+    turnstile.let_in(1);
+    let mut texts = first.each_mut().map(|client| client.response().text());
+    texts.sort();
+    assert_eq!(texts.iter().filter(|text| *text == "busy").count(), 1, "{texts:?}");
+    assert_idle(&evenkeel);
 }
 
 #[test]
