@@ -3,6 +3,7 @@
 mod checks;
 mod custom_load;
 mod discover;
+mod limits;
 mod pool;
 mod route;
 mod table;

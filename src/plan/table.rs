@@ -4,7 +4,6 @@
 use super::{Member, Pool};
 use crate::{
     balance::Member as Share,
-    config,
     error::Kind,
     pool::{Backend, Build, Circuit, Ordered, Table},
     telemetry::metrics::State,
@@ -82,7 +81,10 @@ impl Pool {
         let all_down = !standing.iter().any(|one| one.state.is_up() || one.state == State::Ejected);
         let (chosen, last_resort) = self.choose(&standing, all_down);
         let holds = |one: &&Standing<'_>| match one.state {
-            State::Drain => one.member.backend.health.verdict().up != Some(false),
+            State::Drain => {
+                let backend = &one.member.backend;
+                backend.health.verdict().up != Some(false) && !backend.drain.is_over(now)
+            }
             state => state.is_up() && one.weight == 0,
         };
         let held: Vec<_> = standing.iter().filter(holds).map(|one| Arc::clone(&one.member.backend)).collect();
@@ -113,38 +115,8 @@ impl Pool {
         before
     }
 
-    /// So many attempts may run at `member` at a time. Where each has a connection of its own, their bound is one as well.
-    fn most(&self, member: &Member) -> Option<u32> {
-        let own = match member.max_in_flight {
-            config::MaxInFlight::Off => None,
-            config::MaxInFlight::Most(most) => Some(most),
-            config::MaxInFlight::Auto => Some(member.backend.adaptive.limit()),
-        };
-        let alone = self.settings.protocol == config::Protocol::H1 || self.settings.proxy_protocol.is_some();
-        let connections = self.settings.max_connections.filter(|_| alone);
-        let connections = connections.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
-        own.into_iter().chain(connections).min()
-    }
-
-    /// Looks at how its backends fare, some times a second: how much each takes without becoming slow. Where that is their
-    /// bound, it is in force, and those who wait hear of it.
-    pub fn sample(&self, now: Instant) {
-        let mut raised = false;
-        for member in &self.members {
-            member.backend.adaptive.sample(&member.backend.load, now);
-            if member.max_in_flight == config::MaxInFlight::Auto {
-                let (before, most) = (member.backend.load.most(), self.most(member));
-                member.backend.load.set_most(most);
-                raised |= most > before;
-            }
-        }
-        if raised {
-            self.slot.attend();
-        }
-    }
-
     /// How soon its table should be made anew because backends are on their way to their whole weight, or circuits to
-    /// trials; `None`: none is.
+    /// trials, or because a drain's deadline comes; `None`: none is.
     pub fn next_step(&self, now: Instant) -> Option<Duration> {
         let micros = self.slot.micros(now);
         let ramp = |member: &Member| member.backend.slow_start.next_step(self.slow_start, now);
@@ -152,7 +124,9 @@ impl Pool {
         let circuits = self.members.iter().filter_map(circuit).chain(self.slot.circuit.next_step(micros)).min();
         // A moment later rather than a moment early.
         let circuits = circuits.map(|micros| Duration::from_micros(micros + 1));
-        self.members.iter().filter_map(ramp).chain(circuits).min()
+        let drain = |member: &Member| Some(member.backend.drain.pending()?.saturating_duration_since(now));
+        let drains = self.members.iter().filter_map(drain);
+        self.members.iter().filter_map(ramp).chain(circuits).chain(drains).min()
     }
 
     /// Circuits come to what time and checks have brought; those that nobody wants any more are closed.

@@ -28,7 +28,7 @@ const LEAST: f64 = 1.0;
 /// No backend takes more.
 const MOST: f64 = 1e6;
 /// Answers may take so many times as long as when it is not crowded.
-const TOLERANCE: f64 = 1.5;
+const TOLERANCE: f64 = 1.3;
 /// No single round says more than that there is twice too much.
 const STEEPEST: f64 = 0.5;
 /// So much of what a round says is believed.
@@ -43,10 +43,16 @@ const BETTER: f64 = 5.0;
 const WORSE: f64 = 60.0;
 /// Where more than this share fails, nothing grows.
 const FAILING: f64 = 0.1;
+/// After so many seconds without a conclusion a little more is let in,
+const TRY: f64 = 20.0;
+/// and for so many seconds.
+const TRIES: f64 = 10.0;
+/// This is a little more.
+const MORE: f64 = 1.45;
 /// Averages take in so much of each sample.
 const SMOOTH: f64 = 0.25;
-/// What is in flight must have changed by such a factor, as a logarithm, to tell something: 1.35.
-const TELLING: f64 = 0.3;
+/// What is in flight must have changed by such a factor, as a logarithm, to tell something: 1.28.
+const TELLING: f64 = 0.25;
 /// Where more brings nothing, the latency of less was perhaps no better: so much of it is believed.
 const DOUBT: f64 = 0.7;
 
@@ -121,15 +127,20 @@ struct Estimate {
     /// Averages of late, and as they were when the last conclusion was drawn.
     point: Option<Point>,
     before: Option<Point>,
-    /// The last time that less was let in, less came of it.
-    proportional: bool,
+    /// The last one.
+    lesson: Lesson,
+    /// For so many seconds there was nothing to conclude.
+    quiet: f64,
+    /// Then so much is tried.
+    more: Option<f64>,
     round: Round,
 }
 
 impl Default for Estimate {
     fn default() -> Self {
-        let (in_flight, uncrowded, point, before, proportional, round) = Default::default();
-        Self { limit: FIRST, in_flight, uncrowded, point, before, proportional, round }
+        let (in_flight, uncrowded, point, before, round) = Default::default();
+        let (lesson, quiet, more) = Default::default();
+        Self { limit: FIRST, in_flight, uncrowded, point, before, lesson, quiet, more, round }
     }
 }
 
@@ -148,23 +159,46 @@ impl Estimate {
         let used = self.in_flight.max(1.0);
         let is_used = used > self.limit / 2.0;
         let uncrowded = self.uncrowded.get_or_insert(latency);
-        if latency < *uncrowded {
-            *uncrowded += (latency - *uncrowded) * part(seconds, BETTER);
+        let mean = self.point.map_or(latency, |point| point.latency);
+        if mean < *uncrowded {
+            *uncrowded += (mean - *uncrowded) * part(seconds, BETTER);
         } else if !is_used {
             *uncrowded += (latency - *uncrowded) * part(seconds, WORSE);
         }
         if !is_used {
-            (self.point, self.before) = (None, None);
+            (self.point, self.before, self.quiet) = (None, None, 0.0);
             return;
         }
+        self.quiet += seconds;
         self.conclude(used, rate, latency);
         let gradient = (TOLERANCE * self.uncrowded.unwrap_or(latency) / latency).clamp(STEEPEST, 1.0);
+        if gradient <= STEEPEST {
+            // That is no moment to try more.
+            self.quiet = 0.0;
+        }
+        let more = self.tries();
+        let gradient = if more.is_some() { 1.0 } else { gradient };
         // Where it is advice alone, more may be in flight.
         let now = self.limit.max(used);
-        let wanted = now * gradient + now.sqrt();
+        let wanted = (now * gradient + now.sqrt()).min(more.unwrap_or(MOST));
         if wanted < self.limit || failing <= FAILING {
             self.limit += (wanted - self.limit) * BELIEVED;
         }
+    }
+
+    /// Now and then a little more is let in, up to this: what is known may be old.
+    fn tries(&mut self) -> Option<f64> {
+        if self.quiet > TRY + TRIES {
+            self.quiet = 0.0;
+        }
+        if self.quiet < TRY {
+            self.more = None;
+            return None;
+        }
+        if self.more.is_none() {
+            (self.more, self.before) = (Some(self.limit * MORE), self.point);
+        }
+        self.more
     }
 
     /// What does it bring that more is let in, or less? Where the rate goes with what is in flight, it is not crowded, and
@@ -181,22 +215,39 @@ impl Estimate {
             return;
         }
         self.before = Some(point);
-        let brings = (point.rate / before.rate).ln() / change;
-        if !(-0.5..1.5).contains(&brings) {
+        let lesson = match (point.rate / before.rate).ln() / change {
+            brings if (0.7..1.5).contains(&brings) => Lesson::Own,
+            brings if change > 0.0 && (-0.5..0.3).contains(&brings) => Lesson::Crowded,
+            brings if (-0.5..1.5).contains(&brings) => Lesson::Nothing,
             // The backend has changed, or what is asked of it.
-            (self.point, self.before) = (None, None);
-        }
-        let Some(uncrowded) = &mut self.uncrowded else { return };
-        if change > 0.0 && (-0.5..0.3).contains(&brings) {
-            *uncrowded = uncrowded.min(before.latency * DOUBT);
-        }
+            _ => {
+                (self.point, self.before) = (None, None);
+                Lesson::Nothing
+            }
+        };
         // Once may be by chance, or because the backend has just changed.
-        let proportional = (0.7..1.5).contains(&brings);
-        if proportional && std::mem::replace(&mut self.proportional, proportional) {
-            *uncrowded = uncrowded.max(latency);
+        let again = std::mem::replace(&mut self.lesson, lesson) == lesson || lesson == Lesson::Own && change > 0.0;
+        if let Some(uncrowded) = self.uncrowded.as_mut().filter(|_| again) {
+            match lesson {
+                Lesson::Nothing => {}
+                Lesson::Own => *uncrowded = uncrowded.max(point.latency),
+                Lesson::Crowded => *uncrowded = uncrowded.min(before.latency * DOUBT),
+            }
         }
-        self.proportional = proportional;
+        (self.quiet, self.more) = (if lesson == Lesson::Own { TRY } else { 0.0 }, None);
     }
+}
+
+/// What a change of what is let in has told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Lesson {
+    /// Nothing that is certain.
+    #[default]
+    Nothing,
+    /// The latency is the backend's own.
+    Own,
+    /// It is that of a crowd.
+    Crowded,
 }
 
 /// How much of a change that lasts so long is believed.

@@ -9,8 +9,9 @@
 //!
 //! **Whom a place is for.** For the first in line who can use that backend: one may wait for its own backend alone, or for
 //! any but those that have failed it. Who lacks a connection besides stands in nobody's way: it may not be had for a place.
+//! Where a circuit is not closed, places are nobody's: who comes, or is told to look, may take a trial.
 
-use super::{Backend, Refused, Seen, Slot, Table};
+use super::{Backend, Circuit, Guard, Refused, Seen, Slot, Table};
 use crate::balance::Tried;
 use std::{
     collections::BTreeMap,
@@ -93,13 +94,13 @@ pub struct Place<'p> {
     backend: Option<Arc<Backend>>,
 }
 
-impl<'p> Place<'p> {
-    /// Where its backend is in `table`; `None`: that does not have it any more.
-    pub(super) fn at(&self, table: &Table) -> Option<usize> {
+impl Place<'_> {
+    /// Where its backend is in `table`, if that has it still.
+    pub(super) fn find(&self, table: &Table) -> Option<usize> {
         table.place_of(self.backend.as_ref()?.id)
     }
 
-    /// Somebody else counts it from now on; else it is given back.
+    /// Whoever has it counts it from here on.
     pub(super) fn keep(mut self) {
         self.backend = None;
     }
@@ -169,7 +170,7 @@ impl Slot {
     /// Backends may take more than before: there is another table, or a bound has been raised. Control alone calls it.
     pub fn attend(&self) {
         if self.queued() > 0 {
-            let wakers = self.queue.attend(&self.table());
+            let wakers = self.queue.attend(View { slot: self, table: &self.table() });
             wakers.into_iter().for_each(Waker::wake);
         }
     }
@@ -177,7 +178,7 @@ impl Slot {
     /// Why whoever has `number`, or has just come, may not begin an attempt at what is at `place`: somebody who came
     /// earlier waits for it.
     pub(super) fn is_awaited(&self, table: &Table, place: usize, number: Option<u64>) -> Option<Refused> {
-        if self.queued() == 0 {
+        if self.queued() == 0 || !(View { slot: self, table }).is_through(place) {
             return None;
         }
         let line = self.queue.lock();
@@ -206,7 +207,7 @@ impl Slot {
     }
 
     fn hand_over(&self, backend: &Arc<Backend>, gives: Gives) {
-        let waker = self.queue.hand_over(&self.table(), backend, gives);
+        let waker = self.queue.hand_over(View { slot: self, table: &self.table() }, backend, gives);
         waker.into_iter().for_each(Waker::wake);
     }
 }
@@ -259,18 +260,21 @@ impl Queue {
         line.waiting.insert(number, Waiter { wants, waker, look: !current });
         // Seen by whoever ends an attempt from here on; what has ended before is seen below.
         self.count.store(line.waiting.len(), SeqCst);
-        if looks && let Some(backend) = free(&line.waiting[&number].wants, &seen.table) {
-            line.give(number, backend);
+        // A backend without a bound was not refused for want of a place.
+        let is_bounded = |backend: &Backend| backend.load.most().is_some();
+        let view = View { slot, table: &seen.table };
+        if looks && let Some(place) = view.take(&line.waiting[&number].wants, 0, is_bounded) {
+            line.give(number, Arc::clone(seen.table.backend(place)));
         }
         self.counted(line);
         Some(number)
     }
 
-    fn hand_over(&self, table: &Table, backend: &Arc<Backend>, gives: Gives) -> Option<Waker> {
+    fn hand_over(&self, view: View<'_>, backend: &Arc<Backend>, gives: Gives) -> Option<Waker> {
         let mut line = self.lock();
-        let today = table.today(backend);
+        let today = view.table.today(backend);
         let wanted = |wants: &Wants| {
-            today.is_some_and(|place| wants.fits(table, place)) && !(gives == Gives::Unconnected && wants.connection)
+            today.is_some_and(|place| view.gives(wants, place)) && !(gives == Gives::Unconnected && wants.connection)
         };
         let first = line.waiting.iter().find(|(_, waiter)| wanted(&waiter.wants)).map(|(number, _)| *number);
         let kept = gives == Gives::Own && first.is_some() && !backend.load.is_over();
@@ -279,33 +283,29 @@ impl Queue {
         }
         let number = first.filter(|_| kept || backend.load.try_begin())?;
         // Under another name it may be another one, with the same load.
-        let backend = today.map_or(backend, |place| table.backend(place));
+        let backend = today.map_or(backend, |place| view.table.backend(place));
         let waker = line.give(number, Arc::clone(backend));
         self.counted(line);
         waker
     }
 
-    /// Gives what is free to those who wait, and tells those to look who wait for what is not there any more.
-    fn attend(&self, table: &Table) -> Vec<Waker> {
+    /// Gives what is free to those who wait, and tells those to look who wait for what is not to be had that way.
+    fn attend(&self, view: View<'_>) -> Vec<Waker> {
         let (mut line, mut wakers) = (self.lock(), Vec::new());
         let (mut next, mut dry) = (0, false);
         let numbers: Vec<u64> = line.waiting.keys().copied().collect();
         for number in numbers {
             let Some(waiter) = line.waiting.get_mut(&number) else { continue };
             let wants = &waiter.wants;
-            let found = match wants.only {
-                Some(only) => table.place_of(only).filter(|place| table.backend(*place).load.try_begin()),
-                None if wants.connection || dry => None,
-                None => {
-                    let found = table.roomy(next, |id| !wants.not.has(id));
-                    dry = found.is_none() && wants.not.is_empty();
-                    found
-                }
-            };
+            let found =
+                if wants.connection || dry && wants.only.is_none() { None } else { view.take(wants, next, |_| true) };
             if let Some(place) = found {
                 next = place + 1;
-                wakers.extend(line.give(number, Arc::clone(table.backend(place))));
-            } else if wants.connection || !table.has(|place| wants.fits(table, place)) {
+                wakers.extend(line.give(number, Arc::clone(view.table.backend(place))));
+                continue;
+            }
+            dry |= wants.is_any() && !wants.connection;
+            if wants.connection || !view.has(wants) {
                 waiter.look = true;
                 wakers.extend(waiter.waker.take());
             }
@@ -323,14 +323,46 @@ impl Line {
     }
 }
 
-/// A place that has become free since somebody looked. A backend without a bound was not refused for want of one.
-fn free(wants: &Wants, table: &Table) -> Option<Arc<Backend>> {
-    let bounded = |place: &usize| table.backend(*place).load.most().is_some();
-    let found = match wants.only {
-        Some(only) => table.place_of(only).filter(bounded).filter(|place| table.backend(*place).load.try_begin()),
-        None => (0..table.open())
-            .filter(bounded)
-            .find(|&place| wants.fits(table, place) && table.backend(place).load.try_begin()),
-    };
-    found.map(|place| Arc::clone(table.backend(place)))
+/// What can be given away.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    slot: &'a Slot,
+    table: &'a Table,
+}
+
+impl View<'_> {
+    /// A place there can be given to whoever wants that. Trials of a circuit cannot: who looks for itself takes one.
+    fn gives(self, wants: &Wants, place: usize) -> bool {
+        wants.fits(self.table, place) && self.is_through(place)
+    }
+
+    /// The circuit lets everybody through.
+    fn is_through(self, place: usize) -> bool {
+        let is_closed = |guard: &Guard| {
+            let by_force = !guard.whole && self.table.is_last_resort();
+            by_force || guard.breaker(self.slot, self.table.backend(place)).circuit() == Circuit::Closed
+        };
+        !self.slot.is_tripped() && self.table.guard().is_none_or(is_closed)
+    }
+
+    /// Somebody may give a place to whoever wants that, sooner or later.
+    fn has(self, wants: &Wants) -> bool {
+        match wants.only {
+            Some(only) => self.table.place_of(only).is_some_and(|place| self.gives(wants, place)),
+            None => (0..self.table.open()).any(|place| self.gives(wants, place)),
+        }
+    }
+
+    /// The first place from `next` on, around, that will do and is free, and `fits`: it is counted.
+    fn take(self, wants: &Wants, next: usize, fits: impl Fn(&Backend) -> bool) -> Option<usize> {
+        let (table, open) = (self.table, self.table.open());
+        let is_free = |place: &usize| {
+            let backend = table.backend(*place);
+            self.gives(wants, *place) && fits(backend) && backend.load.try_begin()
+        };
+        match wants.only {
+            Some(only) => table.place_of(only).filter(is_free),
+            None => (0..open).map(|step| (next + step) % open).find(is_free),
+        }
+    }
 }

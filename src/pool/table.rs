@@ -160,18 +160,6 @@ impl Table {
         self.place_of(backend.id).or_else(|| self.backends.iter().position(same))
     }
 
-    /// There is a place that will do.
-    pub(super) fn has(&self, fits: impl Fn(usize) -> bool) -> bool {
-        (0..self.backends.len()).any(fits)
-    }
-
-    /// The first at or after the place `from`, around, that can be chosen, that `fits`, and that takes one more: counted.
-    pub(super) fn roomy(&self, from: usize, fits: impl Fn(u32) -> bool) -> Option<usize> {
-        let places = (0..self.open).map(|step| (from + step) % self.open);
-        let mut fine = places.filter(|&place| fits(self.backends[place].id));
-        fine.find(|&place| self.backends[place].load.try_begin())
-    }
-
     fn place(&self, picked: Picked) -> Option<usize> {
         match picked {
             // A balancer from outside may name a place that is not there.

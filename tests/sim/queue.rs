@@ -56,15 +56,9 @@ impl Pool {
         let usable: Vec<_> = chosen.map(|(_, backend)| (Arc::clone(backend), 100)).collect();
         let common = &self.slot.common;
         let (held, sticky) = (&[Arc::clone(held)], Some(125));
-        self.slot.publish(Table::new(&Build {
-            algorithm: Algorithm::Random,
-            sticky,
-            usable: &usable,
-            held,
-            guard: None,
-            last_resort: false,
-            common,
-        }));
+        let (algorithm, guard, last_resort) = (Algorithm::Random, None, false);
+        let build = Build { algorithm, sticky, usable: &usable, held, guard, last_resort, common };
+        self.slot.publish(Table::new(&build));
         self.slot.attend();
     }
 
@@ -94,7 +88,7 @@ fn not(id: u32) -> Wants {
 
 /// Somebody in line, as the model has it.
 struct Waiter<'p> {
-    ticket: Turn<'p>,
+    turn: Turn<'p>,
     wants: Wants,
 }
 
@@ -140,9 +134,9 @@ impl<'p> Model<'p> {
                 return self.leases.push(lease);
             }
         }
-        let ticket = pool.slot.join(wants.clone(), &seen, 8);
-        assert_eq!(ticket.is_some(), self.waiting.len() < 8, "seed {}: eight may wait", self.seed);
-        self.waiting.extend(ticket.map(|ticket| Waiter { ticket, wants }));
+        let turn = pool.slot.join(wants.clone(), &seen, 8);
+        assert_eq!(turn.is_some(), self.waiting.len() < 8, "seed {}: eight may wait", self.seed);
+        self.waiting.extend(turn.map(|turn| Waiter { turn, wants }));
     }
 
     fn end(&mut self) {
@@ -161,7 +155,7 @@ impl<'p> Model<'p> {
         let place = self.pool.backends.iter().position(|other| other.id == backend.id).unwrap();
         let is_open = self.is_open(place);
         let due = self.waiting.iter().filter(|waiter| waiter.fits(backend, is_open)).take(places);
-        let due: Vec<_> = due.map(|waiter| waiter.ticket.number()).collect();
+        let due: Vec<_> = due.map(|waiter| waiter.turn.number()).collect();
         let called = self.poll();
         assert_eq!(called, due, "seed {}: at {}", self.seed, backend.name);
     }
@@ -172,11 +166,11 @@ impl<'p> Model<'p> {
         let mut place = 0;
         while place < self.waiting.len() {
             let waiter = &self.waiting[place];
-            match waiter.ticket.poll(&Context::from_waker(Waker::noop())) {
+            match waiter.turn.poll(&Context::from_waker(Waker::noop())) {
                 Poll::Pending => place += 1,
                 Poll::Ready(Called::Look) => panic!("seed {}: nothing has changed", self.seed),
                 Poll::Ready(Called::Place(given)) => {
-                    called.push(waiter.ticket.number());
+                    called.push(waiter.turn.number());
                     self.waiting.remove(place);
                     self.leases.push(self.lease(given, &seen));
                 }
@@ -244,21 +238,21 @@ fn who_leaves_passes_on_what_it_was_given() {
         let (seen, backend) = (Seen::of(&pool.slot), &pool.backends[0]);
         backend.load.set_most(Some(1));
         let lease = pool.take(&seen, backend.id, 0, None).unwrap();
-        let mut tickets: Vec<_> = (0..4).map(|_| pool.slot.join(Wants::default(), &seen, 4).unwrap()).collect();
+        let mut turns: Vec<_> = (0..4).map(|_| pool.slot.join(Wants::default(), &seen, 4).unwrap()).collect();
         assert!(pool.slot.join(Wants::default(), &seen, 4).is_none());
         drop(lease);
         assert!(pool.take(&seen, backend.id, 0, None).is_none(), "it is the first one's");
-        drop(tickets.remove(0));
+        drop(turns.remove(0));
         let context = Context::from_waker(Waker::noop());
-        let Poll::Ready(Called::Place(place)) = tickets[0].poll(&context) else { panic!("the second has it") };
+        let Poll::Ready(Called::Place(place)) = turns[0].poll(&context) else { panic!("the second has it") };
         drop(place);
-        let Poll::Ready(Called::Place(place)) = tickets[1].poll(&context) else { panic!("the third has it") };
+        let Poll::Ready(Called::Place(place)) = turns[1].poll(&context) else { panic!("the third has it") };
         pool.publish(|_| false);
         let today = Seen::of(&pool.slot);
         assert!(Lease::given(place, today, &pool.slot, 0).is_none(), "its backend is gone");
-        assert!(matches!(tickets[2].poll(&context), Poll::Ready(Called::Look)), "there is nothing to wait for");
+        assert!(matches!(turns[2].poll(&context), Poll::Ready(Called::Look)), "there is nothing to wait for");
         assert_eq!(backend.load.in_flight(), 0);
-        drop(tickets);
+        drop(turns);
         pool.assert_empty(seed);
     }
 }
@@ -326,10 +320,10 @@ fn request<'p>(
     waker: &Waker,
     seed: u64,
 ) -> Option<Lease<'p>> {
-    let (start, mut ticket) = (Instant::now(), None::<Turn<'p>>);
+    let (start, mut turn) = (Instant::now(), None::<Turn<'p>>);
     loop {
         let seen = Seen::of(&pool.slot);
-        let number = ticket.as_ref().map(Turn::number);
+        let number = turn.as_ref().map(Turn::number);
         for backend in &pool.backends[..pool.backends.len() - usize::from(wants.only.is_none())] {
             if wants.only.is_none_or(|id| id == backend.id)
                 && !wants.not.has(backend.id)
@@ -338,13 +332,13 @@ fn request<'p>(
                 return Some(lease);
             }
         }
-        match &ticket {
-            Some(ticket) => ticket.stand(wants.clone(), &seen),
-            None => ticket = Some(pool.slot.join(wants.clone(), &seen, usize::MAX).unwrap()),
+        match &turn {
+            Some(turn) => turn.stand(wants.clone(), &seen),
+            None => turn = Some(pool.slot.join(wants.clone(), &seen, usize::MAX).unwrap()),
         }
-        let ticket = ticket.as_ref().unwrap();
+        let turn = turn.as_ref().unwrap();
         loop {
-            match ticket.poll(&Context::from_waker(waker)) {
+            match turn.poll(&Context::from_waker(waker)) {
                 Poll::Pending if leaves => return None,
                 Poll::Pending => {
                     assert!(start.elapsed() < PATIENCE, "seed {seed}: a place was lost: {:?}", pool.slot);
