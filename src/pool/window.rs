@@ -52,7 +52,7 @@ impl Window {
         }
         let change = |word: u64| {
             let kept = if word >> (2 * BITS) == number { word } else { number << (2 * BITS) };
-            let halved = || number << (2 * BITS) | (requests(kept) / 2) << BITS | failures(kept) / 2;
+            let halved = || number << (2 * BITS) | (requests(kept) / 2) << BITS | (failures(kept) / 2);
             Some((if requests(kept) < FULL { kept } else { halved() }) + more)
         };
         let _ = at.fetch_update(Relaxed, Relaxed, change);
