@@ -10,8 +10,8 @@
 //! listener wants one, [`http`] reads the head and guards it, [`route`]
 //! finds its route, [`policy`] edits it, [`proxy::handle`] leases a backend from today's table of its [`pool`], [`dial`]
 //! brings a connection, the bodies are relayed, and the connection goes back. A configuration walks it too: [`config`]
-//! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]), and
-//! `runtime::reload` puts it in force. [`health`] finds out who is well, and control makes a new table of it.
+//! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]) and on what
+//! DNS says of names ([`net::dns`]), and `runtime::reload` puts it in force. [`health`] finds out who is well, and control makes a new table of it.
 //! [`simulate`] drives [`balance`] alone, in virtual time.
 //!
 //! # Words (one meaning each)

@@ -168,6 +168,7 @@ fn other_methods_are_405_with_those_that_there_are() {
             ("DELETE /api/v1/pools/web/backends/a", "PATCH"),
             ("GET /api/v1/pools/web/backends/a", "PATCH"),
             ("GET /api/v1/reload", "POST"),
+            ("POST /api/v1/chaos", "PUT"),
             ("PUT /readyz", "GET, HEAD"),
         ] {
             let answer = server.with_token(line, "").await;
@@ -221,10 +222,37 @@ fn a_change_that_makes_no_sense_is_400_with_why() {
 }
 
 #[test]
+fn chaos_is_set_shown_and_ended() {
+    run(async {
+        let server = Server::full().await;
+        let line = "PUT /api/v1/chaos";
+        let rule = r#"{"route": "api", "share": "10%", "for": "5m", "delay": "200ms"}"#;
+        let shown =
+            json!([{ "route": "api", "share": "10%", "delay": "200ms", "ends": "2026-01-02T03:09:05Z", "hits": 7 }]);
+        let answer = server.with_token(line, rule).await;
+        assert_eq!((status(&answer), &body(&answer)["chaos"]), ("200", &shown), "{answer}");
+        assert_eq!(body(&server.get("/api/v1/status").await)["chaos"], shown);
+        for (sent, code, named) in [
+            (r#"{"route": "none", "share": "1%", "for": "1m", "reset": true}"#, "404", "route \"none\""),
+            (r#"{"share": "1%", "for": "1m"}"#, "400", "nothing to rehearse"),
+            ("", "400", "JSON object"),
+        ] {
+            let answer = server.with_token(line, sent).await;
+            assert!(status(&answer) == code && detail(&answer).contains(named), "{answer}");
+        }
+        let stale = format!("{}If-Match: \"6\"\r\n", bearer());
+        assert_eq!(status(&server.ask(line, &stale, "{}").await), "412");
+        let answer = server.with_token(line, "{}").await;
+        assert_eq!((status(&answer), &body(&answer)["chaos"]), ("200", &json!([])));
+        assert_eq!(body(&server.get("/api/v1/status").await)["chaos"], Value::Null);
+    });
+}
+
+#[test]
 fn a_change_needs_the_token() {
     run(async {
         let server = Server::full().await;
-        for line in [BACKEND, "PATCH /api/v1/pools/none/backends/a", "POST /api/v1/reload"] {
+        for line in [BACKEND, "PATCH /api/v1/pools/none/backends/a", "POST /api/v1/reload", "PUT /api/v1/chaos"] {
             for fields in ["", "Authorization: Bearer 0123456789abcdeX\r\n", "Authorization: Basic x\r\n"] {
                 let answer = server.ask(line, fields, r#"{"weight": 1}"#).await;
                 assert!(status(&answer) == "401" && answer.contains("www-authenticate: Bearer\r\n"), "{answer}");

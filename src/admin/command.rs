@@ -73,7 +73,8 @@ pub struct BackendChange {
     /// 0 to [`MAX_WEIGHT`]; 0 = clients who stick to it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Comes with [`AdminState::Drain`] alone: what is left by then is ended. Zero = at once.
+    /// Comes with [`AdminState::Drain`] alone: what is left by then is ended, spread over 5 s, and clients that stick to the
+    /// backend go elsewhere from then on. Zero = at once; absent = none, whatever an earlier drain had.
     #[serde(default, with = "deadline", skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
 }
@@ -115,7 +116,7 @@ pub enum AdminState {
     Ready,
     /// It takes no new clients; those who stick to it stay.
     Drain,
-    /// It takes nothing.
+    /// It takes nothing. The deadline of a drain before it holds.
     Maintenance,
 }
 
@@ -234,6 +235,9 @@ pub struct BackendView {
     /// Why it is in that state; empty = nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Until when a drain lets exchanges go on, RFC 3339; absent = for as long as they take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
     /// As the operator set it.
     pub weight: u32,
     /// As `evenkeel_backend_weight`: less while it begins slowly, 0 while it cannot be chosen.

@@ -63,6 +63,7 @@ fn backend(name: &str) -> BackendView {
         in_flight: 3,
         requests: 42,
         circuit: "closed".into(),
+        deadline: None,
         outlier: false,
         reported_load: BTreeMap::new(),
         since: "2026-01-02T03:04:05Z".into(),

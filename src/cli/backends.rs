@@ -28,7 +28,7 @@ pub enum Action {
     Drain {
         /// Its name; its address, where it has none
         name: String,
-        /// End what is left after this long
+        /// End what is left after this long, within 5 s then
         #[arg(long, value_name = "DURATION", value_parser = parse_deadline)]
         deadline: Option<Duration>,
     },
@@ -82,7 +82,9 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
     let path = format!("/api/v1/pools/{}/backends/{}", segment(&pool), segment(name));
     let body = serde_json::to_string(&change).map_err(io::Error::from)?;
     let view: BackendView = caller.change(Method::PATCH, &path, body)?;
-    let line = format!("{pool}: {}: {}, weight {}, {} in flight", view.name, view.state, view.weight, view.in_flight);
+    let until = view.deadline.map(|deadline| format!(" until {deadline}")).unwrap_or_default();
+    let (name, state, weight) = (view.name, view.state, view.weight);
+    let line = format!("{pool}: {name}: {state}{until}, weight {weight}, {} in flight", view.in_flight);
     Ok(writeln!(out, "{}", printable(&line))?)
 }
 

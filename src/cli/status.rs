@@ -77,15 +77,20 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
                 &view.name,
                 &view.address,
                 &view.state,
-                &view.circuit,
+                &circuit(pool, view),
                 &weight(view),
                 &in_flight,
                 &requests,
-                &view.reason,
+                &reason(view),
             ]));
         }
     }
     table(&rows, out)
+}
+
+/// Its own circuit, or that of its pool where that one does not let everything through.
+fn circuit(pool: &PoolView, view: &BackendView) -> String {
+    if matches!(&*pool.circuit, "" | "closed") { view.circuit.clone() } else { format!("pool {}", pool.circuit) }
 }
 
 /// What the operator set, and how much of it a backend has that begins slowly.
@@ -93,6 +98,13 @@ fn weight(view: &BackendView) -> String {
     let (set, effective) = (view.weight, view.effective_weight);
     let ramps = effective > 0.0 && effective < f64::from(set);
     if ramps { format!("{effective:.2} of {set}") } else { set.to_string() }
+}
+
+/// Why it is in its state, and until when its drain lasts.
+fn reason(view: &BackendView) -> String {
+    let until = view.deadline.as_ref().map(|deadline| format!("until {deadline}"));
+    let said = Some(view.reason.clone()).filter(|reason| !reason.is_empty());
+    said.into_iter().chain(until).collect::<Vec<_>>().join(", ")
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -105,6 +117,7 @@ mod tests {
     use super::super::testing::{remote, said};
     use super::*;
     use crate::admin::testing::{Admin, Play};
+    use crate::policy::Blow;
 
     fn told(play: Play, json: bool) -> String {
         let admin = Admin::tcp(play, None);
@@ -118,6 +131,11 @@ mod tests {
         let sick = &mut play.pools[1].backends[0];
         (sick.state, sick.effective_weight) = ("down".into(), 0.0);
         sick.reason = "status 503\u{1b}[0m".into();
+        play.pools[0].backends[0].circuit = "half-open".into();
+        play.pools[1].circuit = "open".into();
+        let drained = &mut play.pools[1].backends[1];
+        (drained.state, drained.reason) = ("drain".into(), "admin".into());
+        drained.deadline = Some("2026-01-02T04:00:00Z".into());
         let text = "\
 evenkeel 0.1.0 on lb-1: running, for 1h 2m 3s, with 2 workers
 /etc/evenkeel/evenkeel.toml: generation 7
@@ -126,16 +144,30 @@ last read 2026-01-02T03:04:05Z: accepted
 LISTENER  ADDRESS     CONNECTIONS
 web       0.0.0.0:80  12
 
-POOL  BACKEND      ADDRESS      STATE  CIRCUIT  WEIGHT     IN FLIGHT  REQUESTS  REASON
-web   a            10.0.0.1:80  ready  closed   1          3          42
-web   unix:/run/x  unix:/run/x  ready  closed   0.55 of 1  3          42
-api   a            10.0.0.1:80  down   closed   1          3          42        status 503\u{fffd}[0m
-api   b            10.0.0.1:80  ready  closed   1          3          42
+POOL  BACKEND      ADDRESS      STATE  CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  REASON
+web   a            10.0.0.1:80  ready  half-open  1          3          42
+web   unix:/run/x  unix:/run/x  ready  closed     0.55 of 1  3          42
+api   a            10.0.0.1:80  down   pool open  1          3          42        status 503\u{fffd}[0m
+api   b            10.0.0.1:80  drain  pool open  1          3          42        admin, until 2026-01-02T04:00:00Z
 
 changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file
 ";
         assert_eq!(told(play, false), text);
+    }
+
+    #[test]
+    fn what_is_rehearsed_is_told() {
+        let of_route = ChaosView::new(Some("api"), 0.1, Blow::Abort(503), "2026-01-02T03:09:05Z", 7);
+        let of_all = ChaosView::new(None, 1.0, Blow::Reset, "2026-01-02T03:09:06Z", 0);
+        let text = told(Play { chaos: vec![of_route, of_all], ..Play::default() }, false);
+        let rehearsed = "
+failures that are being rehearsed:
+ROUTE  SHARE  WHAT       ENDS                  HITS
+api    10%    abort 503  2026-01-02T03:09:05Z  7
+(all)  100%   reset      2026-01-02T03:09:06Z  0
+";
+        assert!(text.ends_with(rehearsed), "{text}");
     }
 
     #[test]

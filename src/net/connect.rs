@@ -143,6 +143,7 @@ fn unusable(why: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::{super::dns::Ask, *};
+    use proptest::prelude::*;
     use std::{cell::RefCell, net::Ipv4Addr};
     use tokio::{net::TcpListener, time::Instant};
 
@@ -184,6 +185,29 @@ mod tests {
             play(&[fails(1, AddrNotAvailable), fails(9, ConnectionRefused), fails(1, HostUnreachable)]).await;
         assert_eq!((outcome, calls), (Err(ConnectionRefused), vec![0, 1, 10]), "what says most is said");
         assert_eq!(play(&[fails(1, AddrNotAvailable), fails(9, AddrNotAvailable)]).await.1, Err(AddrNotAvailable));
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_answers_is_found_in_time(plays in prop::collection::vec(prop::option::of((0u64..900, any::<bool>())), 2..7)) {
+            let plays: Vec<Play> = plays
+                .iter()
+                .map(|play| play.map(|(after, fine)| (after, if fine { Ok(()) } else { Err(io::ErrorKind::HostUnreachable) })))
+                .collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let (took, outcome, calls) = runtime.block_on(play(&plays));
+            // Nobody is called later than his turn, nor are others called once somebody is there.
+            prop_assert!(calls.iter().zip(0..).all(|(at, turn)| *at <= 250 * turn && *at <= took), "{calls:?}");
+            let fine = |(turn, play): (u64, &Play)| play.filter(|(_, ends)| ends.is_ok()).map(|(after, _)| 250 * turn + after);
+            match (0..).zip(&plays).filter_map(fine).min() {
+                Some(latest) => prop_assert!(outcome.is_ok() && took <= latest, "{outcome:?} after {took}, wanted {latest}"),
+                None if plays.iter().all(Option::is_some) => prop_assert_eq!(outcome, Err(io::ErrorKind::HostUnreachable)),
+                None => prop_assert_eq!(outcome, Err(io::ErrorKind::TimedOut)),
+            }
+            if let Ok(winner) = outcome {
+                prop_assert!(matches!(plays[winner], Some((after, Ok(()))) if calls[winner] + after == took));
+            }
+        }
     }
 
     fn named(ips: &[&str]) -> Question {

@@ -81,7 +81,10 @@ impl Pool {
         let all_down = !standing.iter().any(|one| one.state.is_up() || one.state == State::Ejected);
         let (chosen, last_resort) = self.choose(&standing, all_down);
         let holds = |one: &&Standing<'_>| match one.state {
-            State::Drain => one.member.backend.health.verdict().up != Some(false),
+            State::Drain => {
+                let backend = &one.member.backend;
+                backend.health.verdict().up != Some(false) && !backend.drain.is_over(now)
+            }
             state => state.is_up() && one.weight == 0,
         };
         let held: Vec<_> = standing.iter().filter(holds).map(|one| Arc::clone(&one.member.backend)).collect();
@@ -113,7 +116,7 @@ impl Pool {
     }
 
     /// How soon its table should be made anew because backends are on their way to their whole weight, or circuits to
-    /// trials; `None`: none is.
+    /// trials, or because a drain's deadline comes; `None`: none is.
     pub fn next_step(&self, now: Instant) -> Option<Duration> {
         let micros = self.slot.micros(now);
         let ramp = |member: &Member| member.backend.slow_start.next_step(self.slow_start, now);
@@ -121,7 +124,9 @@ impl Pool {
         let circuits = self.members.iter().filter_map(circuit).chain(self.slot.circuit.next_step(micros)).min();
         // A moment later rather than a moment early.
         let circuits = circuits.map(|micros| Duration::from_micros(micros + 1));
-        self.members.iter().filter_map(ramp).chain(circuits).min()
+        let drain = |member: &Member| Some(member.backend.drain.pending()?.saturating_duration_since(now));
+        let drains = self.members.iter().filter_map(drain);
+        self.members.iter().filter_map(ramp).chain(circuits).chain(drains).min()
     }
 
     /// Circuits come to what time and checks have brought; those that nobody wants any more are closed.

@@ -2,7 +2,7 @@
 //!
 //! What the file says of it (its weight, its checks) lives in the plan and comes as an argument.
 
-use super::{Adaptive, Breaker, Health, Outlier, SlowStart, registry::Ids};
+use super::{Adaptive, Breaker, Drain, Health, Outlier, SlowStart, registry::Ids};
 use crate::{
     balance::{self, Load, Member},
     config::Address,
@@ -52,12 +52,14 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// How far it has come since it joined or came back.
     pub slow_start: Arc<SlowStart>,
+    /// How much it takes at a time without becoming slow.
+    pub adaptive: Arc<Adaptive>,
+    /// Until when its drain lets exchanges go on.
+    pub drain: Drain,
     /// Whether it is left alone for its failures.
     pub breaker: Arc<Breaker>,
     /// Whether it is much slower than others.
     pub outlier: Arc<Outlier>,
-    /// How much it takes at a time without becoming slow.
-    pub adaptive: Arc<Adaptive>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -77,9 +79,9 @@ pub(super) struct Kept {
     pub(super) load: Arc<Load>,
     pub(super) health: Arc<Health>,
     pub(super) slow_start: Arc<SlowStart>,
+    pub(super) adaptive: Arc<Adaptive>,
     pub(super) breaker: Arc<Breaker>,
     pub(super) outlier: Arc<Outlier>,
-    pub(super) adaptive: Arc<Adaptive>,
 }
 
 impl Backend {
@@ -107,9 +109,10 @@ impl Backend {
             load: kept.load,
             health: kept.health,
             slow_start: kept.slow_start,
+            adaptive: kept.adaptive,
             breaker: kept.breaker,
             outlier: kept.outlier,
-            adaptive: kept.adaptive,
+            drain: Drain::default(),
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -184,9 +187,9 @@ impl Backend {
             load: Arc::clone(&self.load),
             health: Arc::clone(&self.health),
             slow_start: Arc::clone(&self.slow_start),
+            adaptive: Arc::clone(&self.adaptive),
             breaker: Arc::clone(&self.breaker),
             outlier: Arc::clone(&self.outlier),
-            adaptive: Arc::clone(&self.adaptive),
         }
     }
 

@@ -124,8 +124,12 @@ struct Inner {
     closed: Option<u64>,
     /// While it is open, checks have found its backend down.
     down: bool,
+    /// Trials are told apart by rounds; those since this one count.
+    first: u32,
     round: u32,
-    /// Trials that a round needs,
+    /// When they began.
+    begun: u64,
+    /// Trials that it needs,
     trials: u32,
     /// those that have gone well,
     passed: u32,
@@ -166,8 +170,9 @@ impl Breaker {
         ticket.stage = Stage::Answered;
         if let Some(round) = ticket.trial {
             let mut inner = self.lock();
-            if inner.is(round) && self.circuit() == Circuit::HalfOpen {
+            if inner.counts(round) && self.circuit() == Circuit::HalfOpen {
                 inner.answered += 1;
+                ticket.trial = Some(inner.round);
             }
         } else if self.circuit() == Circuit::Closed {
             ticket.before = self.consecutive.load(Relaxed);
@@ -222,11 +227,15 @@ impl Breaker {
     pub fn ended(&self, ticket: Ticket, now: impl FnOnce() -> u64) -> Option<Change> {
         let round = ticket.trial.filter(|_| ticket.stage != Stage::Told)?;
         let mut inner = self.lock();
-        if !inner.is(round) || self.circuit() != Circuit::HalfOpen {
+        if !inner.counts(round) || self.circuit() != Circuit::HalfOpen {
             return None;
         }
         if ticket.stage == Stage::Asked {
             self.left.fetch_add(1, Relaxed);
+            return None;
+        }
+        if round != inner.round {
+            // It has been counted while it was on its way.
             return None;
         }
         inner.answered -= 1;
@@ -246,7 +255,8 @@ impl Breaker {
     }
 
     /// Time has passed, and checks say `up`: an open circuit whose time is over, or whose backend has come back, takes
-    /// trials; a round of trials that takes too long ends, with those that have been answered. Control alone calls it.
+    /// trials; those that have been answered for a while have gone well, though they go on; and those that have not for
+    /// very long are given up for lost. Control alone calls it.
     pub fn step(&self, rules: &Rules, now: u64, up: Option<bool>) -> Option<Change> {
         if self.circuit() == Circuit::Closed {
             return None;
@@ -261,14 +271,18 @@ impl Breaker {
                     return None;
                 }
                 inner.since = now;
-                self.begin_round(&mut inner, rules, now, 0);
+                (inner.passed, inner.answered) = (0, 0);
+                self.begin_trials(&mut inner, rules, now);
                 self.set(Circuit::HalfOpen);
                 Some(Change::HalfOpened)
             }
             Circuit::HalfOpen if now < inner.until => None,
             Circuit::HalfOpen => {
-                let passed = inner.passed + inner.answered;
-                self.begin_round(&mut inner, rules, now, passed);
+                inner.passed += std::mem::take(&mut inner.answered);
+                match now.saturating_sub(inner.begun) >= rules.open_for_max {
+                    true => self.begin_trials(&mut inner, rules, now),
+                    false => self.begin_round(&mut inner, rules, now, None),
+                }
                 self.close_if_passed(&mut inner, now)
             }
         }
@@ -289,7 +303,7 @@ impl Breaker {
         }
         let mut inner = self.lock();
         let round = inner.round.wrapping_add(1);
-        *inner = Inner { round, ..Inner::default() };
+        *inner = Inner { first: round, round, ..Inner::default() };
         self.anew();
         self.set(Circuit::Closed);
         true
@@ -297,7 +311,7 @@ impl Breaker {
 
     fn trial_failed(&self, round: u32, rules: &Rules, now: u64, cause: &dyn Display) -> Option<Change> {
         let mut inner = self.lock();
-        if !inner.is(round) || self.circuit() != Circuit::HalfOpen {
+        if !inner.counts(round) || self.circuit() != Circuit::HalfOpen {
             return None;
         }
         let length = inner.length.saturating_mul(2);
@@ -334,13 +348,20 @@ impl Breaker {
         self.set(Circuit::Open);
     }
 
-    /// Trials of earlier rounds say nothing from now on.
-    fn begin_round(&self, inner: &mut Inner, rules: &Rules, now: u64, passed: u32) {
+    /// As many trials as are missing. Earlier ones say nothing from now on.
+    fn begin_trials(&self, inner: &mut Inner, rules: &Rules, now: u64) {
+        (inner.trials, inner.begun) = (rules.trials, now);
+        inner.first = inner.round.wrapping_add(1);
+        self.begin_round(inner, rules, now, Some(rules.trials.saturating_sub(inner.passed)));
+    }
+
+    /// What is answered from now on is told from what was before. `left` = so many trials may be made; else as many as
+    /// before.
+    fn begin_round(&self, inner: &mut Inner, rules: &Rules, now: u64, left: Option<u32>) {
         inner.round = inner.round.wrapping_add(1);
-        (inner.trials, inner.passed, inner.answered) = (rules.trials, passed, 0);
         inner.until = now.saturating_add(rules.open_for);
-        let left = rules.trials.saturating_sub(passed);
-        self.left.store(u64::from(inner.round) << 32 | u64::from(left), Relaxed);
+        let round = u64::from(inner.round) << 32;
+        let _ = self.left.fetch_update(Relaxed, Relaxed, |word| Some(round | u64::from(left.unwrap_or(word as u32))));
     }
 
     fn close_if_passed(&self, inner: &mut Inner, now: u64) -> Option<Change> {
@@ -371,8 +392,8 @@ impl Breaker {
 
 impl Inner {
     /// Trials of that round still count.
-    fn is(&self, round: u32) -> bool {
-        self.round == round
+    fn counts(&self, round: u32) -> bool {
+        round.wrapping_sub(self.first) <= self.round.wrapping_sub(self.first)
     }
 }
 
@@ -442,11 +463,15 @@ mod tests {
         assert_eq!(breaker.circuit(), Circuit::Closed, "12 are not enough");
         (0..7).for_each(|_| assert_eq!(pass(&breaker, SECOND), None));
         assert_eq!(fail(&breaker, 2 * SECOND), None, "9 of 20");
-        (0..2).for_each(|_| drop(pass(&breaker, 2 * SECOND)));
+        (0..2).for_each(|_| {
+            pass(&breaker, 2 * SECOND);
+        });
         assert_eq!(fail(&breaker, 2 * SECOND), None, "10 of 23");
         assert_eq!(fail(&breaker, 2 * SECOND), None, "11 of 24");
         pass(&breaker, 2 * SECOND);
-        (0..2).for_each(|_| drop(fail(&breaker, 3 * SECOND)));
+        (0..2).for_each(|_| {
+            fail(&breaker, 3 * SECOND);
+        });
         assert_eq!(breaker.circuit(), Circuit::Closed, "13 of 27");
         assert_eq!(fail(&breaker, 3 * SECOND), Some(Change::Opened(Ejection::FailureRate)), "14 of 28");
         assert_eq!(breaker.look().1, "50% of 28 requests failed");
@@ -458,7 +483,9 @@ mod tests {
         for second in 0..100 {
             // Two of three fail, and there are never twenty in ten seconds.
             if second % 2 == 0 {
-                (0..2).for_each(|_| drop(fail(&breaker, second * SECOND)));
+                (0..2).for_each(|_| {
+                    fail(&breaker, second * SECOND);
+                });
                 pass(&breaker, second * SECOND);
             }
         }
@@ -509,9 +536,13 @@ mod tests {
     fn it_doubles_as_well_when_it_opens_soon_after_it_has_closed() {
         for (after, wanted) in [(5, 20), (10, 20), (11, 10)] {
             let breaker = half_open(20 * SECOND);
-            (0..3).for_each(|_| drop(pass(&breaker, 20 * SECOND)));
+            (0..3).for_each(|_| {
+                pass(&breaker, 20 * SECOND);
+            });
             let now = (20 + after) * SECOND;
-            (0..5).for_each(|_| drop(fail(&breaker, now)));
+            (0..5).for_each(|_| {
+                fail(&breaker, now);
+            });
             assert_eq!(breaker.next_step(now), Some(wanted * SECOND), "{after} s later");
         }
     }
@@ -545,20 +576,59 @@ mod tests {
     }
 
     #[test]
-    fn trials_that_take_too_long_are_made_anew_and_those_that_were_answered_count() {
+    fn trials_that_hang_make_no_room_and_open_it_when_they_fail() {
         let breaker = half_open(20 * SECOND);
         let held = [breaker.admit().unwrap(), breaker.admit().unwrap(), breaker.admit().unwrap()];
-        let answered = breaker.answered(held[0], &rules(), 21 * SECOND);
+        for second in [30, 40] {
+            assert_eq!(breaker.step(&rules(), second * SECOND, None), None);
+            assert!(breaker.admit().is_none(), "who hangs gets no more");
+        }
+        assert_eq!(breaker.ended(held[0], || 0), None);
+        assert!(breaker.admit().is_some(), "it was given up");
+        let told = breaker.failed(&mut { held[1] }, (&rules(), 50 * SECOND), &"response_timeout", || Some(()));
+        assert_eq!(told, Some(Change::Opened(Ejection::HalfOpen)));
+        assert_eq!(breaker.failed(&mut { held[2] }, (&rules(), 50 * SECOND), &"reset", || Some(())), None, "once");
+    }
+
+    #[test]
+    fn trials_that_were_answered_and_go_on_have_gone_well_after_a_while() {
+        let breaker = half_open(20 * SECOND);
+        let held = [breaker.admit().unwrap(), breaker.admit().unwrap(), breaker.admit().unwrap()];
+        let streams = held.map(|ticket| (ticket, breaker.answered(ticket, &rules(), 21 * SECOND)));
         assert_eq!(breaker.step(&rules(), 29 * SECOND, None), None);
-        assert_eq!(breaker.step(&rules(), 30 * SECOND, None), None, "a new round");
-        assert_eq!(breaker.ended(answered, || 0), None);
-        assert_eq!(breaker.failed(&mut { held[1] }, (&rules(), 0), &"reset", || Some(())), None);
-        assert_eq!(breaker.ended(held[2], || 0), None);
-        assert_eq!(pass(&breaker, 30 * SECOND), None);
-        let last = breaker.answered(breaker.admit().unwrap(), &rules(), 30 * SECOND);
-        assert!(breaker.admit().is_none(), "two were left");
-        assert_eq!(breaker.step(&rules(), 40 * SECOND, None), Some(Change::Closed), "it streams, and streams well");
-        assert_eq!(breaker.ended(last, || 0), None);
+        assert_eq!(breaker.step(&rules(), 30 * SECOND, None), Some(Change::Closed));
+        assert_eq!(breaker.ended(streams[0].1, || 0), None);
+        // One of them has come late, and ends before the others are counted.
+        let breaker = half_open(20 * SECOND);
+        let held = [breaker.admit().unwrap(), breaker.admit().unwrap(), breaker.admit().unwrap()];
+        let first = breaker.answered(held[0], &rules(), 21 * SECOND);
+        assert_eq!(breaker.step(&rules(), 30 * SECOND, None), None);
+        assert_eq!(breaker.ended(first, || 0), None, "it counts already");
+        let late = breaker.answered(held[1], &rules(), 31 * SECOND);
+        assert_eq!(breaker.ended(late, || 31 * SECOND), None, "two of three");
+        let last = breaker.answered(held[2], &rules(), 32 * SECOND);
+        assert_eq!(breaker.ended(last, || 32 * SECOND), Some(Change::Closed));
+        // One that was counted is cut.
+        let breaker = half_open(20 * SECOND);
+        let mut first = breaker.answered(breaker.admit().unwrap(), &rules(), 21 * SECOND);
+        assert_eq!(breaker.step(&rules(), 30 * SECOND, None), None);
+        let told = breaker.failed(&mut first, (&rules(), 31 * SECOND), &"truncated", || Some(()));
+        assert_eq!(told, Some(Change::Opened(Ejection::HalfOpen)));
+    }
+
+    #[test]
+    fn trials_without_an_end_are_given_up_for_lost() {
+        let breaker = half_open(20 * SECOND);
+        let lost = [breaker.admit().unwrap(), breaker.admit().unwrap()];
+        for second in (30..80).step_by(10) {
+            assert_eq!(breaker.step(&rules(), second * SECOND, None), None);
+        }
+        assert_eq!(pass(&breaker, 79 * SECOND), None);
+        assert_eq!(breaker.step(&rules(), 80 * SECOND, None), None);
+        assert_eq!(breaker.failed(&mut { lost[0] }, (&rules(), 0), &"reset", || Some(())), None);
+        assert_eq!(breaker.ended(lost[1], || 0), None);
+        assert_eq!(pass(&breaker, 81 * SECOND), None);
+        assert_eq!(pass(&breaker, 81 * SECOND), Some(Change::Closed), "one went well before");
     }
 
     #[test]
@@ -600,7 +670,9 @@ mod tests {
         assert!(breaker.forget() && !breaker.forget());
         assert_eq!(breaker.look(), (Circuit::Closed, String::new(), 0));
         assert_eq!(breaker.failed(&mut { trial }, (&rules(), 0), &"reset", || Some(())), None);
-        (0..5).for_each(|_| drop(fail(&breaker, 21 * SECOND)));
+        (0..5).for_each(|_| {
+            fail(&breaker, 21 * SECOND);
+        });
         assert_eq!(breaker.next_step(21 * SECOND), Some(10 * SECOND), "it does not double");
     }
 }

@@ -3,6 +3,7 @@
 mod adaptive;
 mod backend;
 mod breaker;
+mod drain;
 mod guard;
 mod health;
 mod lease;
@@ -20,6 +21,7 @@ mod window;
 pub use adaptive::Adaptive;
 pub use backend::{Backend, Counted, Ordered};
 pub use breaker::{Breaker, Change, Circuit, Rules, Ticket};
+pub use drain::Drain;
 pub use guard::{Ejections, Guard, On, Room};
 pub use health::{Health, Verdict};
 pub use lease::{Lease, Refused};

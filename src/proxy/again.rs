@@ -29,7 +29,7 @@ impl Attempt<'_> {
         answer: &Answer,
         whole: bool,
         upload: &Upload<'_>,
-        record: &Record,
+        record: &mut Record,
     ) -> Option<Outcome> {
         let wait = self.more.filter(|_| whole)?;
         let retry = &self.pool.retry;
@@ -41,7 +41,11 @@ impl Attempt<'_> {
         } else {
             return None;
         };
-        // A body that is still on its way has time-outs of its own; then the route's time begins when it is whole.
+        // A body that is still on its way has time-outs of its own; the route's time begins when it is whole, and the answer
+        // may have come at once then.
+        if !upload.open && record.deadline.is_none() {
+            record.deadline = self.way.forward.timeout.map(|time| upload.sent + time);
+        }
         let deadline = [record.deadline, record.ends].into_iter().flatten().min();
         if deadline.is_some_and(|deadline| deadline <= now + wait) {
             return None;

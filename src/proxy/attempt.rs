@@ -414,7 +414,9 @@ impl Attempt<'_> {
             tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
             return Outcome::Failed(reject.kind);
         }
-        let stale = self.kept && self.may_go_again(exchange, inlet, upload, replay);
+        // A stream that is reset is no connection that had died: sent again unasked, it would be load beyond the budget.
+        let lives = matches!(no_head, NoHead::GivenUp);
+        let stale = self.kept && !lives && self.may_go_again(exchange, inlet, upload, replay);
         match no_head {
             _ if stale => Outcome::Stale,
             NoHead::Broken(error) if tls::is_refusal(&error) => Outcome::Failed(Kind::BackendTls),

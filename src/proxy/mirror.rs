@@ -19,7 +19,7 @@ use crate::{
         },
     },
     plan::{Mirror, Pool},
-    pool::{Backend, Lease},
+    pool::{Backend, Lease, Refused},
     telemetry::metrics::{Copied, RouteMetrics},
 };
 use bytes::Bytes;
@@ -141,11 +141,11 @@ impl Copy {
         let status = answered.as_ref().map_or_else(|kind| kind.status(), |answer| answer.status);
         let waited = answered.as_ref().map_or_else(|_| now - begun, |answer| answer.waited);
         backend.metrics.attempt(self.local.worker, status, answered.is_ok().then_some(waited));
-        self.tell(backend, now, waited, status < 500);
         match &answered {
             Ok(answer) => lease.answered(answer.status, now),
             Err(kind) => lease.failed(*kind, now),
         }
+        self.tell(backend, now, waited, status);
         let answer = answered?;
         let kept = answer.keep.filter(|_| answer.whole);
         if let (Some(keep), Connection::H1(connection)) = (kept, connection) {
@@ -155,10 +155,16 @@ impl Copy {
     }
 
     /// Tells the backend's load how it went.
-    fn tell(&self, backend: &Backend, now: Instant, waited: Duration, fine: bool) {
+    fn tell(&self, backend: &Backend, now: Instant, waited: Duration, status: u16) {
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let taken = if fine { Taken::Answered } else { Taken::Failed };
+        let taken = if status < 500 { Taken::Answered } else { Taken::Failed };
         backend.load.took(self.local.micros(now), micros, taken);
+        match status {
+            // It says so, or it is silent.
+            503 | 504 => backend.load.overloaded(),
+            ..500 => backend.load.answered_in(micros),
+            _ => {}
+        }
     }
 
     /// Chooses a backend and gets a connection to it. One that is full is passed over; nobody is waited for but a connection
@@ -174,10 +180,11 @@ impl Copy {
             let (worker, random, tried_now) = (local.worker, local.random(), local.micros(now));
             let pick = Pick { key, worker, random, now: tried_now, tried: &tried };
             let Some(place) = seen.table.pick(&pick) else {
-                return Err(if tried.is_empty() { Kind::NoBackend } else { Kind::QueueFull });
+                return Err(if tried.is_empty() { pool.nobody() } else { Kind::QueueFull });
             };
             let lease = match Lease::take(seen, place, &pool.slot, worker, None) {
                 Ok(lease) => lease,
+                Err((_, Refused::PoolOpen)) => return Err(Kind::BreakerOpen),
                 Err((seen, _)) => {
                     tried.add(seen.table.backend(place).id);
                     continue;
@@ -190,9 +197,9 @@ impl Copy {
                     lease.forgo();
                 }
                 Err(kind) => {
-                    lease.backend().metrics.attempt(worker, kind.status(), None);
-                    self.tell(lease.backend(), Instant::now(), now.elapsed(), false);
                     lease.failed(kind, Instant::now());
+                    lease.backend().metrics.attempt(worker, kind.status(), None);
+                    self.tell(lease.backend(), Instant::now(), now.elapsed(), kind.status());
                     return Err(kind);
                 }
             }

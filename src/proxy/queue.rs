@@ -30,22 +30,22 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Waiting<'p> {
     pool: &'p Pool,
     worker: usize,
-    ticket: Turn<'p>,
+    turn: Turn<'p>,
     since: Instant,
     /// When it stops waiting for the backend of its session.
     patience: Instant,
 }
 
 impl<'p> Waiting<'p> {
-    fn new(pool: &'p Pool, worker: usize, ticket: Turn<'p>, queue: &config::Queue) -> Self {
+    fn new(pool: &'p Pool, worker: usize, turn: Turn<'p>, queue: &config::Queue) -> Self {
         let since = Instant::now();
         let patience = since + queue.timeout.map_or(LONGEST_PATIENCE, |time| time / PATIENCE);
-        Self { pool, worker, ticket, since, patience }
+        Self { pool, worker, turn, since, patience }
     }
 
     /// Who came earlier has a smaller one.
     pub(super) fn number(&self) -> u64 {
-        self.ticket.number()
+        self.turn.number()
     }
 
     /// Another backend than that of its session may have it by now.
@@ -89,10 +89,10 @@ pub(super) async fn wait<'p>(
     let wants = wants(pool, &seen, full, record);
     let lacks = wants.connection;
     match &waiting {
-        Some(waiting) => waiting.ticket.stand(wants, &seen),
+        Some(waiting) => waiting.turn.stand(wants, &seen),
         None => {
-            let ticket = pool.slot.join(wants, &seen, queue.size).ok_or(Kind::QueueFull)?;
-            *waiting = Some(Waiting::new(pool, way.local.worker, ticket, &queue));
+            let turn = pool.slot.join(wants, &seen, queue.size).ok_or(Kind::QueueFull)?;
+            *waiting = Some(Waiting::new(pool, way.local.worker, turn, &queue));
         }
     }
     let Some(waiting) = &*waiting else { return Err(Kind::Internal) };
@@ -104,7 +104,7 @@ pub(super) async fn wait<'p>(
     let patience = (full.patient && waiting.patience > begun).then_some((waiting.patience, None));
     let until = [deadline.map(|at| (at, Some(Kind::Deadline))), in_vain, looks, patience];
     let until: Until = until.into_iter().flatten().min_by_key(|(at, _)| *at);
-    let called = poll_fn(|cx| poll(cx, &waiting.ticket, exchange, until)).await;
+    let called = poll_fn(|cx| poll(cx, &waiting.turn, exchange, until)).await;
     *record.queue.get_or_insert(Duration::ZERO) += begun.elapsed();
     let called = match called {
         Ok(called) => called,
@@ -137,7 +137,7 @@ type Until = Option<(Instant, Option<Kind>)>;
 /// Ready with `None`: it is time to look.
 fn poll<'p>(
     cx: &mut Context<'_>,
-    ticket: &Turn<'p>,
+    turn: &Turn<'p>,
     exchange: &mut Exchange<'_>,
     until: Until,
 ) -> Poll<Result<Option<Called<'p>>, Kind>> {
@@ -147,7 +147,7 @@ fn poll<'p>(
     if exchange.client.is_cut() {
         return Poll::Ready(Err(Kind::Draining));
     }
-    if let Poll::Ready(called) = ticket.poll(cx) {
+    if let Poll::Ready(called) = turn.poll(cx) {
         return Poll::Ready(Ok(Some(called)));
     }
     exchange.timer.set(until.map(|(at, _)| at));

@@ -263,11 +263,16 @@ impl Control {
         }
     }
 
-    /// Checks and polls follow the plan, the names that are asked for, and the certificates that are looked after.
+    /// All that goes on beside requests follows the plan, and the certificates that are looked after.
     pub(super) fn watch(&self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
+        self.follow();
+    }
+
+    /// Checks and polls follow the plan, and the names that are asked for.
+    pub(super) fn follow(&self) {
         let of_pool = |pool: &crate::plan::Pool| {
             let (sources, proxy) = (Arc::clone(&pool.settings.sources), pool.settings.proxy_protocol);
             let (checks, tls) = (Arc::clone(&pool.checks), Arc::clone(&pool.checks_tls));
@@ -292,6 +297,7 @@ impl Control {
         let now = Instant::now();
         for pool in self.plan.pools.iter().filter(|pool| pools.contains(&pool.name)) {
             self.past.tables.push(pool.refresh(now));
+            self.end_drains(pool, now);
             self.ramps.note(pool, now);
         }
         self.tell_systemd();

@@ -58,7 +58,7 @@ pub(crate) enum Message {
         log: Option<Writer>,
         done: oneshot::Sender<()>,
     },
-    /// What is with that backend at that moment ends within some time after it.
+    /// What is with that backend at that moment, or comes to it later, ends: within some time after it.
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
     /// That backend is in use again: what was to end with it may stay.
     Stay { backend: u32 },

@@ -100,7 +100,8 @@ impl Control {
         let sockets = self.shared.workers.iter().map(|_| Vec::new()).collect();
         self.put_in_force(plan, sockets, None).await;
         say(&before, &self.plan);
-        self.watch();
+        // Certificates are those of the plan before: they may have been renewed since.
+        self.follow();
         self.tell_systemd();
     }
 }

@@ -1,10 +1,11 @@
-//! When pools need their next tables because some of their backends begin slowly. Control's.
+//! When pools need their next tables because some of their backends begin slowly, or because the deadline of a drain comes.
+//! Control's.
 
 use crate::plan::{Plan, Pool};
 use std::collections::HashMap;
 use tokio::time::{Instant, sleep_until};
 
-/// Moments, by pool; those of which nobody is on a ramp have none.
+/// Moments, by pool; those that wait for nothing have none.
 #[derive(Debug, Default)]
 pub(super) struct Ramps(HashMap<String, Instant>);
 

@@ -100,7 +100,11 @@ impl Control {
         let member = member.ok_or_else(|| not_found("backend", backend))?;
         match change.state {
             Some(AdminState::Ready) => self.make_ready(&member.backend),
-            Some(AdminState::Drain) => member.backend.order(Ordered::Drain),
+            Some(AdminState::Drain) => {
+                member.backend.order(Ordered::Drain);
+                self.end_drain_after(&member.backend, change.deadline);
+            }
+            // A deadline that its drain had holds.
             Some(AdminState::Maintenance) => member.backend.order(Ordered::Maintenance),
             None => {}
         }
@@ -108,13 +112,10 @@ impl Control {
             member.backend.order_weight((weight != member.weight).then_some(weight));
         }
         self.refresh(&[pool.to_owned()]);
-        if let Some(deadline) = change.deadline {
-            let (backend, at) = (member.backend.id, Instant::now() + deadline);
-            for worker in &self.shared.workers {
-                let _ = worker.send(Message::Leave { backend, at, within: SPREAD });
-            }
-        }
-        Ok(self::backend(of_pool, member))
+        let view = self::backend(of_pool, member);
+        let until = view.deadline.as_deref().unwrap_or("-");
+        tracing::info!(pool, backend, state = view.state, weight = view.weight, until, "changed over the admin API");
+        Ok(view)
     }
 
     /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's
@@ -134,19 +135,49 @@ impl Control {
             }
         }
         for backend in self.plan.backends() {
-            let before = find(&self.config, &backend.pool, &backend.name);
-            if before != find(new, &backend.pool, &backend.name) {
-                self.make_ready(backend);
-                backend.order_weight(None);
+            let (before, after) = [&self.config, new].map(|config| find(config, &backend.pool, &backend.name)).into();
+            if before == after {
+                continue;
             }
+            backend.order_weight(None);
+            if after.is_some() {
+                self.make_ready(backend);
+                continue;
+            }
+            // It is gone, and what is left of it ends when its drain does, if not before. Should it come back, it is ready.
+            if let Some(at) = backend.drain.pending() {
+                self.tell(|| Message::Leave { backend: backend.id, at, within: SPREAD });
+            }
+            backend.order(Ordered::Ready);
+            backend.drain.end_after(None, Instant::now());
         }
     }
 
     /// The backend is in use; a deadline that its drain had is void.
     fn make_ready(&self, backend: &Backend) {
         backend.order(Ordered::Ready);
+        self.end_drain_after(backend, None);
+    }
+
+    /// Its drain has this deadline, and no other.
+    fn end_drain_after(&self, backend: &Backend, deadline: Option<Duration>) {
+        backend.drain.end_after(deadline, Instant::now());
+        self.tell(|| Message::Stay { backend: backend.id });
+    }
+
+    /// Ends what is left with backends of `pool` whose drain has come to its deadline.
+    pub(super) fn end_drains(&self, pool: &Pool, now: Instant) {
+        for backend in pool.members.iter().map(|member| &member.backend).filter(|backend| backend.drain.tell(now)) {
+            let (pool, name, in_flight) = (&pool.name, &backend.name, backend.load.in_flight());
+            tracing::info!(pool, backend = name, in_flight, "the drain is over: what is left ends within 5 s");
+            self.tell(|| Message::Leave { backend: backend.id, at: now, within: SPREAD });
+        }
+    }
+
+    /// Tells every worker.
+    fn tell(&self, message: impl Fn() -> Message) {
         for worker in &self.shared.workers {
-            let _ = worker.send(Message::Stay { backend: backend.id });
+            let _ = worker.send(message());
         }
     }
 }
@@ -194,6 +225,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
         circuit: circuit.word().to_owned(),
+        deadline: backend.drain.deadline().map(time),
         outlier,
         reported_load: pool.custom_load.iter().flat_map(|load| load.said(backend)).map(named).collect(),
         since: time(since),
@@ -208,9 +240,10 @@ fn named((metric, value): (&str, f64)) -> (String, f64) {
 fn overrides(pool: &Pool) -> Vec<Override> {
     let differs = |member: &Member| {
         let backend = &member.backend;
+        let until = backend.drain.deadline().map(|deadline| format!(" until {}", time(deadline))).unwrap_or_default();
         let state = match backend.ordered() {
             Ordered::Ready => None,
-            Ordered::Drain => Some("drain".to_owned()),
+            Ordered::Drain => Some(format!("drain{until}")),
             Ordered::Maintenance => Some("maintenance".to_owned()),
         };
         let weight = backend.ordered_weight().map(|weight| format!("weight {weight}, {} in the file", member.weight));

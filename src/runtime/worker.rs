@@ -45,6 +45,8 @@ pub(super) struct Worker {
     pub(super) clients: RefCell<slab::Slab<Entry>>,
     /// Those that are ended when their time has come.
     doomed: RefCell<Vec<Doomed>>,
+    /// Backends that are left for good at some moment: whatever comes to them later ends at once.
+    left: RefCell<Vec<(u32, Instant)>>,
     /// Says that a connection has sent too much of something.
     pub(super) floods: Seldom,
 }
@@ -131,7 +133,10 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 }
                 let _ = done.send(());
             }
-            Message::Leave { backend, at, within } => worker.leave(backend, at, within, true),
+            Message::Leave { backend, at, within } => {
+                worker.leave(backend, at, within, true);
+                worker.left.borrow_mut().push((backend, at));
+            }
             Message::Stay { backend } => worker.stay(backend),
             Message::Ping(done) => drop(done.send(())),
         }
@@ -146,6 +151,7 @@ async fn sweep(worker: Rc<Worker>) {
         let now = Instant::now();
         worker.local.tick(now);
         worker.local.dialer.sweep(now);
+        worker.end_late(now);
         worker.end_doomed(now);
         let clients = worker.clients.borrow();
         worker.local.forget(now, |listener| clients.iter().any(|(_, entry)| entry.client.listener == listener));
@@ -168,12 +174,12 @@ impl Worker {
         let lent = Rc::clone(&local);
         let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await;
         let (shared, floods) = (Arc::clone(shared), Seldom::new(FLOODS));
-        let (clients, doomed) = Default::default();
+        let (clients, doomed, left) = Default::default();
         Rc::new_cyclic(|worker| {
             let worker = Weak::clone(worker);
             let list = move |client: &Rc<Client>| Some(Listed::new(worker.upgrade()?, Rc::clone(client), None));
             let server = http::Server::new(handle, list);
-            Self { number, shared, local, server, clients, doomed, floods }
+            Self { number, shared, local, server, clients, doomed, left, floods }
         })
     }
 
@@ -247,6 +253,7 @@ impl Worker {
         for backend in old.difference(&new) {
             self.local.dialer.leave(*backend);
             self.leave(*backend, Instant::now(), within, false);
+            self.left.borrow_mut().push((*backend, Instant::now() + within));
         }
         for backend in new.difference(&old) {
             self.local.dialer.meet(*backend);
@@ -324,6 +331,23 @@ impl Worker {
     /// What is with `backend`, or will be, may stay.
     fn stay(&self, backend: u32) {
         self.doomed.borrow_mut().retain(|doomed| doomed.backend != Some(backend));
+        self.left.borrow_mut().retain(|(left, _)| *left != backend);
+    }
+
+    /// What has come to a backend after it was left ends now: it had chosen it before, and was still connecting.
+    fn end_late(&self, now: Instant) {
+        let left = self.left.borrow();
+        if left.is_empty() {
+            return;
+        }
+        let has_left = |backend: u32| left.iter().any(|(other, at)| *other == backend && *at <= now);
+        let mut doomed = self.doomed.borrow_mut();
+        for (place, entry) in self.clients.borrow().iter() {
+            let Some(backend) = entry.client.backend().filter(|backend| has_left(*backend)) else { continue };
+            if !doomed.iter().any(|doomed| doomed.serial == entry.serial) {
+                doomed.push(Doomed { at: now, place, serial: entry.serial, backend: Some(backend) });
+            }
+        }
     }
 
     /// A random share of `time`.

@@ -113,7 +113,7 @@ fn whatever_way_it_fails_it_is_left_alone_and_others_serve() {
             conn.finish();
         })
     };
-    let garbage = || failing(|conn| drop(conn.send("nonsense\r\n\r\n")));
+    let garbage = || failing(|conn| assert!(conn.send("nonsense\r\n\r\n")));
     let silent = || failing(|conn| conn.wait_closed());
     let cut = || {
         failing(|conn| {
@@ -127,7 +127,7 @@ fn whatever_way_it_fails_it_is_left_alone_and_others_serve() {
             conn.wait_closed();
         })
     };
-    let status = || failing(|conn| drop(conn.send("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")));
+    let status = || failing(|conn| assert!(conn.send("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")));
     let cases: [(&dyn Fn() -> Bad, &str, &str); 9] = [
         (&refused, "connect", "connect_refused"),
         (&unreachable, "connect", "connect_timeout"),
@@ -170,10 +170,11 @@ fn whatever_way_it_fails_it_is_left_alone_and_others_serve() {
 #[test]
 fn what_is_not_in_on_and_what_is_no_failure_opens_nothing() {
     let (bad, good) = (Moody::new(true), Backend::ok("good"));
-    // Closes after each answer, and does not say so: the next request finds a connection that has died.
+    // Every second request finds a connection that dies.
     let stale = Backend::raw(|conn, _| {
         conn.request();
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        conn.request();
     });
     for (address, on) in [(bad.address(), "\"connect\", \"502\""), (stale.address(), "\"reset\", \"connect\", \"5xx\"")]
     {
@@ -380,20 +381,38 @@ fn who_refuses_at_once_draws_nobody() {
 }
 
 #[test]
-fn a_retry_goes_to_one_that_was_not_tried_though_others_are_open() {
-    let (open, other, good) = (Moody::new(true), Backend::refused(), Backend::ok("good"));
-    // One trial at a time goes to the first, and hangs; all others find it refused.
-    let keys = breaker(", on = \"503\", open_for = \"30ms\"");
-    let evenkeel = in_front_of(
-        &[open.address(), other.address(), good.address()],
-        &format!("retry = {{ attempts = 1, budget_floor = 1000 }}\n{keys}"),
-    );
-    open.wait(&evenkeel, 2.0);
+fn a_retry_goes_to_one_that_was_not_tried_though_the_next_choice_takes_no_more() {
+    let (gate, sick) = (crate::support::Gate::default(), Arc::new(AtomicBool::new(true)));
+    let (held, told) = (gate.clone(), Arc::clone(&sick));
+    let tried = Backend::http(move |_| {
+        if told.load(SeqCst) {
+            return Reply::new("503 Service Unavailable", "", "sick");
+        }
+        held.pass();
+        Reply::ok("tried")
+    });
+    let (refuses, good) = (Backend::refused(), Backend::ok("good"));
+    let keys = breaker(", on = \"503\", open_for = \"200ms\", half_open_requests = 1");
+    let keys = format!("algorithm = \"random\"\nretry = {{ attempts = 1, budget_floor = 1000 }}\n{keys}");
+    let evenkeel = in_front_of(&[tried.address(), refuses.address(), good.address()], &keys);
+    wait_for("it is open", || {
+        evenkeel.get("/");
+        circuit(&evenkeel, tried.address()) == 2.0
+    });
+    sick.store(false, SeqCst);
+    let (address, before) = (evenkeel.address(), tried.requests());
+    let mut trials = Vec::new();
+    wait_for("its only trial is made, and hangs", || {
+        trials.push(thread::spawn(move || Client::h1(address).get("/").text()));
+        tried.requests() > before
+    });
+    wait_for("the others are served", || evenkeel.in_flight() == 1.0);
     for _ in 0..60 {
         let answer = evenkeel.get("/");
-        assert!(["good", "sick"].contains(&&*answer.text()), "{answer:?}");
+        assert_eq!(answer.text(), "good", "{answer:?}");
     }
-    evenkeel.assert_no_failure();
+    gate.open();
+    trials.into_iter().for_each(|trial| drop(trial.join().unwrap()));
 }
 
 const WHOLE: &str = "[[route]]\nname = \"r\"\npool = \"web\"\nfallback = { respond = { status = 503, body = \"back soon\" } }\n\
@@ -493,6 +512,7 @@ fn a_reload_keeps_an_open_circuit_and_one_without_breakers_closes_it() {
     }
     evenkeel.reload(&named("circuit_breaker = { enabled = false }"));
     assert_eq!(circuit(), "closed");
+    assert_eq!(evenkeel.metric("evenkeel_circuit_state", &[("backend", "m")]), 0.0);
     let texts: Vec<_> = (0..10).map(|_| get()).collect();
     assert_eq!(texts.iter().filter(|text| *text == "sick").count(), 5, "{texts:?}");
     wait_for("it is said", || evenkeel.log().iter().any(|line| line.contains("the circuit is open")));

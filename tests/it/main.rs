@@ -40,6 +40,7 @@ mod client_gone;
 mod degradation;
 mod early_answer;
 mod errors;
+mod faults;
 mod stale;
 mod timeouts;
 
@@ -64,12 +65,14 @@ mod access_log;
 
 // What the process holds and lets go.
 mod admin_api;
+mod backend_drain;
 mod command;
 mod drain;
 mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod ports;
 mod reload;
 mod shutdown;
 mod systemd;

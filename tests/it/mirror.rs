@@ -25,6 +25,9 @@ fn one_worker(site: &Site) -> String {
     site.toml().replace("workers = 2\n", "")
 }
 
+/// What it does, how it is made, and lines of its pool.
+type Shadow = (&'static str, fn() -> Backend, &'static str);
+
 fn copies(evenkeel: &Evenkeel, result: &str) -> f64 {
     evenkeel.metric("evenkeel_mirrored_total", &[("route", "all"), ("result", result)])
 }
@@ -92,7 +95,7 @@ fn a_body_in_chunks_gets_a_length() {
 
 #[test]
 fn whatever_becomes_of_the_copies_the_originals_do_not_hear_of_it() {
-    let kinds: [(&str, fn() -> Backend, &str); 5] = [
+    let kinds: [Shadow; 5] = [
         (
             "resets",
             || {
@@ -335,4 +338,24 @@ fn a_process_that_goes_waits_for_copies_as_long_as_for_others() {
     assert!(evenkeel.wait().success());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     wait_for("it is cut then", || shadow.open() == 0);
+}
+
+#[test]
+fn copies_open_the_circuit_of_a_shadow_and_of_nobody_else() {
+    let bad = Backend::raw(|conn, _| {
+        conn.request();
+        conn.reset();
+    });
+    let (web, good) = (Backend::ok("fine"), Backend::ok(""));
+    let breaker = "circuit_breaker = { consecutive_failures = 3, open_for = \"10m\", open_for_max = \"10m\" }";
+    let site = Site::new(ROUTE).pool_with("web", &[web.address()], breaker);
+    let evenkeel = site.pool_with("shadow", &[bad.address(), good.address()], breaker).start();
+    let open = |pool: &str| evenkeel.metric("evenkeel_circuit_state", &[("pool", pool)]);
+    let mut client = evenkeel.client();
+    wait_for("the bad one is out", || {
+        assert_eq!(client.get("/").text(), "fine");
+        open("shadow") == 2.0
+    });
+    assert_eq!(open("web"), 0.0);
+    evenkeel.assert_no_failure();
 }

@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adaptive;
+mod breaker;
+mod judge;
+mod outlier;
 mod queue;
 mod retry_budget;
+mod slow_start;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

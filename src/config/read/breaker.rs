@@ -82,8 +82,8 @@ pub(super) fn circuit_breaker(pool: &Section<'_>) -> CircuitBreaker {
 
 /// Warns of what never opens, and of what says nothing.
 fn doubt(read: &CircuitBreaker, section: &Section<'_>) {
-    let failures = read.on_connect || read.on_reset || read.on_timeout || !read.on_status.is_empty();
-    let never = !failures || read.consecutive_failures.is_none() && read.failure_rate.is_none();
+    let nothing = section.field("on").is_some_and(|field| field.list().is_empty());
+    let never = nothing || read.consecutive_failures.is_none() && read.failure_rate.is_none();
     let at = ["on", "failure_rate", "consecutive_failures"].into_iter().find_map(|key| section.field(key));
     if let (true, true, Some(field)) = (read.enabled, never, at) {
         let wrong = Wrong::new("this circuit breaker never opens");

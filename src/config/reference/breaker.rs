@@ -43,7 +43,9 @@ pub(super) struct CircuitBreaker {
     #[schemars(extend("default" = "5m"))]
     open_for_max: String,
     /// Then, or as soon as active checks find the backend well that they had found down, it is half-open: so many requests
-    /// are sent to it. When all have gone well it is closed, and slow_start begins; when one has failed it is open again.
+    /// are sent to it. When all have gone well it is closed, and slow_start begins; when one has failed it is open again. A
+    /// response that goes on for longer than open_for has gone well so far; a trial without one makes room for another
+    /// after open_for_max.
     #[schemars(extend("default" = 3))]
     half_open_requests: u32,
     /// The share of the pool's usable backends, backups included, that may be out at a time, rounded down; of two or more
@@ -57,7 +59,7 @@ pub(super) struct CircuitBreaker {
 #[derive(JsonSchema)]
 pub(super) struct Outlier {
     /// So many times the median of the others' response times, and at least 10ms above it. A response time is the peak EWMA
-    /// of the time to the response head; backends with fewer than 20 responses, and those without requests, are not
+    /// of the time to the response head, which failures double; backends with fewer than 20 responses, and those without requests, are not
     /// judged. Default: "3x".
     #[schemars(extend("examples" = ["3x"]))]
     latency: String,

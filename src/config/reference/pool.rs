@@ -118,7 +118,8 @@ pub(super) struct Tls {
 /// Backends that DNS knows, one for each address, named by it: they come and go with its answers, at most once a second.
 /// One that goes is drained as if a reload had removed it. Beside `backends`, which win where an address stands in both, or
 /// instead of them. Either dns and port, or srv. While there has been no answer, requests get 503 dns; the last good answer
-/// is kept for as long as there is no other.
+/// is kept for as long as there is no other. Where a server gives some of many addresses at a time, in turn, backends would
+/// come and go with each answer: write the name into `backends` then.
 #[derive(JsonSchema)]
 pub(super) struct Discover {
     /// A host name: its addresses (A and AAAA) are the backends.

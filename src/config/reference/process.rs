@@ -89,6 +89,9 @@ pub(super) struct Log {
     format: String,
     /// A line for each request: "off" | "stdout" | "stderr" | the path of a file, which is opened anew on USR1. An error of
     /// our own to a gRPC call is a status of gRPC on HTTP 200: `status` is 200, here and in metrics, and `failure` tells.
+    ///
+    /// A request that a rehearsed failure has hit (PUT /api/v1/chaos) has the field `chaos`: "delay" | "abort" | "reset" |
+    /// "slow_body". Where it was reset, or refused by an abort, `failure` is "chaos" as well, and no backend was asked.
     #[schemars(extend("default" = "stdout", "examples" = ["/var/log/evenkeel/access.log"]))]
     access: String,
     /// "json" | "combined", as Apache and nginx write it: it does not tell of TLS.

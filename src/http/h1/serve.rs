@@ -144,7 +144,7 @@ where
         let (guarded, refused) = match read.await {
             Ok(guarded) => (guarded, None),
             Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
-            Err(NoHead::Closed | NoHead::Broken(_) | NoHead::Unprocessed) => return After::Close,
+            Err(NoHead::Closed | NoHead::Broken(_) | NoHead::Unprocessed | NoHead::GivenUp) => return After::Close,
         };
         timer.set(None);
         first = false;

@@ -46,6 +46,8 @@ pub enum NoHead {
     Reject(Reject),
     /// The peer has said that it did not look at the request (HTTP/2 alone).
     Unprocessed,
+    /// The peer has given up this request, and its connection goes on (HTTP/2 alone).
+    GivenUp,
 }
 
 impl From<Reject> for NoHead {

@@ -189,6 +189,9 @@ fn no_head(error: h2::Error) -> NoHead {
     if error.is_remote() && (refused || error.is_go_away()) {
         return NoHead::Unprocessed;
     }
+    if error.is_remote() && error.is_reset() {
+        return NoHead::GivenUp;
+    }
     if error.is_library() {
         return NoHead::Reject(Reject { kind: Kind::BadResponse, why: "the response breaks HTTP/2" });
     }

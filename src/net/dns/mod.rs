@@ -129,18 +129,17 @@ impl Question {
         remotes
     }
 
-    /// There is an answer: `endpoints`, at least one. True if that is news.
-    fn take(&self, mut endpoints: Vec<Endpoint>) -> bool {
+    /// There is an answer: `endpoints`, at least one.
+    fn take(&self, mut endpoints: Vec<Endpoint>) {
         endpoints.sort_unstable();
         endpoints.dedup();
         if self.answer.load().as_ref().is_some_and(|answer| **answer == endpoints) {
-            return false;
+            return;
         }
         self.answer.store(Some(Arc::new(endpoints)));
         self.version.fetch_add(1, Relaxed);
         // It is an error the second time.
         let _ = self.answered.set(());
-        true
     }
 
     #[cfg(test)]

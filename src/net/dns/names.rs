@@ -70,7 +70,8 @@ impl Names {
             let known = old.remove(&key);
             entries.entry(key).or_insert_with(|| {
                 known.unwrap_or_else(|| {
-                    let task = tokio::spawn(keep(Arc::clone(&self.shared), Arc::clone(&question))).abort_handle();
+                    let task = tokio::spawn(keep(Arc::clone(&self.shared), Arc::clone(&question), question.version()))
+                        .abort_handle();
                     Entry { _question: question, task }
                 })
             });
@@ -84,8 +85,8 @@ impl fmt::Debug for Names {
     }
 }
 
-/// Asks those of `questions` that have never been asked, at once, and waits for the answers, no longer than `within`: a plan
-/// that is made then has the addresses of all names that resolve.
+/// Asks those of `questions` that have no answer, at once, and waits for it, no longer than `within`: a plan that is made then
+/// has the addresses of all names that resolve.
 pub async fn first(
     resolver: &Arc<Resolver>,
     telemetry: &Arc<Telemetry>,
@@ -93,7 +94,7 @@ pub async fn first(
     within: Duration,
 ) {
     let mut tasks = JoinSet::new();
-    for question in questions.iter().filter(|question| lock(&question.progress).due.is_none()) {
+    for question in questions.iter().filter(|question| !question.is_answered()) {
         let (resolver, telemetry, question) = (Arc::clone(resolver), Arc::clone(telemetry), Arc::clone(question));
         tasks.spawn(async move { once(&resolver, &telemetry, &question).await });
     }
@@ -101,23 +102,26 @@ pub async fn first(
     let _ = timeout(within, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-/// Asks without end.
-async fn keep(shared: Arc<Shared>, question: Arc<Question>) {
+/// Asks without end. What has been `told` is known to the plan that has the question.
+async fn keep(shared: Arc<Shared>, question: Arc<Question>, mut told: u64) {
     loop {
         let due = lock(&question.progress).due;
         if let Some(due) = due {
             sleep_until(due).await;
         }
         let resolver = shared.resolver.load_full();
-        let is_first = !question.is_answered();
-        if once(&resolver, &shared.telemetry, &question).await {
-            (shared.changed)(&question, is_first);
+        once(&resolver, &shared.telemetry, &question).await;
+        // It may be somebody else's answer, for a plan that has not come.
+        let version = question.version();
+        if version != told {
+            (shared.changed)(&question, told == 0);
+            told = version;
         }
     }
 }
 
-/// Asks once, counts it, says what is new, and notes when to ask again. True: the answer is news.
-async fn once(resolver: &Arc<Resolver>, telemetry: &Telemetry, question: &Question) -> bool {
+/// Asks once, counts it, says what is new, and notes when to ask again.
+async fn once(resolver: &Arc<Resolver>, telemetry: &Telemetry, question: &Question) {
     let before = question.answer();
     let outcome = resolver.ask(&question.ask, before.as_deref().map_or(&[], Vec::as_slice)).await;
     telemetry.resolved(match &outcome {
@@ -137,7 +141,9 @@ async fn once(resolver: &Arc<Resolver>, telemetry: &Telemetry, question: &Questi
     say(question, &outcome.as_ref().map(drop), (progress.failures, before.is_some()));
     *progress = Progress { due: Some(Instant::now() + wait), failures };
     drop(progress);
-    outcome.is_ok_and(|found| question.take(found.endpoints))
+    if let Ok(found) = outcome {
+        question.take(found.endpoints);
+    }
 }
 
 /// Says when failures begin and end, each once.

@@ -190,6 +190,7 @@ fn every_family_is_valid_text_with_help_and_type_and_no_series_twice() {
     let odd = telemetry.backend("a\"b\\", "c\n,d=\"e\"}");
     odd.attempt(1, 200, Some(Duration::from_millis(7)));
     held.backends.push(odd);
+    held.route.set_mirrored(true);
     for round in 0..2 {
         held.request(0, 200, Duration::from_micros(1234));
         held.backends[0].attempt(0, 200, None);
@@ -230,6 +231,10 @@ fn what_is_counted_is_seen() {
     held.pool.retry(1, Retry::Reset);
     held.pool.retry(1, Retry::Timeout);
     held.pool.budget_exhausted(1);
+    held.route.copied(0, Copied::Sent);
+    held.route.copied(1, Copied::Sent);
+    held.route.copied(1, Copied::Dropped);
+    held.route.set_mirrored(true);
     held.pool.queue_timeout(0);
     held.pool.queue_timeout(1);
     held.pool.waited(0, Duration::from_millis(1));
@@ -264,6 +269,9 @@ fn what_is_counted_is_seen() {
         ("evenkeel_backend_response_seconds_bucket{pool=\"blue\",backend=\"b1\",le=\"10\"}", 0.0),
         ("evenkeel_backend_response_seconds_count{pool=\"blue\",backend=\"b1\"}", 1.0),
         ("evenkeel_failures_total{route=\"api\",reason=\"reset\"}", 1.0),
+        ("evenkeel_mirrored_total{route=\"api\",result=\"sent\"}", 2.0),
+        ("evenkeel_mirrored_total{route=\"api\",result=\"failed\"}", 0.0),
+        ("evenkeel_mirrored_total{route=\"api\",result=\"dropped\"}", 1.0),
         ("evenkeel_retries_total{pool=\"blue\",reason=\"connect\"}", 0.0),
         ("evenkeel_retries_total{pool=\"blue\",reason=\"reset\"}", 2.0),
         ("evenkeel_retries_total{pool=\"blue\",reason=\"timeout\"}", 1.0),

@@ -1,8 +1,11 @@
 //! Backends that DNS knows: one for each address, coming and going with its answers.
 
+use std::sync::Arc;
+
 use hickory_proto::rr::RecordType;
 
 use super::{Dns, backends, file, member_names, members};
+use crate::support::tls::{Authority, Secure, asked};
 use crate::support::{Backend, Evenkeel, Load, Process, told, wait_for};
 
 fn discover(name: &str, port: u16) -> String {
@@ -110,6 +113,25 @@ fn a_family_that_is_not_answered_for_stays_as_it_was() {
     dns.lose("api.local", RecordType::AAAA);
     dns.set("api.local", &["127.0.0.3"], 1);
     wait_for("the other family is new", || member_names(evenkeel.admin()) == ["127.0.0.3:9", "[::1]:9"]);
+}
+
+#[test]
+fn a_certificate_that_was_renewed_stays_when_others_are_discovered() {
+    let (dns, authority) = (Dns::start(), Authority::new());
+    let ([_backend], port) = backends(["127.0.0.2"]);
+    dns.set("api.local", &["127.0.0.2"], 1);
+    let pair = authority.write("a", asked(&["a.example"]).days(50));
+    let tls = format!("[listener.tls]\ncertificates = [{pair}]\n\n[pool.web]");
+    let evenkeel = Process::spawn(&file(&dns, &discover("api.local", port)).replace("[pool.web]", &tls));
+    let config = Arc::new(authority.client());
+    let shown = || Secure::connect(evenkeel.address(), &config, "a.example").unwrap().shown();
+    let before = shown();
+    let new = authority.issue(asked(&["a.example"]).days(90));
+    authority.put("a", &new);
+    wait_for("the new certificate is shown", || shown() != before);
+    dns.set("api.local", &["127.0.0.2", "127.0.0.3"], 1);
+    wait_for("another backend is there", || member_names(evenkeel.listener("admin")).len() == 2);
+    assert_eq!(shown(), new.der);
 }
 
 #[test]

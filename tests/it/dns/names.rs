@@ -284,6 +284,21 @@ fn a_reload_from_an_address_to_a_name_drops_nothing() {
 }
 
 #[test]
+fn a_reload_asks_again_for_what_is_not_known() {
+    let (nobody, dns, backend) = (Dns::start(), Dns::start(), Backend::ok("here"));
+    dns.set("app.internal", &["127.0.0.1"], 60);
+    let pool = format!("backends = [\"app.internal:{}\"]", backend.address().port());
+    let evenkeel = Process::spawn(&file(&nobody, &pool));
+    wait_for("its waits have become long", || nobody.asked("app.internal") >= 6);
+    evenkeel.client().get("/").assert_refused(503, "dns");
+    evenkeel.reload(&file(&dns, &pool));
+    assert_eq!(evenkeel.client().get("/").text(), "here", "another server is asked at once");
+    nobody.set("app.internal", &["127.0.0.9"], 1);
+    evenkeel.reload(&file(&nobody, &pool));
+    assert_eq!(evenkeel.client().get("/").text(), "here", "what is known holds for its time");
+}
+
+#[test]
 fn two_hundred_names_are_asked_for_once_each() {
     const NAMES: usize = 200;
     let dns = Dns::start();
