@@ -52,14 +52,14 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// How far it has come since it joined or came back.
     pub slow_start: Arc<SlowStart>,
-    /// How much it takes at a time without becoming slow.
-    pub adaptive: Arc<Adaptive>,
     /// Until when its drain lets exchanges go on.
     pub drain: Drain,
     /// Whether it is left alone for its failures.
     pub breaker: Arc<Breaker>,
     /// Whether it is much slower than others.
     pub outlier: Arc<Outlier>,
+    /// How much it takes at a time without becoming slow.
+    pub adaptive: Arc<Adaptive>,
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
@@ -79,9 +79,9 @@ pub(super) struct Kept {
     pub(super) load: Arc<Load>,
     pub(super) health: Arc<Health>,
     pub(super) slow_start: Arc<SlowStart>,
-    pub(super) adaptive: Arc<Adaptive>,
     pub(super) breaker: Arc<Breaker>,
     pub(super) outlier: Arc<Outlier>,
+    pub(super) adaptive: Arc<Adaptive>,
 }
 
 impl Backend {
@@ -109,10 +109,10 @@ impl Backend {
             load: kept.load,
             health: kept.health,
             slow_start: kept.slow_start,
-            adaptive: kept.adaptive,
             breaker: kept.breaker,
             outlier: kept.outlier,
             drain: Drain::default(),
+            adaptive: kept.adaptive,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
             ordered_weight: AtomicU32::new(UNSET),
@@ -187,9 +187,9 @@ impl Backend {
             load: Arc::clone(&self.load),
             health: Arc::clone(&self.health),
             slow_start: Arc::clone(&self.slow_start),
-            adaptive: Arc::clone(&self.adaptive),
             breaker: Arc::clone(&self.breaker),
             outlier: Arc::clone(&self.outlier),
+            adaptive: Arc::clone(&self.adaptive),
         }
     }
 

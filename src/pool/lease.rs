@@ -13,9 +13,9 @@ pub struct Lease<'p> {
     place: u32,
     slot: &'p Slot,
     worker: usize,
+    ticket: Cell<Ticket>,
     /// There was no connection for it.
     unconnected: bool,
-    ticket: Cell<Ticket>,
 }
 
 /// Why no attempt may be made at a backend now.
@@ -56,17 +56,17 @@ impl<'p> Lease<'p> {
             return Err((seen, Refused::Full));
         }
         slot.common.in_flight.begin(worker);
-        Ok(Self { seen, place: place as u32, slot, worker, unconnected: false, ticket })
+        Ok(Self { seen, place: place as u32, slot, worker, ticket, unconnected: false })
     }
 
-    /// An attempt at what was `given` to somebody who has waited; `None`: its backend is not in the table any more, or its
-    /// circuit has opened.
-    pub fn given(given: Place<'p>, seen: Rc<Seen>, slot: &'p Slot, worker: usize) -> Option<Self> {
-        let place = given.find(&seen.table)?;
-        let ticket = Cell::new(admit(&seen, place, slot).ok()?);
-        given.keep();
+    /// An attempt at a `place` that somebody has waited for; `None`: its backend takes none any more, and the place is given
+    /// back.
+    pub fn given(place: Place<'p>, seen: Rc<Seen>, slot: &'p Slot, worker: usize) -> Option<Self> {
+        let at = place.at(&seen.table)?;
+        let ticket = Cell::new(admit(&seen, at, slot).ok()?);
+        place.keep();
         slot.common.in_flight.begin(worker);
-        Some(Self { seen, place: place as u32, slot, worker, unconnected: false, ticket })
+        Some(Self { seen, place: at as u32, slot, worker, ticket, unconnected: false })
     }
 
     /// It ends before it has begun: there is no connection for it.

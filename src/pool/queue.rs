@@ -98,12 +98,12 @@ pub struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Where its backend is in `table`, if that has it still.
-    pub(super) fn find(&self, table: &Table) -> Option<usize> {
+    /// Where its backend is in `table`; `None`: that does not have it any more.
+    pub(super) fn at(&self, table: &Table) -> Option<usize> {
         table.place_of(self.backend.as_ref()?.id)
     }
 
-    /// Whoever has it counts it from here on.
+    /// Somebody else counts it from now on; else it is given back.
     pub(super) fn keep(mut self) {
         self.backend = None;
     }

@@ -61,8 +61,8 @@ impl Attempt<'_> {
     /// The response head has come after `waited`. That it came before the request had gone says how the client sends, and
     /// nothing of the backend. A call of gRPC that was refused counts as answered.
     pub(super) fn answered(&self, now: Instant, waited: Duration, status: u16, upload: &Upload<'_>) {
-        let backend = self.lease.backend();
         self.lease.answered(status, now);
+        let backend = self.lease.backend();
         if status == 503 {
             backend.load.overloaded();
         }
