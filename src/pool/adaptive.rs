@@ -9,9 +9,12 @@
 //!
 //! **What is not crowded** is never found out by starving the backend. Quicker answers are believed within seconds, slower
 //! ones within a minute, and only while half of the limit is not used: a long average of everything, as in Gradient2, takes
-//! a queue of minutes for the backend's nature, and lets more and more in. What the limit does by itself tells the rest:
-//! where more was let in and no more came of it, it was crowded before; where less was let in and as much less came of it,
-//! twice, that is how the backend is now.
+//! a queue of minutes for the backend's nature, and lets more and more in. What the limit does by itself tells the rest, and
+//! from time to time a little more is tried. Where more was let in and more came of it, or, twice, less and as much less,
+//! the latency is the backend's own; where, twice, more was let in and nothing came of it, it was crowded before.
+//!
+//! **What it does not know.** A backend of few slots gets up to three times what it needs: the root of a small number is
+//! large. One that becomes five times quicker while it is crowded keeps some of the crowd until its load is lighter.
 
 use crate::balance::Load;
 use std::sync::{
