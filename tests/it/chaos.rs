@@ -145,16 +145,18 @@ fn a_reset_cuts_the_client_off() {
 #[test]
 fn a_delay_comes_before_the_backend_and_is_not_its() {
     let story = Story::new();
+    let mut client = story.evenkeel.client();
+    assert_eq!(client.get("/").text(), "fine", "its connection is kept");
     story.set(&json!({"share": "100%", "for": "5m", "delay": "300ms"}));
-    let (begun, mut client) = (Instant::now(), story.evenkeel.client());
+    let begun = Instant::now();
     assert_eq!(client.get("/api/x").text(), "fine");
     assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
-    let line = story.line(1);
+    let line = story.line(2);
     let ms = |key: &str| line[key].as_f64().unwrap();
     assert!(ms("duration_ms") >= 300.0 && ms("ttfb_ms") < 290.0, "{line}");
     assert_eq!((&line["chaos"], line.get("failure")), (&json!("delay"), None));
     assert_eq!(client.get("/word").text(), "ours");
-    assert_eq!(story.line(2)["chaos"], json!("delay"), "what we answer ourselves waits, too");
+    assert_eq!(story.line(3)["chaos"], json!("delay"), "what we answer ourselves waits, too");
     assert_eq!(story.failures(), 0.0);
     assert_eq!(
         scrape(story.evenkeel.listener("admin")).matches("evenkeel_build_info").count(),
