@@ -84,20 +84,20 @@ impl<'p> Lease<'p> {
         (Rc::clone(&self.seen), self.place)
     }
 
-    /// The response head has come.
-    pub fn answered(&self, status: u16, now: Instant) {
+    /// The response head has come at `now`, in microseconds of the slot.
+    pub fn answered(&self, status: u16, now: u64) {
         let Some((guard, breaker)) = self.watched() else { return };
         if guard.on.has_status(status) {
             return self.fail(guard, breaker, &format_args!("status {status}"), now);
         }
-        self.ticket.set(breaker.answered(self.ticket.get(), &guard.rules, self.slot.micros(now)));
+        self.ticket.set(breaker.answered(self.ticket.get(), &guard.rules, now));
     }
 
     /// No response has come, or not all of it. What is not the backend's fault says nothing.
     pub fn failed(&self, kind: Kind, now: Instant) {
         let Some((guard, breaker)) = self.watched() else { return };
         if guard.on.has(kind) {
-            self.fail(guard, breaker, &kind.word(), now);
+            self.fail(guard, breaker, &kind.word(), self.slot.micros(now));
         }
     }
 
@@ -108,8 +108,8 @@ impl<'p> Lease<'p> {
         self.slot.tell(self.watching(), breaker, change);
     }
 
-    fn fail(&self, guard: &Guard, breaker: &Breaker, cause: &dyn Display, now: Instant) {
-        let (mut ticket, now) = (self.ticket.get(), self.slot.micros(now));
+    fn fail(&self, guard: &Guard, breaker: &Breaker, cause: &dyn Display, now: u64) {
+        let mut ticket = self.ticket.get();
         let change = match guard.whole {
             true => breaker.failed(&mut ticket, (&guard.rules, now), cause, || Some(())),
             false => {

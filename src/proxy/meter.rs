@@ -61,6 +61,7 @@ impl Attempt<'_> {
     /// The response head has come after `waited`. That it came before the request had gone says how the client sends, and
     /// nothing of the backend. A call of gRPC that was refused counts as answered.
     pub(super) fn answered(&self, now: Instant, waited: Duration, status: u16, upload: &Upload<'_>) {
+        let now = self.way.local.micros(now);
         self.lease.answered(status, now);
         let backend = self.lease.backend();
         if status == 503 {
@@ -68,7 +69,7 @@ impl Attempt<'_> {
         }
         if !upload.open {
             let taken = if status >= 500 { Taken::Failed } else { Taken::Answered };
-            took(self.way, backend, now, waited, taken);
+            took(backend, now, waited, taken);
         }
     }
 
@@ -88,7 +89,7 @@ impl Attempt<'_> {
             self.lease.backend().load.overloaded();
         }
         if is_backends(kind) && (!upload.open || kind == Kind::ResponseTimeout) {
-            took(self.way, self.lease.backend(), now, now - upload.sent, Taken::Failed);
+            took(self.lease.backend(), self.way.local.micros(now), now - upload.sent, Taken::Failed);
         }
     }
 }
@@ -99,13 +100,13 @@ pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Insta
         backend.load.overloaded();
     }
     if is_backends(kind) {
-        took(way, backend, now, time, Taken::Failed);
+        took(backend, way.local.micros(now), time, Taken::Failed);
     }
 }
 
-fn took(way: &Way<'_>, backend: &Backend, now: Instant, time: Duration, taken: Taken) {
+fn took(backend: &Backend, now: u64, time: Duration, taken: Taken) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    backend.load.took(way.local.micros(now), micros, taken);
+    backend.load.took(now, micros, taken);
     if taken == Taken::Answered {
         backend.load.answered_in(micros);
     }

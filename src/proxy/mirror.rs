@@ -142,7 +142,7 @@ impl Copy {
         let waited = answered.as_ref().map_or_else(|_| now - begun, |answer| answer.waited);
         backend.metrics.attempt(self.local.worker, status, answered.is_ok().then_some(waited));
         match &answered {
-            Ok(answer) => lease.answered(answer.status, now),
+            Ok(answer) => lease.answered(answer.status, self.local.micros(now)),
             Err(kind) => lease.failed(*kind, now),
         }
         self.tell(backend, now, waited, status);

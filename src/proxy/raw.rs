@@ -26,7 +26,7 @@ pub(super) async fn run(
     record.status = 200;
     lease.backend().metrics.attempt(way.local.worker, 200, None);
     record.again = false;
-    lease.answered(200, Instant::now());
+    lease.answered(200, way.local.micros(Instant::now()));
     lease.switched();
     way.edit_response(&mut head, &exchange.request, exchange.client, record);
     let announced = Announced { framing: Framing::None, length: None, upgrade: Some(Upgrade::Raw) };

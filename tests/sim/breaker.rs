@@ -11,7 +11,7 @@ use evenkeel::config::Config;
 use evenkeel::error::Kind;
 use evenkeel::net::Budget;
 use evenkeel::plan::{Ground, Numbers, Plan, Pool};
-use evenkeel::pool::{Breaker, Change, Circuit, Lease, Ordered, Refused, Registry, Rules, Seen, Ticket};
+use evenkeel::pool::{Breaker, Change, Circuit, Lease, Ordered, Refused, Registry, Rules, Seen, Slot, Ticket};
 use evenkeel::telemetry::metrics::Telemetry;
 use tokio::time::Instant;
 
@@ -64,7 +64,8 @@ impl World {
 }
 
 /// The outcome of an attempt at that backend.
-fn end(lease: &Lease<'_>, sick: u64, now: Instant, dice: &mut Dice) {
+fn end(slot: &Slot, lease: &Lease<'_>, sick: u64, now: Instant, dice: &mut Dice) {
+    let micros = slot.micros(now);
     if dice.one_in(20) {
         return lease.failed(Kind::ClientGone, now);
     }
@@ -72,14 +73,14 @@ fn end(lease: &Lease<'_>, sick: u64, now: Instant, dice: &mut Dice) {
         match dice.below(4) {
             0 => lease.failed(Kind::ConnectRefused, now),
             1 => lease.failed(Kind::ResponseTimeout, now),
-            2 => lease.answered(503, now),
+            2 => lease.answered(503, micros),
             _ => {
-                lease.answered(200, now);
+                lease.answered(200, micros);
                 lease.failed(Kind::Truncated, now);
             }
         }
     } else {
-        lease.answered(200, now);
+        lease.answered(200, micros);
     }
 }
 
@@ -119,7 +120,7 @@ fn no_more_are_out_than_may_be_and_trials_are_few_and_all_comes_back() {
             }
             while running.len() > dice.below(12) as usize {
                 let (lease, at, _) = running.swap_remove(dice.below(running.len() as u64) as usize);
-                end(&lease, world.sick[at], world.now, dice);
+                end(&pool.slot, &lease, world.sick[at], world.now, dice);
                 assert!(out(pool) <= most, "{:?}, {most} of {count}", circuits(pool));
             }
         }
@@ -142,7 +143,7 @@ fn recover(pool: &Pool, now: &mut Instant, count: u64) {
         let seen = Seen::of(&pool.slot);
         for place in 0..seen.table.len() {
             while let Ok(lease) = Lease::take(std::rc::Rc::clone(&seen), place, &pool.slot, 0, None) {
-                lease.answered(200, *now);
+                lease.answered(200, pool.slot.micros(*now));
                 drop(lease);
                 if pool.members.iter().all(|member| member.backend.breaker.circuit() != Circuit::HalfOpen) {
                     break;
@@ -193,7 +194,7 @@ fn whatever_checks_and_operators_say_somebody_can_be_attempted_while_anybody_is_
             for lease in leases {
                 assert!(pool.members.iter().filter(up).any(|member| member.backend.id == lease.backend().id));
                 let at = number(pool, lease.backend().id);
-                end(&lease, world.sick[at], world.now, dice);
+                end(&pool.slot, &lease, world.sick[at], world.now, dice);
             }
         }
     });
@@ -219,7 +220,7 @@ fn workers_that_fail_at_once_take_no_more_out_than_may_be() {
                             continue;
                         }
                         if let Ok(lease) = Lease::take(seen, place, &pool.slot, 0, None) {
-                            end(&lease, 2, now(step), &mut dice);
+                            end(&pool.slot, &lease, 2, now(step), &mut dice);
                         }
                         assert!(out(pool) <= most, "{:?}", circuits(pool));
                     }

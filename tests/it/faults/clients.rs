@@ -28,9 +28,9 @@ fn leaves_within_its_request() {
         let head = format!("PUT {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nhello");
         let client = asked(&stage, &bad, &head);
         if reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         stage.assert_noted(path, 499, "client_gone");
         wait_for("the backend is left", || bad.open() == 0);
@@ -49,9 +49,9 @@ fn leaves_before_its_answer() {
     for (path, reset) in [("/alone/fin", false), ("/alone/rst", true)] {
         let client = asked(&stage, &bad, &format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
         if reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         stage.assert_noted(path, 499, "client_gone");
         wait_for("the backend is left", || bad.open() == 0);
@@ -73,9 +73,9 @@ fn leaves_within_its_answer() {
         client.head();
         client.exact(5);
         if reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         stage.assert_noted(path, 200, "client_gone");
         wait_for("the backend is left", || bad.open() == 0);
