@@ -230,6 +230,9 @@ pub struct BackendView {
     pub name: String,
     /// Where it is called.
     pub address: String,
+    /// It stands by: used only while no other can be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backup: bool,
     /// A word of `evenkeel_backend_state` (PRODUCT.md section 9).
     pub state: String,
     /// Why it is in that state; empty = nothing to say.
@@ -311,6 +314,9 @@ mod deadline {
 
     pub(super) fn serialize<S: Serializer>(deadline: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match deadline {
+            Some(deadline) if deadline.subsec_nanos() == 0 => {
+                serializer.collect_str(&format_args!("{}s", deadline.as_secs()))
+            }
             Some(deadline) => serializer.collect_str(&format_args!("{}us", deadline.as_micros())),
             None => serializer.serialize_none(),
         }

@@ -55,6 +55,7 @@ fn pool(name: &str, backends: &[&str]) -> PoolView {
 fn backend(name: &str) -> BackendView {
     BackendView {
         name: name.into(),
+        backup: false,
         address: if name.contains(':') { name.into() } else { "10.0.0.1:80".into() },
         state: "ready".into(),
         reason: String::new(),

@@ -70,13 +70,16 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
     let title = ["POOL", "BACKEND", "ADDRESS", "STATE", "CIRCUIT", "WEIGHT", "IN FLIGHT", "REQUESTS", "REASON"];
     let mut rows = vec![row(&title)];
     for pool in pools {
+        if pool.backends.is_empty() {
+            rows.push(row(&[&pool.name, "(none)", "", "down", &pool.circuit, "", "", "", &pool.reason]));
+        }
         for view in &pool.backends {
             let [in_flight, requests] = [view.in_flight, view.requests].map(|number| number.to_string());
             rows.push(row(&[
                 &pool.name,
                 &view.name,
                 &view.address,
-                &view.state,
+                &state(view),
                 &circuit(pool, view),
                 &weight(view),
                 &in_flight,
@@ -85,7 +88,16 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
             ]));
         }
     }
-    table(&rows, out)
+    table(&rows, out)?;
+    for pool in pools.iter().filter(|pool| pool.queue > 0) {
+        writeln!(out, "{} waiting in the queue of {}: all of its backends are full", pool.queue, pool.name)?;
+    }
+    Ok(())
+}
+
+/// Its state, and whether it stands by for the others.
+fn state(view: &BackendView) -> String {
+    if view.backup { format!("{} (backup)", view.state) } else { view.state.clone() }
 }
 
 /// Its own circuit, or that of its pool where that one does not let everything through.

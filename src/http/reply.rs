@@ -85,8 +85,8 @@ impl Failure<'_> {
         self.say(head);
     }
 
-    /// What every answer to a failure says.
-    fn say(&self, head: &mut Head) {
+    /// What every answer to a failure says, whatever else is in it.
+    pub fn say(&self, head: &mut Head) {
         let status = format!("{}; error={}; details=\"{}\"", self.via, self.kind.rfc9209(), self.kind.word());
         head.add_pieces(b"Proxy-Status", Name::Other, &[status.as_bytes()]);
         head.add(Name::XRequestId, self.request_id.as_bytes());

@@ -24,6 +24,15 @@ struct Standing<'p> {
     trials: bool,
 }
 
+/// Who makes a table, with weights in hundredths.
+struct Chosen {
+    usable: Vec<(Arc<Backend>, u32)>,
+    /// Backups that stand by while others serve.
+    spare: Vec<(Arc<Backend>, u32)>,
+    /// Nobody is fit, and there is nobody else.
+    last_resort: bool,
+}
+
 impl Pool {
     /// The state of `member` now.
     pub fn state(&self, member: &Member) -> State {
@@ -79,7 +88,7 @@ impl Pool {
         self.step(now);
         let standing: Vec<_> = self.members.iter().map(|member| self.stand(member, founds, now)).collect();
         let all_down = !standing.iter().any(|one| one.state.is_up() || one.state == State::Ejected);
-        let (chosen, last_resort) = self.choose(&standing, all_down);
+        let Chosen { usable: chosen, spare, last_resort } = self.choose(&standing, all_down);
         let holds = |one: &&Standing<'_>| match one.state {
             State::Drain => {
                 let backend = &one.member.backend;
@@ -100,12 +109,13 @@ impl Pool {
                 (all + 1, out + usize::from(self.circuit(one.member) != Circuit::Closed))
             })
         });
-        self.slot.metrics.set_all_down(all_down);
+        self.tell_all_down(all_down, founds);
         let table = Build {
             algorithm: self.algorithm,
             sticky: self.sticky.as_ref().map(|_| self.bound),
             usable: &chosen,
             held: &held,
+            spare: &spare,
             guard: self.guard.as_ref(),
             last_resort,
             common: &self.slot.common,
@@ -113,6 +123,16 @@ impl Pool {
         let before = self.slot.publish(Table::new(&table));
         self.slot.attend();
         before
+    }
+
+    /// Says so when nobody of it is left to serve, and when somebody is again.
+    fn tell_all_down(&self, all_down: bool, founds: bool) {
+        let before = self.slot.metrics.set_all_down(all_down);
+        match (before, all_down) {
+            (false, true) if !founds => tracing::error!(pool = self.name, "no backend of the pool can serve"),
+            (true, false) if !founds => tracing::info!(pool = self.name, "a backend of the pool can serve again"),
+            _ => {}
+        }
     }
 
     /// How soon its table should be made anew because backends are on their way to their whole weight, or circuits to
@@ -163,8 +183,8 @@ impl Pool {
         Standing { member, state, weight: hundredths(weight(member), share), trials }
     }
 
-    /// Who can be chosen; and whether that is for want of anybody who is fit.
-    fn choose(&self, standing: &[Standing<'_>], all_down: bool) -> (Vec<(Arc<Backend>, u32)>, bool) {
+    /// Who can be chosen.
+    fn choose(&self, standing: &[Standing<'_>], all_down: bool) -> Chosen {
         let tier = |backup: bool, fits: &dyn Fn(&Standing<'_>) -> bool| -> Vec<(Arc<Backend>, u32)> {
             // A name that has never resolved leads nowhere, whatever may be tried.
             let known = standing.iter().filter(|one| !one.member.backend.is_unresolved());
@@ -180,18 +200,20 @@ impl Pool {
                 // Those of the first tier come back through trials, also while backups serve.
                 chosen.extend(tier(false, &trials));
                 chosen.extend(tier(true, &|one| backup && one.trials));
-                return (chosen, false);
+                let spare = if backup { Vec::new() } else { tier(true, &is_up) };
+                return Chosen { usable: chosen, spare, last_resort: false };
             }
         }
         let undrained = |one: &Standing<'_>| !matches!(one.state, State::Drain | State::Maintenance);
         if all_down && self.try_any {
             let mut chosen = tier(false, &undrained);
             chosen.extend(tier(true, &undrained));
-            return (chosen, true);
+            return Chosen { usable: chosen, spare: Vec::new(), last_resort: true };
         }
         let ejected = |one: &Standing<'_>| one.state == State::Ejected;
         let first = tier(false, &ejected);
-        (if usable(&first) { first } else { tier(true, &ejected) }, true)
+        let usable = if usable(&first) { first } else { tier(true, &ejected) };
+        Chosen { usable, spare: Vec::new(), last_resort: true }
     }
 }
 

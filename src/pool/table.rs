@@ -12,6 +12,8 @@ pub struct Table {
     balancer: Box<dyn Balancer>,
     /// Where stickiness finds another backend.
     hashed: Option<Box<dyn Balancer>>,
+    /// Over those from the place on that stand by for the others.
+    spare: Option<(usize, Box<dyn Balancer>)>,
     /// Identities and places, in order; empty where clients are known by nothing.
     identities: Box<[(u64, u32)]>,
     /// How attempts are watched; `None`: they are not.
@@ -34,6 +36,8 @@ pub struct Build<'a> {
     pub usable: &'a [(Arc<Backend>, u32)],
     /// Those that only their own clients reach: drained, or without weight.
     pub held: &'a [Arc<Backend>],
+    /// Backups, for what all of the others have failed. Weights as above.
+    pub spare: &'a [(Arc<Backend>, u32)],
     /// How attempts are watched; `None`: they are not.
     pub guard: Option<&'a Arc<Guard>>,
     /// Nobody here is fit, and there is nobody else.
@@ -45,15 +49,17 @@ pub struct Build<'a> {
 impl Table {
     /// A table of what `build` says.
     pub fn new(build: &Build<'_>) -> Self {
-        let usable = || build.usable.iter().filter(|(_, weight)| *weight > 0);
+        let weighty =
+            |list: &'_ [(Arc<Backend>, u32)]| list.iter().filter(|(_, weight)| *weight > 0).cloned().collect();
+        let (usable, spare): (Vec<_>, Vec<_>) = (weighty(build.usable), weighty(build.spare));
         let member = |(backend, weight): &(Arc<Backend>, u32)| Member {
             id: backend.id,
             identity: backend.identity,
             weight: *weight,
             load: Arc::clone(&backend.load),
         };
-        let members: Vec<_> = usable().map(member).collect();
-        let mut backends: Vec<_> = usable().map(|(backend, _)| Arc::clone(backend)).collect();
+        let members: Vec<_> = usable.iter().map(member).collect();
+        let mut backends: Vec<_> = usable.iter().map(|(backend, _)| Arc::clone(backend)).collect();
         let (open, mut identities) = (backends.len(), Vec::new());
         if build.sticky.is_some() {
             backends.extend(build.held.iter().cloned());
@@ -67,12 +73,18 @@ impl Table {
                 (own, Some(hashed))
             }
         };
+        let stand_by = (!spare.is_empty()).then(|| {
+            let members: Vec<_> = spare.iter().map(member).collect();
+            (backends.len(), balance::build(build.algorithm, &members, build.common))
+        });
+        backends.extend(spare.into_iter().map(|(backend, _)| backend));
         let mut ids: Vec<_> = backends.iter().zip(0..).map(|(backend, place)| (backend.id, place)).collect();
         ids.sort_unstable();
         Self {
             backends,
             balancer,
             hashed,
+            spare: stand_by,
             identities: identities.into(),
             open,
             ids: ids.into(),
@@ -89,6 +101,7 @@ impl Table {
             sticky: None,
             usable: &[],
             held: &[],
+            spare: &[],
             guard: None,
             last_resort: false,
             common,
@@ -104,6 +117,15 @@ impl Table {
     /// clients are known by nothing.
     pub fn pick_hashed(&self, pick: &Pick<'_>) -> Option<usize> {
         self.place(self.hashed.as_ref()?.pick(pick))
+    }
+
+    /// As [`Table::pick`], among the backups: for what all of the others have failed.
+    pub fn pick_spare(&self, pick: &Pick<'_>) -> Option<usize> {
+        let (first, balancer) = self.spare.as_ref()?;
+        match balancer.pick(pick) {
+            Picked::Member(place) => Some(first + place).filter(|&place| place < self.backends.len()),
+            Picked::Exhausted => None,
+        }
     }
 
     /// Where the backend of that identity is, if it can serve its own clients.

@@ -123,6 +123,8 @@ fn make(
         Answer::Respond(respond) => policy::respond(respond, &values, head, &mut body),
         Answer::Fallback(respond, kind) => {
             policy::respond(respond, &values, head, &mut body);
+            let request_id = std::str::from_utf8(request.text(record.id)).unwrap_or_default();
+            reply::Failure { kind, status: head.status(), request_id, via: &plan.via }.say(head);
             record.failure = Some(kind);
         }
     }

@@ -15,9 +15,9 @@ use crate::{
     config,
     dial::{self, Checkout, Connection, Dial, Room},
     error::{Error, Kind},
-    http::{Exchange, Framing, guard::Upgrade},
+    http::{Exchange, guard::Upgrade},
     plan::Pool,
-    pool::{Backend, Lease, Refused},
+    pool::{Backend, Lease, Refused, Seen},
     telemetry::metrics::Retry,
 };
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
@@ -109,7 +109,7 @@ impl State {
     fn new(way: &Way<'_>, pool: &Pool, exchange: &Exchange<'_>, record: &mut Record) -> Self {
         let key = pool.key.as_ref().and_then(|key| key.of(&exchange.request, record.address));
         let idempotent = exchange.request.method().is_idempotent() || is_replayable(pool, exchange);
-        let body = exchange.guarded.framing != Framing::None;
+        let body = exchange.guarded.framing;
         let rare = record.rare.as_deref_mut();
         let (copy, held) = rare.map_or((None, None), |rare| (rare.copy.take(), rare.body.take()));
         let underscores = exchange.client.limits.underscores;
@@ -289,13 +289,44 @@ fn choose<'p>(
         (Some(sticky), Some(session)) => sticky::choose(sticky, &seen.table, pick, waits, session),
         _ => seen.table.pick(&pick),
     }?;
-    Some(match Lease::take(seen, number, &pool.slot, local.worker, state.number) {
+    Some(take(way, pool, (seen, number), now, state))
+}
+
+/// Chooses a backup that is not in `tried`, where all of the others have failed and the client may leave its own.
+fn stand_by<'p>(
+    way: &Way<'p>,
+    place: usize,
+    now: Instant,
+    state: &State,
+    tried: &Tried,
+    record: &Record,
+) -> Option<Choice<'p>> {
+    let (local, seen, pool) = (way.local, way.pinned.table(place), way.pool(place));
+    if let (Some(sticky), Some(session)) = (&pool.sticky, &record.sticky)
+        && sticky::stays(sticky, session)
+    {
+        return None;
+    }
+    let pick = Pick { key: state.key, worker: local.worker, random: local.random(), now: local.micros(now), tried };
+    let number = seen.table.pick_spare(&pick)?;
+    Some(take(way, pool, (seen, number), now, state))
+}
+
+/// The right to an attempt at the backend with that number of the table, if it takes one; and a look at its connections.
+fn take<'p>(
+    way: &Way<'p>,
+    pool: &'p Pool,
+    (seen, number): (Rc<Seen>, usize),
+    now: Instant,
+    state: &State,
+) -> Choice<'p> {
+    match Lease::take(seen, number, &pool.slot, way.local.worker, state.number) {
         Ok(lease) => {
             let checkout = look(way, pool, lease.backend(), now, state);
             Choice::Taken(lease, checkout)
         }
         Err((seen, refused)) => Choice::Refused(seen.table.backend(number).id, refused),
-    })
+    }
 }
 
 /// What there is of connections to `backend`.
@@ -365,14 +396,19 @@ async fn find<'p>(
     let (local, pool) = (way.local, way.pool(place));
     let (mut asked, mut met_full, mut lacking) = (Vec::new(), false, false);
     for round in 1..=ROUNDS {
-        // Those that are full, and with them those that have failed the exchange.
-        let (mut full, mut passed) = (Tried::default(), state.tried.clone());
+        // Those that are full; those that take nothing for that or another reason; and those with all that have failed it.
+        let (mut full, mut shut, mut passed) = (Tried::default(), Tried::default(), state.tried.clone());
         let mut others = false;
         loop {
             let waits = (state.patient || !asked.is_empty()).then_some(&full);
             let choice = first.take().or_else(|| choose(way, place, now, state, (&passed, waits), record));
-            let choice = match choice {
-                None if !others => choose(way, place, now, state, (&full, waits), record),
+            // Backups have their turn before those that have failed it have a second one.
+            let spare = |record: &mut Record| {
+                let fails = !met_full && !passed.is_empty();
+                if fails { stand_by(way, place, now, state, &passed, record) } else { None }
+            };
+            let choice = match choice.or_else(|| spare(record)) {
+                None if !others => choose(way, place, now, state, (&shut, waits), record),
                 choice => choice,
             };
             let (lease, mut checkout) = match choice {
@@ -385,7 +421,10 @@ async fn find<'p>(
                         met_full = true;
                         others |= pool.settings.queue.is_some() && !state.tried.has(backend);
                     }
-                    full.add(backend);
+                    if refused == Refused::Full {
+                        full.add(backend);
+                    }
+                    shut.add(backend);
                     passed.add(backend);
                     continue;
                 }
@@ -405,6 +444,7 @@ async fn find<'p>(
                     (met_full, lacking) = (true, true);
                     others |= pool.settings.queue.is_some() && !state.tried.has(backend.id);
                     full.add(backend.id);
+                    shut.add(backend.id);
                     passed.add(backend.id);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));

@@ -109,6 +109,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),
         sticky: sticky::result(record).map(|stuck| stuck.word().as_bytes()),
+        fallback: record.fallback().map(|kind| kind.word().as_bytes()),
         chaos: record.chaos().map(|blow| blow.word().as_bytes()),
         tls_version: client.tls_version().map(str::as_bytes),
         sni: client.sni().map(str::as_bytes),

@@ -111,7 +111,13 @@ async fn run(mut copy: Box<Copy>) {
     copy.result = Copied::Failed;
     match copy.go().await {
         Ok(()) => copy.result = Copied::Sent,
-        Err(kind) => tracing::debug!(pool = copy.pool().name, failure = kind.word(), "a mirrored request failed"),
+        Err(kind) => {
+            if kind.falls_back() {
+                // Nobody could be asked.
+                copy.result = Copied::Dropped;
+            }
+            tracing::debug!(pool = copy.pool().name, failure = kind.word(), "a mirrored request failed");
+        }
     }
 }
 

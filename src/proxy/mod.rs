@@ -91,12 +91,19 @@ struct Rare {
     body: Option<(replay::Replay, bool)>,
     /// It was hit by a failure that is being rehearsed.
     chaos: Option<Blow>,
+    /// The route's own pool has failed so, and another one was asked.
+    fallback: Option<Kind>,
 }
 
 impl Record {
     /// That failure.
     fn chaos(&self) -> Option<Blow> {
         self.rare.as_ref()?.chaos
+    }
+
+    /// Why another pool was asked.
+    fn fallback(&self) -> Option<Kind> {
+        self.rare.as_ref()?.fallback
     }
 
     fn backend(&self) -> Option<&Arc<Backend>> {
@@ -168,7 +175,8 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
             match fallback(forward, &outcome) {
                 None => Ok(outcome),
                 Some((Fallback::Respond(respond), kind)) => Err(Answer::Fallback(respond, kind)),
-                Some((Fallback::Pool(other), _)) => {
+                Some((Fallback::Pool(other), kind)) => {
+                    record.rare.get_or_insert_default().fallback = Some(kind);
                     sticky::look(local, plan, *other, &mut exchange.request, &mut record);
                     record.pool = Some(*other);
                     Ok(Box::pin(forward::forward(&way, *other, exchange, &mut record)).await)
@@ -327,6 +335,9 @@ impl<'l> InFlight<'l> {
         };
         if let Some(kind) = record.failure {
             metrics.failure(worker, kind.counted());
+        }
+        if record.fallback().is_some() {
+            metrics.fell_back(worker);
         }
         if let (Some(stuck), Some(pool)) = (sticky::result(record), record.pool) {
             self.plan.pools[pool].slot.metrics.stuck(worker, stuck);

@@ -3,7 +3,7 @@
 use super::{mirror, pump::Watch, report};
 use crate::config::Underscores;
 use crate::http::{
-    Head,
+    Framing, Head,
     body::Broken,
     h1::{check_trailers, strip_trailers},
 };
@@ -15,6 +15,8 @@ pub(super) struct Replay {
     /// The most that is kept, in bytes.
     most: usize,
     whole: bool,
+    /// All of it fits: its length is known.
+    fits: bool,
     trailers: Option<Box<Head>>,
     underscores: Underscores,
     /// A copy of the request, which becomes whole with the body.
@@ -22,9 +24,10 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// Keeps what passes, up to `most` bytes, if that may be of use. What `copy` needs it keeps itself.
-    pub(super) fn new(wanted: bool, most: usize, underscores: Underscores, copy: Option<Box<mirror::Copy>>) -> Self {
-        Self { held: Vec::new(), most, whole: wanted, trailers: None, underscores, copy }
+    /// Keeps what passes of a body with that framing, up to `most` bytes. What `copy` needs it keeps itself.
+    pub(super) fn new(body: Framing, most: usize, underscores: Underscores, copy: Option<Box<mirror::Copy>>) -> Self {
+        let fits = matches!(body, Framing::Length(length) if length <= most as u64);
+        Self { held: Vec::new(), most, whole: body != Framing::None, fits, trailers: None, underscores, copy }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -72,7 +75,7 @@ impl Watch for Replay {
     }
 
     fn sees_all(&self) -> bool {
-        self.copy.is_some()
+        self.copy.is_some() || self.whole && self.fits
     }
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {

@@ -174,6 +174,11 @@ pub(super) fn waits_for(sticky: &Sticky, table: &Table, session: &Session, full:
     (sticky.rejects || own).then_some(backend.id)
 }
 
+/// No other backend may have the client.
+pub(super) fn stays(sticky: &Sticky, session: &Session) -> bool {
+    sticky.rejects && session.home.is_some()
+}
+
 /// Learns from a backend's own head who has which session of the application.
 pub(super) fn learn(local: &Local, plan: &Plan, head: &Head, record: &Record) {
     let Some((pool, sticky, session)) = asked(plan, record) else { return };

@@ -7,6 +7,7 @@ use crate::{
         PoolView, Refused, Status,
     },
     config::Config,
+    error::Kind,
     plan::{Member, Pool},
     pool::{Backend, Circuit, Ordered},
     telemetry::metrics::State,
@@ -189,7 +190,11 @@ fn pool_view(pool: &Pool) -> PoolView {
         algorithm: pool.algorithm_name.to_owned(),
         queue: pool.slot.queued(),
         circuit: pool.slot.shown().word().to_owned(),
-        reason: if pool.slot.is_tripped() { "admin".to_owned() } else { reason },
+        reason: match () {
+            () if pool.slot.is_tripped() => "admin".to_owned(),
+            () if pool.members.is_empty() && pool.nobody() == Kind::Dns => Kind::Dns.word().to_owned(),
+            () => reason,
+        },
         backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }
@@ -218,6 +223,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     BackendView {
         name: backend.name.clone(),
         address: backend.address.to_string(),
+        backup: member.backup,
         state: state.word().to_owned(),
         reason,
         weight: backend.ordered_weight().unwrap_or(member.weight),

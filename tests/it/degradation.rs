@@ -158,3 +158,20 @@ fn a_body_that_is_not_held_is_never_sent_in_part() {
     answer.assert_refused(502, "reset");
     assert_eq!(spare.connections(), 0);
 }
+
+#[test]
+fn what_the_first_tier_fails_goes_to_a_backup_at_once() {
+    let (dead, backup) = (Backend::refused(), Backend::ok("backup"));
+    let address = dead.address();
+    let pool = format!(
+        "backends = [\"{address}\", {{ address = \"{}\", backup = true }}]\nhealth_check = {{ type = \"off\" }}\n\
+         circuit_breaker = {{ enabled = false }}\nretry = {{ budget = \"100%\" }}\n",
+        backup.address()
+    );
+    let evenkeel = Site::new(format!("[pool.web]\n{pool}")).start();
+    for _ in 0..5 {
+        assert_eq!(evenkeel.get("/").text(), "backup");
+    }
+    assert_eq!(evenkeel.metric("evenkeel_backend_requests_total", &[("backend", &address.to_string())]), 5.0);
+    assert_eq!(evenkeel.metric("evenkeel_retries_total", &[("reason", "connect")]), 5.0, "once each");
+}

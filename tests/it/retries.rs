@@ -153,6 +153,18 @@ fn a_connection_that_does_not_come_is_tried_elsewhere() {
 }
 
 #[test]
+fn a_body_of_a_known_length_is_held_whole_if_it_fits() {
+    let (bad, good) = (resetting(), echo());
+    let evenkeel = retrying(&[bad.address(), good.address()], "buffer = \"2MiB\", budget_floor = 100");
+    let body = vec![7; 1_000_000];
+    for _ in 0..6 {
+        let response = evenkeel.client().with_body("PUT", "/", &body);
+        assert_eq!((response.status, response.body.len()), (200, body.len() + 4), "{:?}", response.head);
+    }
+    assert!(retries(&evenkeel, "reset") >= 2.0);
+}
+
+#[test]
 fn a_body_larger_than_the_buffer_is_not_sent_again() {
     for (length, kept) in [(1024, true), (100_000, false)] {
         let (bad, worse) = (resetting(), resetting());

@@ -57,7 +57,7 @@ impl Pool {
         let common = &self.slot.common;
         let (held, sticky) = (&[Arc::clone(held)], Some(125));
         let (algorithm, guard, last_resort) = (Algorithm::Random, None, false);
-        let build = Build { algorithm, sticky, usable: &usable, held, guard, last_resort, common };
+        let build = Build { algorithm, sticky, usable: &usable, held, spare: &[], guard, last_resort, common };
         self.slot.publish(Table::new(&build));
         self.slot.attend();
     }

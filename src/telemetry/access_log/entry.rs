@@ -62,6 +62,8 @@ pub struct Entry<'a> {
     pub cache: Option<&'a [u8]>,
     /// The limit that refused or delayed it.
     pub limit: Option<&'a [u8]>,
+    /// Why the route's fallback was asked in place of its pool: a word of section 7.
+    pub fallback: Option<&'a [u8]>,
     /// The failure that was rehearsed with it: `delay`, `abort`, `reset`, `slow_body`.
     pub chaos: Option<&'a [u8]>,
     /// The client connection's version of TLS.
@@ -115,6 +117,7 @@ impl Entry<'_> {
             sticky: None,
             cache: None,
             limit: None,
+            fallback: None,
             chaos: None,
             tls_version: None,
             sni: None,

@@ -26,13 +26,14 @@ pub(super) const NAMES: [&str; TEXTS] = [
     "sticky",
     "cache",
     "limit",
+    "fallback",
     "chaos",
     "tls_version",
     "sni",
     "user_agent",
     "referer",
 ];
-const TEXTS: usize = 20;
+const TEXTS: usize = 21;
 
 /// Where some of them stand.
 pub(super) const REQUEST_ID: usize = 0;
@@ -110,6 +111,7 @@ fn texts<'a>(entry: &Entry<'a>) -> [Option<&'a [u8]>; TEXTS] {
         entry.sticky,
         entry.cache,
         entry.limit,
+        entry.fallback,
         entry.chaos,
         entry.tls_version,
         entry.sni,

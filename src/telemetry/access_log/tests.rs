@@ -56,6 +56,7 @@ fn full<'a>(names: &'a [String], extra: &'a [Option<&'a [u8]>]) -> Entry<'a> {
         sticky: Some(b"hit"),
         cache: Some(b"miss"),
         limit: Some(b"per-ip"),
+        fallback: Some(b"no_backend"),
         chaos: Some(b"delay"),
         tls_version: Some(b"1.3"),
         sni: Some(b"api.example.com"),
@@ -96,8 +97,8 @@ fn a_json_line_has_every_field_in_the_order_of_the_reference() {
             r#""protocol":"HTTP/1.1","status":502,"bytes_in":512,"bytes_out":18446744073709551615,"route":"api","#,
             r#""pool":"api-pool","backend":"10.0.1.10:8080","attempts":2,"duration_ms":12.345,"queue_ms":0,"#,
             r#""connect_ms":0.12,"ttfb_ms":3600000,"failure":"reset","user":"alice","sticky":"hit","cache":"miss","#,
-            r#""limit":"per-ip","chaos":"delay","tls_version":"1.3","sni":"api.example.com","user_agent":"curl/8.5.0","#,
-            r#""referer":"https://example.com/","generation":17,"request:x-in":"in","response:x-out":"out","#,
+            r#""limit":"per-ip","fallback":"no_backend","chaos":"delay","tls_version":"1.3","sni":"api.example.com","#,
+            r#""user_agent":"curl/8.5.0","referer":"https://example.com/","generation":17,"request:x-in":"in","response:x-out":"out","#,
             r#""query":"a=1&b=2"}"#
         )
     );
@@ -187,7 +188,7 @@ proptest! {
     ) {
         let names = names();
         let [request_id, listener, method, scheme, host, path, protocol, route, pool, backend, failure, user, sticky,
-            cache, limit, chaos, tls_version, sni, user_agent, referer] = std::array::from_fn(|place| texts[place].as_deref());
+            cache, limit, fallback, chaos, tls_version, sni, user_agent, referer] = std::array::from_fn(|place| texts[place].as_deref());
         let values: Vec<Option<&[u8]>> = extra.iter().map(Option::as_deref).collect();
         let (status, bytes_in, bytes_out, generation, attempts, duration, queue) = numbers;
         let entry = Entry {
@@ -195,7 +196,7 @@ proptest! {
             scheme, host, path, protocol, status, bytes_in, bytes_out, route, pool, backend,
             attempts: attempts.map(u32::from), duration: Duration::from_micros(duration.into()),
             queue: queue.map(|micros| Duration::from_micros(micros.into())), connect: None, ttfb: None, failure, user,
-            sticky, cache, limit, chaos, tls_version, sni, user_agent, referer, generation, extra_names: &names, extra: &values,
+            sticky, cache, limit, fallback, chaos, tls_version, sni, user_agent, referer, generation, extra_names: &names, extra: &values,
         };
         let (mut records, mut out) = (Vec::new(), Vec::new());
         encode(&entry, &mut records);

@@ -74,6 +74,10 @@ pub(super) static REQUEST_BYTES: Family =
 pub(super) static RESPONSE_BYTES: Family =
     counter("evenkeel_response_bytes_total", "Bytes of response bodies that were sent to clients.");
 pub(super) static FAILURES: Family = counter("evenkeel_failures_total", "Exchanges that failed, by failure word.");
+pub(super) static FALLBACKS: Family = counter(
+    "evenkeel_fallbacks_total",
+    "Requests that went to the fallback's pool because the route's own could not answer.",
+);
 pub(super) static MIRRORED: Family =
     counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
 pub(super) static BACKEND_REQUESTS: Family = counter(
@@ -137,7 +141,7 @@ pub(super) static RESOLUTIONS: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 43] = [
+pub(super) static ALL: [&Family; 44] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -155,6 +159,7 @@ pub(super) static ALL: [&Family; 43] = [
     &REQUEST_BYTES,
     &RESPONSE_BYTES,
     &FAILURES,
+    &FALLBACKS,
     &MIRRORED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,

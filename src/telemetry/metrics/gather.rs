@@ -129,6 +129,9 @@ impl Sources {
                 }
             }
         });
+        page.family(&family::FALLBACKS, |samples| {
+            routes.iter().for_each(|route| samples.add(&route.labels, route.fallbacks()));
+        });
         page.family(&family::MIRRORED, |samples| {
             for route in &routes {
                 for (result, word) in Copied::WORDS.into_iter().enumerate() {

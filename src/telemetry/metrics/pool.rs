@@ -146,8 +146,9 @@ impl PoolMetrics {
     }
 
     /// From now on, none of its backends can serve; or one can.
-    pub fn set_all_down(&self, all_down: bool) {
-        self.all_down.store(all_down, Relaxed);
+    /// Gives what it was before.
+    pub fn set_all_down(&self, all_down: bool) -> bool {
+        self.all_down.swap(all_down, Relaxed)
     }
 
     /// Retries for the reason with this number.

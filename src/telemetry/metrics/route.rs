@@ -51,6 +51,7 @@ struct Part {
     /// By kind; taken at the first failure.
     failures: OnceLock<Cells>,
     copied: [Count; Copied::WORDS.len()],
+    fallbacks: Count,
 }
 
 impl RouteMetrics {
@@ -62,6 +63,7 @@ impl RouteMetrics {
             bytes_out: Count::default(),
             failures: OnceLock::new(),
             copied: Default::default(),
+            fallbacks: Count::default(),
         };
         let parts = iter::repeat_with(part).take(workers).collect();
         Self { labels, bounds: Arc::clone(bounds), kinds, parts, mirrored: AtomicBool::new(false) }
@@ -82,6 +84,16 @@ impl RouteMetrics {
     pub fn failure(&self, worker: usize, kind: usize) {
         assert!(kind < self.kinds, "no failure has the number {kind}");
         self.parts[worker].failures.get_or_init(|| Cells::new(self.kinds)).at(kind).add(1);
+    }
+
+    /// A request went to the fallback in place of the route's pool.
+    pub fn fell_back(&self, worker: usize) {
+        self.parts[worker].fallbacks.add(1);
+    }
+
+    /// Requests that did.
+    pub(super) fn fallbacks(&self) -> u64 {
+        self.parts.iter().map(|part| part.fallbacks.value()).sum()
     }
 
     /// A copy of one of its requests has ended so.
