@@ -76,7 +76,7 @@ impl Pool {
     /// Leaves `member` alone for being slow, if that may be. True if it is out now.
     pub fn eject_slow(&self, member: &Member, micros: u64) -> bool {
         let Some(guard) = self.guard.as_deref().filter(|guard| !guard.whole) else { return false };
-        self.slot.eject(&member.backend, guard, micros)
+        self.slot.eject(&member.backend, guard, micros, self.outlier.lasts)
     }
 
     /// Makes the table that backends' states and weights make now, and publishes it: those of the first tier that can

@@ -89,7 +89,11 @@ impl Chaos {
         let hit = (random >> 32) as f64 / 2f64.powi(32) < rule.share;
         hit.then(|| {
             rule.hits.fetch_add(1, Relaxed);
-            rule.blow
+            match rule.blow {
+                // Nobody is held longer than the rehearsal lasts.
+                Blow::Delay(time) => Blow::Delay(time.min(rule.until - now)),
+                blow => blow,
+            }
         })
     }
 

@@ -211,14 +211,14 @@ impl Breaker {
         let run = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
         if rules.consecutive.is_some_and(|most| run >= most) {
             let reason = || format!("{run} consecutive failures: {cause}");
-            return self.trip(rules, now, (Ejection::ConsecutiveFailures, &reason), allow);
+            return self.trip((rules, now), 0, (Ejection::ConsecutiveFailures, &reason), allow);
         }
         let rate = rules.rate?;
         let (total, failed) = self.window.sum(rules.window, now);
         if total >= u64::from(rules.min_requests) && failed as f64 >= rate * total as f64 {
             let percent = failed * 100 / total.max(1);
             let reason = || format!("{percent}% of {total} requests failed");
-            return self.trip(rules, now, (Ejection::FailureRate, &reason), allow);
+            return self.trip((rules, now), 0, (Ejection::FailureRate, &reason), allow);
         }
         None
     }
@@ -243,15 +243,15 @@ impl Breaker {
         self.close_if_passed(&mut inner, now())
     }
 
-    /// Opens it because it is told so. `allow` as in [`Breaker::failed`].
+    /// Opens it because it is told so; that took `lasts` to be found out. `allow` as in [`Breaker::failed`].
     pub fn eject<P>(
         &self,
-        rules: &Rules,
-        now: u64,
+        (rules, now): (&Rules, u64),
+        lasts: u64,
         reason: &dyn Fn() -> String,
         allow: impl FnOnce() -> Option<P>,
     ) -> Option<Change> {
-        self.trip(rules, now, (Ejection::Latency, reason), allow)
+        self.trip((rules, now), lasts, (Ejection::Latency, reason), allow)
     }
 
     /// Time has passed, and checks say `up`: an open circuit whose time is over, or whose backend has come back, takes
@@ -322,8 +322,8 @@ impl Breaker {
 
     fn trip<P>(
         &self,
-        rules: &Rules,
-        now: u64,
+        (rules, now): (&Rules, u64),
+        lasts: u64,
         (why, reason): (Ejection, &dyn Fn() -> String),
         allow: impl FnOnce() -> Option<P>,
     ) -> Option<Change> {
@@ -335,7 +335,7 @@ impl Breaker {
             self.anew();
             return None;
         };
-        let soon = inner.closed.is_some_and(|at| now.saturating_sub(at) <= inner.length);
+        let soon = inner.closed.is_some_and(|at| now.saturating_sub(at) <= inner.length.saturating_add(lasts));
         let length = if soon { inner.length.saturating_mul(2) } else { rules.open_for };
         self.open(&mut inner, rules, now, length, reason());
         Some(Change::Opened(why))
@@ -649,7 +649,7 @@ mod tests {
                 assert_eq!(breaker.failed(&mut ticket, (&rules(), 0), &"reset", || None::<()>), None);
             }
         }
-        assert_eq!(breaker.eject(&rules(), 0, &|| "slow".into(), || None::<()>), None);
+        assert_eq!(breaker.eject((&rules(), 0), 0, &|| "slow".into(), || None::<()>), None);
         (0..4).for_each(|_| assert_eq!(fail(&breaker, 0), None));
         assert!(fail(&breaker, 0).is_some());
     }
@@ -657,9 +657,9 @@ mod tests {
     #[test]
     fn it_opens_for_latency_when_it_is_told_to() {
         let breaker = Breaker::default();
-        let told = breaker.eject(&rules(), SECOND, &|| "latency".into(), || Some(()));
+        let told = breaker.eject((&rules(), SECOND), 0, &|| "latency".into(), || Some(()));
         assert_eq!(told, Some(Change::Opened(Ejection::Latency)));
-        assert_eq!(breaker.eject(&rules(), SECOND, &|| "latency".into(), || Some(())), None, "it is open");
+        assert_eq!(breaker.eject((&rules(), SECOND), 0, &|| "latency".into(), || Some(())), None, "it is open");
         assert_eq!(breaker.look(), (Circuit::Open, "latency".into(), SECOND));
     }
 

@@ -131,9 +131,9 @@ impl Slot {
     }
 
     /// `backend` is left alone for being slow, if it may be. True if it is out now.
-    pub fn eject(&self, backend: &Backend, guard: &Guard, now: u64) -> bool {
+    pub fn eject(&self, backend: &Backend, guard: &Guard, now: u64, lasts: u64) -> bool {
         let reason = || "latency".to_owned();
-        let change = backend.breaker.eject(&guard.rules, now, &reason, || self.allow(backend, guard));
+        let change = backend.breaker.eject((&guard.rules, now), lasts, &reason, || self.allow(backend, guard));
         self.tell(Some(backend), &backend.breaker, change);
         change.is_some()
     }

@@ -14,6 +14,9 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// What is held looks so often whether the rehearsal has ended.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What is answered to an exchange that nothing else has failed, if it is hit so. In a box of its own, made here: others do
 /// not carry its size.
 pub(super) fn strike<'s>(
@@ -30,28 +33,31 @@ pub(super) fn strike<'s>(
             Blow::SlowBody(_) => None,
             Blow::Abort(status) => Some(Answer::Abort(status)),
             Blow::Reset => Some(Answer::Reset),
-            Blow::Delay(time) => hold(exchange, record, time).await.err().map(Answer::Failure),
+            Blow::Delay(time) => hold(local, exchange, record, time).await.err().map(Answer::Failure),
         }
     })
 }
 
-/// Holds the request for `time`, unless it is over before.
-async fn hold(exchange: &mut Exchange<'_>, record: &Record, time: Duration) -> Result<(), Kind> {
+/// Holds the request for `time`, unless it is over before, or the rehearsal is.
+async fn hold(local: &Local, exchange: &mut Exchange<'_>, record: &Record, time: Duration) -> Result<(), Kind> {
     let until = Instant::now() + time;
     let deadline = [record.deadline, record.ends].into_iter().flatten().min();
-    exchange.timer.set(Some(deadline.map_or(until, |deadline| deadline.min(until))));
-    poll_fn(|cx| {
-        if exchange.client.is_cut() {
-            return Poll::Ready(Err(Kind::Draining));
-        }
-        if exchange.sink.poll_gone(cx, exchange.client.limits.half_close).is_ready() {
-            return Poll::Ready(Err(Kind::ClientGone));
-        }
-        exchange.timer.poll(cx).map(Ok)
-    })
-    .await?;
+    let end = deadline.map_or(until, |deadline| deadline.min(until));
+    while Instant::now() < end && local.chaos.is_on() {
+        exchange.timer.set(Some(end.min(Instant::now() + LOOK)));
+        poll_fn(|cx| {
+            if exchange.client.is_cut() {
+                return Poll::Ready(Err(Kind::Draining));
+            }
+            if exchange.sink.poll_gone(cx, exchange.client.limits.half_close).is_ready() {
+                return Poll::Ready(Err(Kind::ClientGone));
+            }
+            exchange.timer.poll(cx).map(Ok)
+        })
+        .await?;
+    }
     exchange.timer.set(None);
-    if deadline.is_some_and(|deadline| deadline <= until) {
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return Err(Kind::Deadline);
     }
     // From here on it is as if it had just come.

@@ -314,7 +314,7 @@ fn no_more_trials_are_made_than_there_are_tokens() {
                 }
                 2 => change = breaker.step(&rules, now, None),
                 3 if breaker.circuit() == Circuit::Closed => {
-                    change = breaker.eject(&rules, now, &|| "sim".to_owned(), || Some(()));
+                    change = breaker.eject((&rules, now), 0, &|| "sim".to_owned(), || Some(()));
                 }
                 _ if held.is_empty() => {}
                 _ => {

@@ -132,7 +132,10 @@ pub(super) struct Respond {
     content_type: String,
 }
 
-/// When the pool cannot answer, one of:
+/// When the pool cannot answer (no backend, its circuit is open, its queue is full or takes too long, its names do not
+/// resolve, no local port is left), one of the following. A backend that was asked and failed is no such case: what refuses
+/// connections falls back once its checks or circuit have found that out. The access log has why, in `fallback` where
+/// another pool was asked, else in `failure`; evenkeel_fallbacks_total{route} counts the former.
 #[derive(JsonSchema)]
 pub(super) struct Fallback {
     /// An answer of ours, as in `respond`.
