@@ -155,9 +155,18 @@ fn explain(text: &str, role: Role) -> Wrong {
     if close != text && close.parse::<SocketAddr>().is_ok() {
         return wrong.help(format!("write it without white space: \"{close}\""));
     }
-    if let Some((_, rest)) = text.split_once("://") {
-        let rest = rest.split('/').next().unwrap_or_default();
-        return wrong.help(format!("an address has no scheme and no path: write {}", quoted(rest)));
+    if let Some(name) = named::service(text).filter(|_| role == Role::Call) {
+        return wrong.help(format!("SRV records are of the pool: write discover = {{ srv = {} }}", quoted(name)));
+    }
+    let of_dns = || text.strip_prefix("dns:").filter(|rest| rest.contains(':')).map(|rest| ("dns", rest));
+    if let Some((scheme, rest)) = text.split_once("://").or_else(of_dns) {
+        let mut parts = rest.split('/').filter(|part| !part.is_empty());
+        // `dns://10.0.0.2/app.internal:80`: a server stands in front, which is asked for the name.
+        let address = if scheme.ends_with("dns") { parts.next_back() } else { parts.next() };
+        return match address {
+            Some(rest) => wrong.help(format!("an address has no scheme and no path: write {}", quoted(rest))),
+            None => wrong.help(role.examples()),
+        };
     }
     if text.starts_with(['/', '.']) {
         return wrong.help(format!("a unix socket is written {}", quoted(&format!("unix:{text}"))));

@@ -36,6 +36,17 @@ fn label(label: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The name of SRV records (RFC 2782), `_service._proto` in front, that stands in `text`, among other things perhaps.
+pub(super) fn service(text: &str) -> Option<&str> {
+    let is_service = |name: &str| {
+        let mut labels = name.split('.');
+        let mut marked = || labels.next().is_some_and(|label| label.len() > 1 && label.starts_with('_'));
+        marked() && marked() && host(name).is_ok()
+    };
+    let part = |letter: char| !letter.is_ascii_alphanumeric() && !"-._".contains(letter);
+    text.split(part).find(|name| is_service(name))
+}
+
 /// Somebody has meant a host name by it.
 pub(super) fn resembles(text: &str) -> bool {
     text.chars().any(char::is_alphabetic)
@@ -60,10 +71,24 @@ mod tests {
         assert!(host(&too_long).is_err() && host(&long).is_err());
     }
 
+    #[test]
+    fn services_are_found_in_what_others_write() {
+        for text in
+            ["_web._tcp.x", "srv+http://_web._tcp.x", "dnssrv+_web._tcp.x:80", "dns:///_web._tcp.x", "a/_web._tcp.x/b"]
+        {
+            assert_eq!(service(text), Some("_web._tcp.x"), "{text}");
+        }
+        for text in
+            ["", "web.x", "_web.x", "_._tcp.x", "a_web._tcp.x", "_web.tcp._x", "_web._tcp..x", "http://web_.x:80"]
+        {
+            assert_eq!(service(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_taken_is_a_name_and_stays_one(text in "[a-zA-Z0-9._-]{0,70}|.{0,30}") {
-            let _ = resembles(&text);
+            let _ = (resembles(&text), service(&text));
             if let Ok(name) = host(&text) {
                 prop_assert!(name.is_ascii() && name.len() <= 254 && !name.contains(".."));
                 prop_assert_eq!(host(&name), Ok(name.clone()));

@@ -69,6 +69,11 @@ impl<'a> Field<'a> {
         self.report.clash(self.span(), &self.key, wrong, (first.place(), "first here"));
     }
 
+    /// Reports this value, which is wrong because of `other`, which is `what`.
+    pub(super) fn wrong_because(&self, wrong: Wrong, other: &Self, what: &'static str) {
+        self.report.clash(self.span(), &self.key, wrong, (other.place(), what));
+    }
+
     /// Says that this value has a meaning that is hardly meant.
     pub(super) fn warn(&self, wrong: Wrong) {
         self.report.warn(self.span(), &self.key, wrong, None);
@@ -106,7 +111,8 @@ impl<'a> Field<'a> {
     /// This value as a table with `keys`; reports and gives `None` if it is none.
     pub(super) fn section(&self, keys: &'static Keys) -> Option<Section<'a>> {
         let Some(table) = self.value().as_table() else {
-            self.wrong(values::wanted(self.value(), "a table").help(format!("write {}", keys.example)));
+            let help = keys.turned_off(self.value()).map_or_else(|| format!("write {}", keys.example), str::to_owned);
+            self.wrong(values::wanted(self.value(), "a table").help(help));
             return None;
         };
         Some(Section::open(self.report, self.key.clone(), table, self.span(), keys))

@@ -244,12 +244,14 @@ fn every_key_of_a_circuit_breaker_and_of_an_outlier_is_read() {
         open_for: Duration::from_secs(600),
         open_for_max: Duration::from_secs(600),
         half_open_requests: 1,
-        max_ejected: 0.0,
+        max_ejected: 1.0,
     };
     assert_eq!(read.circuit_breaker, expected);
     assert_eq!(read.outlier, Some(Outlier { latency: 2.5, lasts: Duration::from_secs(60) }));
     assert_eq!(pool("[pool.web.circuit_breaker]\nfailure_rate = 0").circuit_breaker.failure_rate, None);
+    assert_eq!(pool("[pool.web.circuit_breaker]\nmax_ejected = \"0%\"").circuit_breaker.max_ejected, 0.0);
     assert_eq!(pool("[pool.web.outlier]").outlier, Some(Outlier::default()));
+    assert_eq!(pool("[pool.web.retry]\nattempts = \"off\"").retry.attempts, 0);
 }
 
 #[test]

@@ -114,6 +114,14 @@ pub(super) fn count(range: RangeInclusive<u64>) -> impl Fn(&Field<'_>) -> Result
     }
 }
 
+/// A number up to `most` of something that there may be none of: `"off"` is 0.
+pub(super) fn count_or_off(most: u64) -> impl Fn(&Field<'_>) -> Result<usize, Wrong> {
+    move |field| match field.value().as_str() {
+        Some("off") => Ok(0),
+        _ => count(0..=most)(field),
+    }
+}
+
 /// A number that can be turned off.
 pub(super) fn limit(field: &Field<'_>) -> Result<Option<usize>, Wrong> {
     const WHAT: &str = "a number up to 1000000000 or \"off\"";

@@ -536,7 +536,7 @@ fn a_reload_keeps_an_open_circuit_and_one_without_breakers_closes_it() {
 
 #[test]
 fn who_is_much_slower_than_the_others_is_told_and_ejected_where_that_is_asked_for() {
-    for (keys, ejected) in [("", true), ("circuit_breaker = { max_ejected = \"off\" }", false)] {
+    for (keys, ejected) in [("", true), ("circuit_breaker = { max_ejected = \"0%\" }", false)] {
         let slow = Backend::http(|_| {
             thread::sleep(Duration::from_millis(40));
             Reply::ok("slow")

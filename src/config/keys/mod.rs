@@ -68,6 +68,17 @@ impl Inert {
 }
 
 impl Keys {
+    /// What to write instead of `value`, which is no table and turns off what the table is about.
+    pub(super) fn turned_off(&self, value: &DeValue<'_>) -> Option<&'static str> {
+        let off = match value {
+            DeValue::Boolean(yes) => !yes,
+            DeValue::Integer(number) => number.as_str() == "0",
+            DeValue::String(text) => OFF.contains(&text.to_ascii_lowercase().as_str()),
+            _ => false,
+        };
+        TURNED_OFF.iter().find(|(title, _)| off && *title == self.title).map(|(_, help)| *help)
+    }
+
     /// Why `key` may not stand in this table with `value`; `None` if it may.
     pub(super) fn refuse(&self, key: &str, value: &DeValue<'_>) -> Option<Wrong> {
         if self.known.contains(&key) {
@@ -145,6 +156,20 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>)
         .map(|(_, candidate)| candidate)
 }
 
+const OFF: &[&str] = &["disabled", "false", "no", "none", "off"];
+
+/// How a table that is turned off is written, where a word alone does not do it.
+const TURNED_OFF: &[(&str, &str)] = &[
+    (RETRY.title, "for no retries write `retry = { attempts = 0 }`"),
+    (CIRCUIT_BREAKER.title, "for none write `circuit_breaker = { enabled = false }`"),
+    (OUTLIER.title, "take it out: without it outliers are reported, and not ejected"),
+    (QUEUE.title, "for none write `queue = \"off\"`"),
+    (MIRROR.title, "take it out: without it nothing is mirrored"),
+    (FALLBACK.title, "take it out: without it there is none"),
+    (STICKY.title, "take it out: without it nobody sticks to a backend"),
+    (KEEPALIVE.title, "to keep no connection write `keepalive = { max_idle = 0 }`"),
+];
+
 /// Words that no key stands for by its name alone.
 struct Advice {
     /// The table that they stand in.
@@ -154,6 +179,53 @@ struct Advice {
 }
 
 const ADVICE: &[Advice] = &[
+    Advice { title: DOCUMENT.title, words: CHAOS, help: REHEARSED },
+    Advice { title: ROUTE.title, words: CHAOS, help: REHEARSED },
+    Advice { title: POOL.title, words: CHAOS, help: REHEARSED },
+    Advice {
+        title: POOL.title,
+        words: &["error_limit", "max_fails"],
+        help: "write circuit_breaker = { consecutive_failures = 5 }",
+    },
+    Advice {
+        title: POOL.title,
+        words: &["fail_duration", "fail_timeout"],
+        help: "write circuit_breaker = { open_for = \"10s\" }; `window` there is the time that failures are counted in",
+    },
+    Advice {
+        title: POOL.title,
+        words: &["timeout", "timeouts"],
+        help: "did you mean `response_timeout`? There are `connect_timeout`, `body_timeout` and `tunnel_timeout` as well, \
+               and queue = { timeout = \"5s\" }",
+    },
+    Advice {
+        title: BACKEND.title,
+        words: &["error_limit", "fail_duration", "fail_timeout", "max_fails"],
+        help: "write circuit_breaker = { consecutive_failures = 5, open_for = \"10s\" } in [pool.NAME]: it holds for each \
+               of its backends",
+    },
+    Advice {
+        title: BACKEND.title,
+        words: &["max_queue", "maxqueue", "timeout_queue"],
+        help: "write queue = { size = 1024, timeout = \"5s\" } in [pool.NAME]: its backends share it",
+    },
+    Advice {
+        title: BACKEND.title,
+        words: &["disabled", "down", "drain", "draining", "enabled", "maintenance", "state", "status"],
+        help: "it is set while evenkeel runs, and not in the file: evenkeel backends drain NAME, or disable NAME",
+    },
+    Advice {
+        title: RESPOND.title,
+        words: &["body_file", "file", "html", "page"],
+        help: "the text itself stands in `body`; files are of [error_pages], for the errors that evenkeel answers with: \
+               write 503 = { html = \"pages/503.html\" } there",
+    },
+    Advice {
+        title: FALLBACK.title,
+        words: &["error_page", "error_pages", "file", "html", "page"],
+        help: "write respond = { status = 503, body = \"back soon\" }; files are of [error_pages], for the errors that \
+               evenkeel answers with",
+    },
     Advice {
         title: DOCUMENT.title,
         words: &["tls", "ssl", "https", "certificate", "certificates", "cert", "certs"],
@@ -221,6 +293,8 @@ const ADVICE: &[Advice] = &[
         help: "take it out: hash and table are the same everywhere, so that every instance finds the same backend",
     },
 ];
+const CHAOS: &[&str] = &["chaos", "fault", "fault_injection", "faults"];
+const REHEARSED: &str = "failures are rehearsed while it runs, and not in the file: PUT /api/v1/chaos";
 const MAX_VERSION: &[&str] =
     &["max_version", "maxversion", "ssl_max_ver", "tls_max_version", "tls_maximum_protocol_version"];
 const NO_UPPER_BOUND: &str = "take it out: there is no upper bound, the newest that both sides know is used";

@@ -222,6 +222,11 @@ pub(in super::super) const FALLBACK: Keys = Keys {
         ("return", "respond"),
         ("response", "respond"),
         ("body", "respond"),
+        ("error_page", "respond"),
+        ("error_pages", "respond"),
+        ("file", "respond"),
+        ("html", "respond"),
+        ("page", "respond"),
         ("status", "respond"),
     ],
 };

@@ -3,9 +3,10 @@
 use toml::de::DeValue;
 
 use super::super::{
-    BreakerScope, CircuitBreaker, Outlier, keys,
+    BreakerScope, CircuitBreaker, Outlier, Pool, keys,
     report::Wrong,
     section::{Field, Section},
+    units::quoted,
     values,
 };
 
@@ -66,18 +67,46 @@ pub(super) fn circuit_breaker(pool: &Section<'_>) -> CircuitBreaker {
     read.failure_rate = section.read("failure_rate", read.failure_rate, rate);
     read.min_requests = small(section.read("min_requests", read.min_requests as usize, values::count(1..=MAX_COUNT)));
     read.window = section.read("window", read.window, values::period);
-    read.open_for = section.read("open_for", read.open_for, values::period);
-    // A first time that is above the default bound raises it.
-    read.open_for_max = section.read("open_for_max", read.open_for_max.max(read.open_for), values::period);
-    if let Some(max) = section.field("open_for_max").filter(|_| read.open_for_max < read.open_for) {
-        let wrong = values::wanted(max.value(), "a duration of at least `open_for`");
-        max.wrong(wrong.help("it is where the doubling ends"));
-    }
+    lengths(&section, &mut read);
     let trials = section.read("half_open_requests", read.half_open_requests as usize, values::count(1..=MAX_TRIALS));
     read.half_open_requests = small(trials);
-    read.max_ejected = section.read("max_ejected", read.max_ejected, values::share);
+    read.max_ejected = section.read("max_ejected", read.max_ejected, max_ejected);
     doubt(&read, &section);
     read
+}
+
+/// `open_for`, and what it grows to.
+fn lengths(section: &Section<'_>, read: &mut CircuitBreaker) {
+    let open = section.field("open_for");
+    let first = open.as_ref().map_or(Some(read.open_for), |field| field.read(values::period));
+    read.open_for = first.unwrap_or(read.open_for);
+    // A first time that is above the default bound raises it.
+    read.open_for_max = section.read("open_for_max", read.open_for_max.max(read.open_for), values::period);
+    let too_short = first.is_some_and(|first| read.open_for_max < first);
+    let Some(max) = section.field("open_for_max").filter(|_| too_short) else { return };
+    let wanted = |which: &str| {
+        let wrong = values::wanted(max.value(), &format!("a duration of at least `open_for`, which is {which}"));
+        wrong.help("it is where the doubling ends: write a longer one, or a shorter `open_for`")
+    };
+    match open {
+        Some(open) => {
+            let text = quoted(open.value().as_str().unwrap_or_default());
+            max.wrong_because(wanted(&text), &open, "so long the first time");
+        }
+        None => max.wrong(wanted(&format!("\"{}s\" where it is not written", read.open_for.as_secs()))),
+    }
+}
+
+/// `"off"` is no bound. 0 could mean that, or nobody, and is refused.
+fn max_ejected(field: &Field<'_>) -> Result<f64, Wrong> {
+    const HELP: &str = "write \"off\" for no bound, or \"0%\" so that nobody is ever ejected";
+    match field.value() {
+        DeValue::String(text) if text == "off" => Ok(1.0),
+        value if value.as_integer().is_some_and(|number| number.as_str() == "0") => {
+            Err(values::wanted(value, "a share or \"off\"").help(HELP))
+        }
+        _ => values::share(field),
+    }
 }
 
 /// Warns of what never opens, and of what says nothing.
@@ -89,10 +118,13 @@ fn doubt(read: &CircuitBreaker, section: &Section<'_>) {
         let wrong = Wrong::new("this circuit breaker never opens");
         field.warn(wrong.help("write enabled = false if that is meant"));
     }
-    let of_backends = section.field("max_ejected").filter(|_| read.enabled && read.scope == BreakerScope::Pool);
-    if let Some(field) = of_backends {
+    let Some(field) = section.field("max_ejected").filter(|_| read.enabled) else { return };
+    if read.scope == BreakerScope::Pool {
         let wrong = Wrong::new("`max_ejected` is of scope = \"backend\" alone: it says nothing here");
         field.warn(wrong.help("take it out, or the scope"));
+    } else if read.max_ejected <= 0.0 {
+        let wrong = Wrong::new("nobody is ever ejected");
+        field.warn(wrong.help("write enabled = false if that is meant, or \"off\" for no bound"));
     }
 }
 
@@ -130,12 +162,16 @@ pub(super) fn outlier(pool: &Section<'_>) -> Option<Outlier> {
     })
 }
 
-/// Warns of outliers that nobody can eject.
-pub(super) fn outlier_fits(breaker: &CircuitBreaker, pool: &Section<'_>) {
-    let Some(field) = pool.field("outlier") else { return };
-    let why = match breaker {
+/// Warns of outliers that nobody can eject, or find.
+pub(super) fn outlier_fits(pool: &Pool, section: &Section<'_>) {
+    let Some(field) = section.field("outlier").filter(|_| pool.outlier.is_some()) else { return };
+    let why = match &pool.circuit_breaker {
         CircuitBreaker { enabled: false, .. } => "the circuit breaker, which is turned off",
         CircuitBreaker { scope: BreakerScope::Pool, .. } => "the circuit breaker, whose scope is the whole pool",
+        _ if pool.discover.is_none() && pool.backends.len() == 1 => {
+            let wrong = Wrong::new("an outlier is slower than the others of its pool, and this pool has one backend");
+            return field.warn(wrong.help("take it out, or add a backend"));
+        }
         _ => return,
     };
     let wrong = Wrong::new(format!("outliers are ejected by {why}"));

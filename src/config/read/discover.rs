@@ -25,7 +25,15 @@ pub(super) fn discover(pool: &Section<'_>) -> Option<Discover> {
             if let Some(port) = section.field("port") {
                 port.wrong(Wrong::new("SRV records say the ports").help("take `port` out"));
             }
-            srv.read(name).map(Discover::Srv)
+            let name = srv.read(name)?;
+            if !name.starts_with('_') {
+                let wrong =
+                    Wrong::new(format!("{} is hardly the name of SRV records: those begin with `_`", quoted(&name)));
+                let help = "write the service and how it is spoken in front, as in \"_http._tcp.web.internal\", or \
+                            dns and port";
+                srv.warn(wrong.help(help));
+            }
+            Some(Discover::Srv(name))
         }
         (Some(_), Some(srv)) => {
             srv.wrong(Wrong::new("`dns` and `srv` exclude each other").help("keep the one that the service has"));

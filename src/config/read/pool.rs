@@ -142,7 +142,7 @@ fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     doubt(&pool, &section);
     checks_fit(&pool, &section);
     retries_fit(&pool, &section);
-    breaker::outlier_fits(&pool.circuit_breaker, &section);
+    breaker::outlier_fits(&pool, &section);
     queue::doubt(&pool, &section);
     Some(Entry { pool, field })
 }

@@ -31,18 +31,11 @@ pub(super) fn queue(pool: &Section<'_>) -> Option<Queue> {
     }
     let Some(section) = pool.section("queue", &keys::QUEUE) else { return Some(default) };
     let queue = Queue {
-        size: section.read("size", default.size, size),
+        // "off" is 0 here: whoever wants no bound is not served by a longer line.
+        size: section.read("size", default.size, values::count_or_off(MAX_SIZE)),
         timeout: section.read("timeout", default.timeout, values::timeout),
     };
     Some(queue).filter(|queue| queue.size > 0)
-}
-
-/// `"off"` is 0 here: whoever wants no bound is not served by a longer line.
-fn size(field: &Field<'_>) -> Result<usize, Wrong> {
-    match field.value().as_str() {
-        Some("off") => Ok(0),
-        _ => values::count(0..=MAX_SIZE)(field),
-    }
 }
 
 /// Warns of a queue that nobody will ever stand in.

@@ -43,7 +43,7 @@ pub(super) fn retry(pool: &Section<'_>) -> Retry {
     let mut retry = Retry::default();
     let Some(section) = pool.section("retry", &keys::RETRY) else { return retry };
     let small = |number: usize| u32::try_from(number).expect("the ranges fit");
-    retry.attempts = small(section.read("attempts", retry.attempts as usize, values::count(0..=MAX_ATTEMPTS)));
+    retry.attempts = small(section.read("attempts", retry.attempts as usize, values::count_or_off(MAX_ATTEMPTS)));
     if section.field("on").is_some() {
         let on = section.list("on", on);
         retry.on_connect = on.contains(&On::Connect);

@@ -39,7 +39,7 @@ pub(super) struct CircuitBreaker {
     /// How long it stays open. Twice as long each time that it opens again before it has been closed for as long.
     #[schemars(extend("default" = "10s"))]
     open_for: String,
-    /// But no longer than this.
+    /// But no longer than this. At least open_for; where it is not written, a longer open_for is the bound as well.
     #[schemars(extend("default" = "5m"))]
     open_for_max: String,
     /// Then, or as soon as active checks find the backend well that they had found down, it is half-open: so many requests
@@ -49,7 +49,8 @@ pub(super) struct CircuitBreaker {
     #[schemars(extend("default" = 3))]
     half_open_requests: u32,
     /// The share of the pool's usable backends, backups included, that may be out at a time, rounded down; of two or more
-    /// one may always be. "off" = none. A backend that may not be ejected has its failures counted anew.
+    /// one may always be, and the last one never. "off" = no bound, all but the last one; "0%" = nobody is ever ejected. A
+    /// backend that may not be ejected has its failures counted anew.
     #[schemars(extend("default" = "50%"))]
     max_ejected: String,
 }

@@ -260,7 +260,7 @@ pub(super) struct Body {
 /// Further attempts at a request that can be sent again, each on another backend while there is one.
 #[derive(JsonSchema)]
 pub(super) struct Retry {
-    /// After the first; 0 = none.
+    /// After the first; 0 or "off" = none.
     #[schemars(extend("default" = 2))]
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
