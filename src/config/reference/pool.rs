@@ -265,8 +265,8 @@ pub(super) struct Retry {
     attempts: u32,
     /// "connect" = no connection could be made | "reset" = it died before a byte of the response | "timeout" = the
     /// response did not come in time | a status from "400" to "599", or all of "4xx" or "5xx" = the backend answered with
-    /// it: the client gets the answer of the last attempt, as it came, and a Retry-After is not waited for, nor is one tried
-    /// again that an interim response (103) came before | "grpc:NAME" =
+    /// it: the client gets the answer of the last attempt, as it came; a Retry-After is not waited for, and what came behind an
+    /// interim response (103) is final | "grpc:NAME" =
     /// that gRPC status, such as "grpc:unavailable", when no message came and the call's body is still held whole. Every
     /// gRPC call is a POST: that they may be made twice is your word.
     #[schemars(extend("default" = ["connect", "reset", "timeout"]))]

@@ -45,8 +45,8 @@ pub(super) const ROUTE: usize = 7;
 pub(super) const BACKEND: usize = 9;
 pub(super) const FAILURE: usize = 10;
 pub(super) const USER: usize = 11;
-pub(super) const USER_AGENT: usize = 18;
-pub(super) const REFERER: usize = 19;
+pub(super) const USER_AGENT: usize = TEXTS - 2;
+pub(super) const REFERER: usize = TEXTS - 1;
 
 /// No record is longer: the extra fields that do not fit are left out.
 pub(super) const LONGEST: usize = 2 * 1024 * 1024;

@@ -180,7 +180,7 @@ fn times_outside_the_calendar_and_texts_without_end_are_cut() {
 proptest! {
     #[test]
     fn every_line_is_json_with_the_lossy_text_of_each_field(
-        texts in vec(proptest::option::of(vec(any::<u8>(), 0..40)), 20),
+        texts in vec(proptest::option::of(vec(any::<u8>(), 0..40)), 21),
         extra in vec(proptest::option::of(vec(any::<u8>(), 0..40)), 3),
         numbers in any::<(u16, u64, u64, u64, Option<u16>, u32, Option<u32>)>(),
         addresses: (Option<IpAddr>, IpAddr),
