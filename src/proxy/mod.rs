@@ -4,6 +4,7 @@ mod again;
 mod answer;
 mod attempt;
 mod chaos;
+mod choice;
 mod client;
 mod forward;
 mod forwarding;
