@@ -129,7 +129,12 @@ fn whatever_becomes_of_the_copies_the_originals_do_not_hear_of_it() {
             let answer = client.with_body("POST", "/", b"hello");
             assert_eq!((answer.text().as_str(), answer.field("set-cookie")), ("POST hello", None), "{what}");
         }
-        wait_copies(&evenkeel, if what == "errors" { "sent" } else { "failed" }, 3);
+        let result = match what {
+            "errors" => "sent",
+            "down" => "dropped",
+            _ => "failed",
+        };
+        wait_copies(&evenkeel, result, 3);
         assert_eq!(shadow.requests(), if what == "down" { 0 } else { 3 }, "{what}: a copy goes out once");
         assert_eq!(evenkeel.metric("evenkeel_retries_total", &[]), 0.0, "{what}");
         assert_eq!(evenkeel.metric("evenkeel_backend_in_flight", &[]), 0.0, "{what}");
