@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 use std::sync::{Condvar, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::h2raw::{H2, block, code, flag};
@@ -168,11 +169,12 @@ fn nobody_waits_for_longer_than_the_queue_or_the_route_lets_them() {
     assert_eq!(queued(&evenkeel), 0.0);
 
     let backend = Backend::thinking();
-    let site = Site::new("[[route]]\npool = \"web\"\ntimeout = \"300ms\"");
+    let site = Site::new("[[route]]\npath = \"/held\"\npool = \"web\"\n[[route]]\npool = \"web\"\ntimeout = \"300ms\"");
     let evenkeel = site.pool_with("web", &[backend.address()], "max_in_flight = 1").start();
-    let mut held = holds(&evenkeel, &backend);
+    let held = holds(&evenkeel, &backend);
     evenkeel.get("/").assert_refused(504, "deadline");
-    held.response().assert_refused(504, "deadline");
+    assert_eq!(backend.requests(), 1, "it ended in the queue");
+    held.reset();
     assert_idle(&evenkeel);
 }
 
@@ -311,11 +313,17 @@ fn a_backend_that_dies_takes_nobody_with_it_who_waits() {
     let evenkeel = Setup::to(&[dying.address(), well.address()]).pool(keys).start();
     let mut clients: Vec<_> = (0..8).map(|_| asks(&evenkeel, "/")).collect();
     wait_queued(&evenkeel, 6);
+    let name = dying.address().to_string();
     dying.kill();
+    // The place that is free now leads nowhere: one after the other finds out, and waits for the other backend then.
+    let tried = || evenkeel.metric("evenkeel_backend_requests_total", &[("backend", &name)]);
+    wait_for("all but one have met it", || tried() == 7.0);
+    wait_queued(&evenkeel, 7);
     turnstile.let_in(100);
     for client in &mut clients {
         assert_eq!(client.response().text(), "well");
     }
+    assert_eq!(tried(), 7.0, "nobody goes to it twice while there is another to wait for");
     assert_idle(&evenkeel);
     evenkeel.assert_no_failure();
 }
@@ -400,12 +408,14 @@ fn a_process_that_goes_serves_those_who_wait() {
 fn who_still_waits_when_the_process_ends_is_told() {
     let backend = Backend::thinking();
     let setup = Setup::to(&[backend.address()]).server("drain_timeout = \"300ms\"").pool("max_in_flight = 1");
-    let mut process = setup.spawn();
+    // Both are cut at once: whoever is cut on another worker later may get the place in between.
+    let mut process = setup.one_worker().spawn();
     let mut clients: Vec<_> = (0..2).map(|_| process_asks(&process)).collect();
     wait_for("one waits", || process.metric("evenkeel_queue_length", &[]) == 1.0);
     process.signal("TERM");
     clients.iter_mut().for_each(|client| client.response().assert_refused(503, "draining"));
     assert_eq!(process.wait().code(), Some(0));
+    assert_eq!(backend.requests(), 1, "nobody begins what is cut");
 }
 
 #[test]
@@ -518,6 +528,30 @@ fn those_who_find_every_connection_busy_wait_as_well() {
 }
 
 #[test]
+fn a_connection_that_another_pool_lets_go_of_is_found() {
+    let (gate, other) = (Gate::default(), Backend::ok("other"));
+    let backend = Backend::behind(&gate, "ok");
+    // Half of them are for backends.
+    let site = Site::new("[[route]]\npath = \"/other\"\npool = \"other\"\n[[route]]\npool = \"web\"");
+    let site =
+        site.server("max_connections = 2").pool_with("web", &[backend.address()], "keepalive = { max_idle = 0 }");
+    let keys = "max_connections = 5\nqueue = { timeout = \"60s\" }";
+    let evenkeel = site.pool_with("other", &[other.address()], keys).start();
+    let mut h2 = H2::open(evenkeel.address());
+    let get = |path| block(&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "test")]);
+    h2.headers(1, flag::WHOLE, get("/"));
+    wait_for("it is at the backend", || backend.requests() == 1);
+    h2.headers(3, flag::WHOLE, get("/other"));
+    wait_for("one waits", || evenkeel.metric("evenkeel_queue_length", &[("pool", "other")]) == 1.0);
+    gate.open();
+    assert_eq!(h2.answer(1).unwrap().text(), "ok");
+    // The queue does not hear of it: who waits looks for itself.
+    assert_eq!(h2.answer(3).unwrap().text(), "other");
+    wait_for("nothing is in flight", || evenkeel.metric("evenkeel_backend_in_flight", &[]) == 0.0);
+    evenkeel.assert_no_failure();
+}
+
+#[test]
 fn streams_of_a_backend_count_as_well() {
     let gate = Gate::default();
     let opened = gate.clone();
@@ -562,7 +596,11 @@ fn auto_holds_back_what_the_backend_cannot_take() {
         opened.pass();
         match refuses.load(SeqCst) {
             true => Reply::new("503 Service Unavailable", "", "too much"),
-            false => Reply::ok("ok"),
+            false => {
+                // The limit grows where it is used: answers that take no time use nothing of it.
+                thread::sleep(Duration::from_millis(20));
+                Reply::ok("ok")
+            }
         }
     });
     let evenkeel = Setup::to(&[backend.address()]).pool("max_in_flight = \"auto\"").start();

@@ -258,6 +258,40 @@ fn who_leaves_passes_on_what_it_was_given() {
 }
 
 #[test]
+fn what_is_freed_between_the_look_and_the_line_is_found() {
+    let pool = Pool::new(2, 1, &mut Random(0));
+    let (seen, backend) = (Seen::of(&pool.slot), &pool.backends[0]);
+    backend.load.set_most(Some(1));
+    let lease = pool.take(&seen, backend.id, 0, None).unwrap();
+    assert!(pool.take(&seen, backend.id, 0, None).is_none(), "who looks finds nothing");
+    // Nobody stands in line yet who could be told.
+    drop(lease);
+    let turn = pool.slot.join(Wants::default(), &seen, 4).unwrap();
+    let context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Called::Place(place)) = turn.poll(&context) else { panic!("the place is lost") };
+    drop((place, turn));
+    pool.assert_empty(0);
+}
+
+#[test]
+fn who_comes_later_begins_nothing_where_somebody_waits() {
+    let pool = Pool::new(2, 1, &mut Random(0));
+    let (seen, backend) = (Seen::of(&pool.slot), &pool.backends[0]);
+    backend.load.set_most(Some(1));
+    let lease = pool.take(&seen, backend.id, 0, None).unwrap();
+    let first = pool.slot.join(Wants::default(), &seen, 4).unwrap();
+    let second = pool.slot.join(Wants::default(), &seen, 4).unwrap();
+    // There is room, and the line has not been told.
+    backend.load.set_most(Some(2));
+    assert!(pool.take(&seen, backend.id, 0, None).is_none(), "two came earlier");
+    assert!(pool.take(&seen, backend.id, 0, Some(second.number())).is_none(), "one did");
+    let own = pool.take(&seen, backend.id, 0, Some(first.number()));
+    assert!(own.is_some(), "it is the first one's");
+    drop((first, second, lease, own));
+    pool.assert_empty(0);
+}
+
+#[test]
 fn who_lacks_a_connection_stands_in_nobodys_way() {
     let pool = Pool::new(2, 1, &mut Random(0));
     let (seen, backend) = (Seen::of(&pool.slot), &pool.backends[0]);

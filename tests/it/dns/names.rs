@@ -89,7 +89,9 @@ fn a_name_that_does_not_resolve_is_down_until_it_does() {
     assert_eq!(members(evenkeel.admin())[0]["state"], "ready");
     wait_for("all is counted", || evenkeel.in_flight() == 0.0);
     let failures = |labels| evenkeel.metric("evenkeel_failures_total", labels);
-    assert_eq!(failures(&[("reason", "dns")]), failures(&[]), "nothing failed for another reason");
+    // Between its first answer and the table that has it, nobody can serve, and the name is known.
+    let known = failures(&[("reason", "dns")]) + failures(&[("reason", "no_backend")]);
+    assert_eq!(known, failures(&[]), "nothing failed for another reason");
 }
 
 #[test]
@@ -288,13 +290,16 @@ fn a_reload_from_an_address_to_a_name_drops_nothing() {
 #[test]
 fn a_reload_asks_again_for_what_is_not_known() {
     let (nobody, dns, backend) = (Dns::start(), Dns::start(), Backend::ok("here"));
-    dns.set("app.internal", &["127.0.0.1"], 60);
+    dns.set("app.internal", &["127.0.0.1"], 1);
     let pool = format!("backends = [\"app.internal:{}\"]", backend.address().port());
     let evenkeel = Process::spawn(&file(&nobody, &pool));
     wait_for("its waits have become long", || nobody.asked("app.internal") >= 6);
     evenkeel.client().get("/").assert_refused(503, "dns");
     evenkeel.reload(&file(&dns, &pool));
     assert_eq!(evenkeel.client().get("/").text(), "here", "another server is asked at once");
+    dns.set("app.internal", &["127.0.0.1"], 60);
+    let asked = dns.asked("app.internal");
+    wait_for("it is asked from now on", || dns.asked("app.internal") >= asked + 2);
     nobody.set("app.internal", &["127.0.0.9"], 1);
     evenkeel.reload(&file(&nobody, &pool));
     assert_eq!(evenkeel.client().get("/").text(), "here", "what is known holds for its time");

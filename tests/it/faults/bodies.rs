@@ -30,13 +30,16 @@ fn assert_cut(stage: &Stage, word: &str, soonest: Duration) {
 
 #[test]
 fn reset_within() {
-    for begun in [LENGTH, CHUNKED] {
+    // A body in chunks may also end without its last chunk, as if that was all.
+    for (begun, reset) in [(LENGTH, true), (CHUNKED, true), (CHUNKED, false)] {
         let bad = Backend::raw(move |conn, _| {
             conn.request();
             conn.send(begun);
-            // What is not read when a reset comes is lost.
-            thread::sleep(Duration::from_millis(50));
-            conn.reset();
+            if reset {
+                // What is not read when a reset comes is lost.
+                thread::sleep(Duration::from_millis(50));
+                conn.reset();
+            }
         });
         let stage = Stage::new(bad.address(), "");
         assert_cut(&stage, "truncated", Duration::ZERO);
