@@ -33,6 +33,10 @@ struct Row {
 pub enum Kind {
     /// The request is malformed or ambiguous (RFC 9112 section 11).
     BadRequest,
+    /// It does not say who it is, or that cannot be believed.
+    Unauthorized,
+    /// Its client may not have this.
+    Denied,
     /// CONNECT where no route asks for it.
     ConnectDenied,
     /// No route is for it.
@@ -47,6 +51,10 @@ pub enum Kind {
     TargetTooLong,
     /// The head is larger than `max_header_size` or has more fields than `max_headers`.
     HeadTooLarge,
+    /// Its client has sent too many requests.
+    RateLimited,
+    /// Its client has too many requests in flight.
+    InFlightLimited,
     /// The client left before its answer was complete (logged only).
     ClientGone,
     /// The backend refused the connection.
@@ -79,6 +87,10 @@ pub enum Kind {
     QueueFull,
     /// Every backend was at its limit for the whole time that a request may wait.
     QueueTimeout,
+    /// Load is shed: the process is at a high-water mark.
+    Shed,
+    /// Who decides whether it may pass cannot be asked.
+    AuthUnavailable,
     /// A rehearsed failure, as an operator asked for it.
     Chaos,
     /// We end the exchange: the process goes, or what serves it.
@@ -102,6 +114,8 @@ pub enum Kind {
 /// In the order of [`Kind`]; a test holds the two together.
 const TABLE: &[Row] = &[
     row(Kind::BadRequest, 400, "bad_request", "http_request_error", Side::Client, "The request is malformed"),
+    row(Kind::Unauthorized, 401, "unauthorized", "http_request_denied", Side::Client, "Credentials are needed"),
+    row(Kind::Denied, 403, "denied", "http_request_denied", Side::Client, "This is not allowed"),
     row(Kind::ConnectDenied, 405, "connect_denied", "http_request_denied", Side::Client, "CONNECT is not allowed here"),
     row(Kind::NoRoute, 404, "no_route", "destination_not_found", Side::Client, "There is nothing at this address"),
     row(
@@ -130,6 +144,15 @@ const TABLE: &[Row] = &[
         "The request target is too long",
     ),
     row(Kind::HeadTooLarge, 431, "head_too_large", "http_request_error", Side::Client, "The request head is too large"),
+    row(Kind::RateLimited, 429, "rate_limited", "http_request_denied", Side::Client, "Too many requests"),
+    row(
+        Kind::InFlightLimited,
+        429,
+        "in_flight_limited",
+        "http_request_denied",
+        Side::Client,
+        "Too many requests at a time",
+    ),
     row(Kind::ClientGone, 499, "client_gone", "-", Side::Client, "The client has left"),
     row(
         Kind::ConnectRefused,
@@ -194,6 +217,15 @@ const TABLE: &[Row] = &[
         "connection_limit_reached",
         Side::Proxy,
         "Every backend was at its limit for too long",
+    ),
+    row(Kind::Shed, 503, "shed", "http_request_denied", Side::Proxy, "The service is overloaded"),
+    row(
+        Kind::AuthUnavailable,
+        503,
+        "auth_unavailable",
+        "destination_unavailable",
+        Side::Proxy,
+        "Credentials cannot be verified now",
     ),
     row(Kind::Chaos, 503, "chaos", "proxy_internal_response", Side::Proxy, "This failure is a rehearsal"),
     row(Kind::Draining, 503, "draining", "destination_unavailable", Side::Proxy, "The service is being changed"),

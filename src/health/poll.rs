@@ -280,7 +280,13 @@ mod tests {
         );
         let config = Config::parse(&text, Path::new("test.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
         let mut numbers = Numbers::default();
-        let mut ground = Ground { registry, numbers: &mut numbers, algorithm: None, before: None };
+        let mut ground = Ground {
+            registry,
+            memory: &crate::policy::Memory::default(),
+            numbers: &mut numbers,
+            algorithm: None,
+            before: None,
+        };
         Plan::build(&config, 1, &mut ground).unwrap()
     }
 

@@ -244,7 +244,13 @@ mod tests {
         let config = Config::parse(&text, Path::new("test.toml")).unwrap_or_else(|problems| panic!("{problems:?}"));
         let registry = Registry::new(Budget::new(None), Arc::new(Telemetry::new(&[], &[1.0], 1)), 1);
         let mut numbers = Numbers::default();
-        let mut ground = Ground { registry: &registry, numbers: &mut numbers, algorithm: None, before: None };
+        let mut ground = Ground {
+            registry: &registry,
+            memory: &crate::policy::Memory::default(),
+            numbers: &mut numbers,
+            algorithm: None,
+            before: None,
+        };
         Plan::build(&config, 1, &mut ground).unwrap()
     }
 

@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::ErrorPages,
+    policy::{ErrorPages, Memory},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -138,6 +138,8 @@ impl Numbers {
 pub struct Ground<'a> {
     /// What survives reloads.
     pub registry: &'a Registry,
+    /// What policies remember.
+    pub memory: &'a Memory,
     /// Numbers of listeners.
     pub numbers: &'a mut Numbers,
     /// Replaces the pools' own algorithms.
@@ -165,13 +167,14 @@ impl Plan {
     }
 
     fn make(config: &Config, generation: u64, ground: &mut Ground<'_>, same: bool) -> Result<Self, String> {
-        let Ground { registry, numbers, algorithm, before } = ground;
+        let Ground { registry, memory, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
         let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
         let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
         let places =
             pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
-        let routes: Vec<_> = config.routes.iter().map(|route| Route::build(route, &places, telemetry)).collect();
+        let routes: Vec<_> =
+            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, memory))).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
         let unrouted = telemetry.route("");

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Respond, Template},
-    policy::{Headers, Rewrite, Split},
+    policy::{Headers, Memory, Policies, Rewrite, Split},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -14,6 +14,8 @@ pub struct Route {
     pub name: String,
     /// What is done.
     pub act: Act,
+    /// What is asked of requests first, if anything is.
+    pub policies: Option<Box<Policies>>,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
     /// Edits of the response's fields.
@@ -85,7 +87,12 @@ pub struct Mirror {
 
 impl Route {
     /// `pools` gives their places by name.
-    pub(super) fn build(route: &config::Route, pools: &HashMap<&str, usize>, telemetry: &Telemetry) -> Self {
+    pub(super) fn build(
+        route: &config::Route,
+        pools: &HashMap<&str, usize>,
+        (telemetry, memory): (&Telemetry, &Memory),
+    ) -> Self {
+        let _ = memory;
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
         let forward = |split, names: &[&str]| {
@@ -124,6 +131,7 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
+            policies: None,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
             metrics,

@@ -9,6 +9,8 @@ mod error_pages;
 mod field;
 mod headers;
 mod key;
+mod memory;
+mod policies;
 mod request;
 mod rewrite;
 mod split;
@@ -16,6 +18,7 @@ mod sticky;
 #[cfg(test)]
 mod testing;
 mod values;
+mod visit;
 
 pub use answer::{https_location, redirect, redirect_to, respond};
 pub use chaos::{Blow, Chaos, Rule};
@@ -23,6 +26,8 @@ pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use headers::Headers;
 pub use key::Key;
+pub use memory::Memory;
+pub use policies::{Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use split::Split;
@@ -30,3 +35,4 @@ pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_co
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};
+pub use visit::{Fields, Visit};

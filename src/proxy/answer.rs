@@ -167,6 +167,7 @@ pub(super) fn send<'a>(
             body = make(local, plan, Answer::Failure(kind), &exchange.request, exchange.client, record, &mut head);
         }
         record.status = head.status();
+        record.say(&mut head);
         if let Some(route) = record.route {
             edit(local, plan, &plan.routes[route], &mut head, &exchange.request, exchange.client, record);
         }

@@ -176,6 +176,11 @@ impl Local {
         now.saturating_duration_since(self.epoch).as_micros() as u64
     }
 
+    /// Nanoseconds from the beginning to `now`, alike on all workers.
+    pub fn nanos(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_nanos() as u64
+    }
+
     /// It is `now`: looked at once a second.
     pub fn tick(&self, now: Instant) {
         self.second.set(now.saturating_duration_since(self.epoch).as_secs() as u32);

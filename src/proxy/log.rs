@@ -108,6 +108,8 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         connect: record.connect,
         ttfb: record.ttfb,
         failure: record.failure.map(|kind| kind.word().as_bytes()),
+        user: record.visit.as_ref().and_then(|visit| visit.user.as_deref()),
+        limit: record.visit.as_ref().and_then(|visit| visit.limit.as_deref()).map(str::as_bytes),
         sticky: sticky::result(record).map(|stuck| stuck.word().as_bytes()),
         fallback: record.fallback().map(|kind| kind.word().as_bytes()),
         chaos: record.chaos().map(|blow| blow.word().as_bytes()),

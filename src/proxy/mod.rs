@@ -8,6 +8,7 @@ mod choice;
 mod client;
 mod forward;
 mod forwarding;
+mod gate;
 mod grpc;
 mod local;
 mod log;
@@ -32,7 +33,7 @@ use crate::{
     error::{Kind, Side},
     http::{self, Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
     plan::{Act, Fallback, Forward, Listener, Plan, Pool, Route},
-    policy::{Blow, Split},
+    policy::{Blow, Split, Verdict, Visit},
     pool::{Backend, Seen},
     route::Request,
 };
@@ -77,6 +78,8 @@ struct Record {
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
     sticky: Option<Box<sticky::Session>>,
+    /// What its route's policies say of it.
+    visit: Option<Box<Visit>>,
     /// What most exchanges do not have.
     rare: Option<Box<Rare>>,
     /// Fields of the response that the access log wants, in its order.
@@ -107,6 +110,13 @@ impl Record {
         self.rare.as_ref()?.fallback
     }
 
+    /// Writes what the route's policies say into the answer's head.
+    fn say(&self, head: &mut Head) {
+        if let Some(visit) = &self.visit {
+            visit.answer.write(head);
+        }
+    }
+
     fn backend(&self) -> Option<&Arc<Backend>> {
         self.chosen.as_ref().map(|(seen, place)| seen.table.backend(*place as usize))
     }
@@ -135,6 +145,7 @@ impl<'a> Way<'a> {
     fn edit_response(&self, head: &mut Head, request: &Head, client: &Client, record: &mut Record) {
         log::note(self.plan(), head, record);
         sticky::learn(self.local, self.plan(), head, record);
+        record.say(head);
         answer::edit(self.local, self.plan(), self.route, head, request, client, record);
         sticky::tell(self.local, self.plan(), head, request, client, record);
     }
@@ -144,6 +155,12 @@ impl<'a> Way<'a> {
 enum Step<'a> {
     Forward(&'a Route, &'a Forward, usize),
     Answer(Answer<'a>),
+}
+
+impl Step<'_> {
+    fn failed(kind: Kind) -> Self {
+        Self::Answer(Answer::Failure(kind))
+    }
 }
 
 /// Answers `exchange`: from a backend, or by ourselves.
@@ -157,8 +174,15 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     };
     let counted = InFlight::new(local, plan, listener, started);
     let mut record = Record::default();
-    let mut step = step(local, plan, listener, exchange, &mut record);
+    let found = find(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
+    let mut step = match found {
+        Ok(route) => match let_in(local, route, exchange, &mut record).await {
+            None => step(local, plan, route, exchange, &mut record),
+            Some(answer) => Step::Answer(answer),
+        },
+        Err(answer) => Step::Answer(answer),
+    };
     if local.chaos.is_on()
         && !matches!(step, Step::Answer(Answer::Failure(_)))
         && let Some(answer) = chaos::strike(local, plan, exchange, &mut record).await
@@ -208,14 +232,17 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     done.at(ended)
 }
 
-/// Looks at the head: which route, and what it wants.
-fn step<'a>(
+/// Looks at the head: which route it is for.
+///
+/// # Errors
+/// What is answered in place of one.
+fn find<'a>(
     local: &Local,
     plan: &'a Plan,
     listener: &Listener,
     exchange: &mut Exchange<'_>,
     record: &mut Record,
-) -> Step<'a> {
+) -> Result<&'a Route, Answer<'a>> {
     let client = exchange.client;
     if let Some(reject) = exchange.refused {
         tracing::debug!(peer = ?client.peer, why = reject.why, failure = reject.kind.word(), "request refused");
@@ -227,7 +254,7 @@ fn step<'a>(
     record.call = http::grpc::is_call(&exchange.request);
     record.address = client::address(plan, client, &exchange.request);
     record.id = forwarding::request_id(local, client, &mut exchange.request);
-    let failed = |kind| Step::Answer(Answer::Failure(kind));
+    let failed = |kind| Err(Answer::Failure(kind));
     if let Some(reject) = exchange.refused {
         return failed(reject.kind);
     }
@@ -235,14 +262,39 @@ fn step<'a>(
         return failed(Kind::Misdirected);
     }
     if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
-        return Step::Answer(Answer::Https);
+        return Err(Answer::Https);
     }
     let connect = exchange.request.method() == Method::Connect;
     let request = Request { head: &exchange.request, listener: listener.place, client: record.address };
     let place = plan.router.find(&request).filter(|&place| !connect || plan.routes[place].act.connects());
     let Some(place) = place else { return failed(if connect { Kind::ConnectDenied } else { Kind::NoRoute }) };
     record.route = Some(place);
-    let route = &plan.routes[place];
+    Ok(&plan.routes[place])
+}
+
+/// Asks the route's policies. Gives what is answered, if the request is not let in.
+async fn let_in<'a>(
+    local: &'a Local,
+    route: &'a Route,
+    exchange: &mut Exchange<'_>,
+    record: &mut Record,
+) -> Option<Answer<'a>> {
+    let policies = route.policies.as_deref()?;
+    match gate::look(local, (route, policies), exchange, record) {
+        Verdict::Pass => None,
+        Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
+        verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
+    }
+}
+
+/// What the route wants.
+fn step<'a>(
+    local: &Local,
+    plan: &'a Plan,
+    route: &'a Route,
+    exchange: &mut Exchange<'_>,
+    record: &mut Record,
+) -> Step<'a> {
     let forward = match &route.act {
         Act::Redirect(to, status) => return Step::Answer(Answer::Redirect(to, *status)),
         Act::Respond(respond) => return Step::Answer(Answer::Respond(respond)),
@@ -250,7 +302,7 @@ fn step<'a>(
     };
     match prepare(local, plan, forward, exchange, record) {
         Ok(pool) => Step::Forward(route, forward, pool),
-        Err(kind) => failed(kind),
+        Err(kind) => Step::failed(kind),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     net::Budget,
     plan::Plan,
-    policy::Chaos,
+    policy::{Chaos, Memory},
     pool::Registry,
     telemetry::{
         Seldom,
@@ -90,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) pipes: usize,
     /// Failures that are being rehearsed.
     pub(crate) chaos: Arc<Chaos>,
+    /// What policies remember.
+    pub(crate) memory: Memory,
     /// Seconds are counted from here.
     pub(crate) epoch: tokio::time::Instant,
     /// Where the process is in its life.

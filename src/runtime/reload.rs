@@ -212,7 +212,7 @@ impl Control {
         let mut numbers = std::mem::take(&mut self.numbers);
         let build = move || {
             let (registry, before) = (&shared.registry, Some(&*before));
-            let mut ground = Ground { registry, numbers: &mut numbers, algorithm, before };
+            let mut ground = Ground { registry, memory: &shared.memory, numbers: &mut numbers, algorithm, before };
             let plan = make(&config, generation, &mut ground).map(Arc::new);
             (plan, numbers)
         };

@@ -12,6 +12,7 @@ use crate::{
     error::Kind,
     net::{self, Budget},
     plan::{Ground, Numbers, Plan},
+    policy::Memory,
     pool::Registry,
     telemetry::{Seldom, metrics::Telemetry},
 };
@@ -66,8 +67,13 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let (shared, receivers) = share(&config, count, process, most);
     let _questions = names::ask_first(&config, &shared).map_err(cannot("names cannot be resolved"))?;
     let mut numbers = Numbers::default();
-    let mut ground =
-        Ground { registry: &shared.registry, numbers: &mut numbers, algorithm: builder.algorithm, before: None };
+    let mut ground = Ground {
+        registry: &shared.registry,
+        memory: &shared.memory,
+        numbers: &mut numbers,
+        algorithm: builder.algorithm,
+        before: None,
+    };
     let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
     let plan = Arc::new(plan);
     reload::settle(&plan, tokio::time::Instant::now());
@@ -130,6 +136,7 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         chaos: Arc::default(),
         epoch: registry.epoch(),
         registry,
+        memory: Memory::default(),
         phase: watch::Sender::new(Phase::Starting),
     });
     (shared, receivers)

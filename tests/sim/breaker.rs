@@ -26,7 +26,13 @@ fn plan(count: u64, keys: &str) -> (Plan, Registry, Instant) {
     );
     let config = Config::parse(&toml, Path::new("sim.toml")).unwrap_or_else(|problems| panic!("{problems}"));
     let registry = Registry::new(Budget::new(None), Arc::new(Telemetry::new(&[], &[1.0], 1)), 1);
-    let mut ground = Ground { registry: &registry, numbers: &mut Numbers::default(), algorithm: None, before: None };
+    let mut ground = Ground {
+        registry: &registry,
+        memory: &evenkeel::policy::Memory::default(),
+        numbers: &mut Numbers::default(),
+        algorithm: None,
+        before: None,
+    };
     let plan = Plan::build(&config, 1, &mut ground).unwrap();
     let begin = registry.epoch();
     plan.pools[0].refresh(begin);

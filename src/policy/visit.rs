@@ -1,0 +1,80 @@
+//! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
+
+use super::Stage;
+use crate::http::{Head, Name};
+
+/// One exchange's way through its route's [`Policies`](super::Policies).
+#[derive(Debug, Default)]
+pub struct Visit {
+    /// What it is asked next.
+    pub stage: Stage,
+    /// Who has been let in, for the log.
+    pub user: Option<Box<[u8]>>,
+    /// The limit that refused it or made it wait, for the log.
+    pub limit: Option<Box<str>>,
+    /// Fields of its answer, whoever makes that.
+    pub answer: Fields,
+}
+
+/// Fields that are written into a head later.
+#[derive(Debug, Default)]
+pub struct Fields {
+    bytes: Vec<u8>,
+    fields: Vec<Place>,
+}
+
+/// Where one stands: its name from `start` to `value`, its value from there to `end`.
+#[derive(Debug)]
+struct Place {
+    id: Name,
+    start: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Fields {
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Adds the field `name`, whose value `write` appends: visible ASCII and blanks.
+    pub fn add(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        let value = self.bytes.len();
+        write(&mut self.bytes);
+        self.fields.push(Place { id: Name::of(name.as_bytes()), start, value, end: self.bytes.len() });
+    }
+
+    /// The value of the first field `name`.
+    pub fn find(&self, name: &str) -> Option<&[u8]> {
+        let named = |place: &&Place| self.bytes[place.start..place.value].eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().find(named).map(|place| &self.bytes[place.value..place.end])
+    }
+
+    /// Appends them to `head`.
+    pub fn write(&self, head: &mut Head) {
+        for &Place { id, start, value, end } in &self.fields {
+            head.add_pieces(&self.bytes[start..value], id, &[&self.bytes[value..end]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{test_head, test_lines};
+
+    #[test]
+    fn fields_are_written_as_they_were_added() {
+        let mut fields = Fields::default();
+        assert!(fields.is_empty());
+        fields.add("X-One", |out| out.extend_from_slice(b"1; 2"));
+        fields.add("WWW-Authenticate", |out| out.extend_from_slice(b"Basic"));
+        assert_eq!(fields.find("www-authenticate"), Some(&b"Basic"[..]));
+        let mut head = test_head("GET / HTTP/1.1\nHost: a\nAccept: 1");
+        fields.write(&mut head);
+        assert_eq!(test_lines(&head), "Accept: 1\nX-One: 1; 2\nWWW-Authenticate: Basic\n");
+    }
+}
