@@ -9,6 +9,7 @@ mod error_pages;
 mod field;
 mod headers;
 mod key;
+pub mod limit;
 mod memory;
 mod policies;
 mod request;

@@ -1,13 +1,18 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::Visit;
+use super::{Visit, limit::Limits};
 use crate::{error::Kind, http::Head};
 use std::{net::IpAddr, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
 #[derive(Debug)]
-pub struct Policies {}
+pub struct Policies {
+    /// Limits by what a request shows.
+    pub limits: Option<Box<Limits>>,
+    /// Limits by what `auth` has found out.
+    pub claims: Option<Box<Limits>>,
+}
 
 /// Where the walk is. In order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,14 +61,14 @@ pub enum Verdict {
 impl Policies {
     /// Asks what has not been asked yet, until one says something else than [`Verdict::Pass`], or nobody is left.
     pub fn before(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
-        let _ = &asked;
         while visit.stage < Stage::Passed {
             let (verdict, next) = match visit.stage {
                 Stage::Access => (Verdict::Pass, Stage::Preflight),
                 Stage::Preflight => (Verdict::Pass, Stage::Limits),
-                Stage::Limits => (Verdict::Pass, Stage::Auth),
+                Stage::Limits => (limit(&self.limits, visit, asked), Stage::Auth),
                 Stage::Auth => (Verdict::Pass, Stage::Claims),
-                Stage::Claims | Stage::Passed => (Verdict::Pass, Stage::Passed),
+                Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
+                Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
             visit.stage = next;
             if !matches!(verdict, Verdict::Pass) {
@@ -72,4 +77,8 @@ impl Policies {
         }
         Verdict::Pass
     }
+}
+
+fn limit(limits: &Option<Box<Limits>>, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+    limits.as_ref().map_or(Verdict::Pass, |limits| limits.ask(visit, asked))
 }

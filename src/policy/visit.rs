@@ -1,6 +1,6 @@
 //! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
 
-use super::Stage;
+use super::{Stage, limit::Held};
 use crate::http::{Head, Name};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub struct Visit {
     pub claims: Option<Arc<Claims>>,
     /// The limit that refused it or made it wait, for the log.
     pub limit: Option<Box<str>>,
+    /// It is counted as in flight while this is there.
+    pub held: Option<Held>,
     /// Fields of its answer, whoever makes that.
     pub answer: Fields,
 }
@@ -29,6 +31,9 @@ impl Visit {
         claims.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 }
+
+/// Bytes of the fields of most answers.
+const ROOM: usize = 112;
 
 /// Fields that are written into a head later.
 #[derive(Debug, Default)]
@@ -54,6 +59,8 @@ impl Fields {
 
     /// Adds the field `name`, whose value `write` appends: visible ASCII and blanks.
     pub fn add(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        // Once for all of most answers.
+        self.bytes.reserve(if self.bytes.is_empty() { ROOM } else { name.len() });
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name.as_bytes());
         let value = self.bytes.len();

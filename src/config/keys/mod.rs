@@ -4,6 +4,7 @@
 
 mod balance;
 mod breaker;
+mod limit;
 mod listener;
 mod pool;
 mod process;
@@ -14,6 +15,7 @@ use toml::de::DeValue;
 pub(super) use self::{
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
+    limit::{IN_FLIGHT_LIMIT, RATE_LIMIT, TIER, TIER_KEYS},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -319,7 +321,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 37] = [
+pub(super) const ALL: [&Keys; 41] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -347,6 +349,10 @@ pub(super) const ALL: [&Keys; 37] = [
     &MIRROR,
     &HEADER_RULES,
     &REWRITE,
+    &RATE_LIMIT,
+    &TIER,
+    &TIER_KEYS,
+    &IN_FLIGHT_LIMIT,
     &H2,
     &LISTENER_TLS,
     &CERTIFICATE,

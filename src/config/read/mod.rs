@@ -7,6 +7,7 @@ mod breaker;
 mod custom_load;
 mod discover;
 mod health;
+mod limit;
 mod listener;
 mod log;
 mod pages;
@@ -35,15 +36,16 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let log = log::log(document);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
-    let names = Names { listeners: listener::names(document), pools: pool::names(document) };
+    let names = Names { listeners: listener::names(document), pools: pool::names(document), limits: limit::names(document) };
     let listeners = listener::listeners(document, &taken);
     let pools = pool::pools(document);
+    let limits = limit::limits(document);
     let routes = route::routes(document, &names);
     let silent = document.written("route").is_empty();
     if silent {
         pool::none(document);
     }
-    let (listeners, pools, routes) = (listeners?, pools?, routes?);
+    let (listeners, pools, routes, limits) = (listeners?, pools?, routes?, limits?);
     warn::shut(&listeners, &server, document);
     warn::prefixed(&listeners, &server, &pools);
     if silent && pools.len() > 1 {
@@ -51,13 +53,15 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+        warn::unused(&limits, &routes);
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
     let routes = match pools.first() {
         Some(pool) if silent => vec![Route::all_to(&pool.name)],
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages, warnings: None })
+    let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    Some(Config { server, admin, log, metrics, listeners, routes, pools, rate_limits, error_pages, warnings: None })
 }
 
 /// `[admin]`, whatever else is wrong.
@@ -82,6 +86,7 @@ fn unrouted(pools: &[pool::Entry<'_>]) {
 struct Names {
     listeners: BTreeSet<String>,
     pools: BTreeSet<String>,
+    limits: BTreeSet<String>,
 }
 
 /// An address, its text, and the field that it stands in.

@@ -80,6 +80,8 @@ pub(super) static FALLBACKS: Family = counter(
 );
 pub(super) static MIRRORED: Family =
     counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
+pub(super) static RATE_LIMITED: Family =
+    counter("evenkeel_rate_limited_total", "Requests that a rate limit has refused, or would have but for its dry_run.");
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -141,7 +143,7 @@ pub(super) static RESOLUTIONS: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 44] = [
+pub(super) static ALL: [&Family; 45] = [
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -161,6 +163,7 @@ pub(super) static ALL: [&Family; 44] = [
     &FAILURES,
     &FALLBACKS,
     &MIRRORED,
+    &RATE_LIMITED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,

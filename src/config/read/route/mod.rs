@@ -15,7 +15,7 @@ use super::{
         units::quoted,
         values,
     },
-    Names,
+    Names, limit,
 };
 
 /// A route, and where in the files it stands.
@@ -70,6 +70,8 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         max_body_size: section.read("max_body_size", None, values::size_limit),
         upgrade: upgrade(&section),
         connect: section.read("connect", false, values::flag),
+        rate_limit: limit::of_route(&section, names),
+        in_flight_limit: limit::in_flight(&section),
         access: access(&section),
     };
     let peers = &[("default", "normal"), ("medium", "normal")];
