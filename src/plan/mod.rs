@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::{ErrorPages, Memory, limit::Rate},
+    policy::{Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -46,8 +46,10 @@ pub struct Plan {
     pub unrouted: Arc<RouteMetrics>,
     /// In the order of the file.
     pub pools: Vec<Pool>,
-    /// Rate limits, used or not.
-    pub rates: Vec<Arc<Rate>>,
+    /// Ways in that routes ask for.
+    pub auths: Auths,
+    /// Rate limits by name, used or not.
+    pub rates: Rates,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -175,8 +177,12 @@ impl Plan {
         let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
         let places =
             pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
-        let rates = memory.limits.rates(&config.rate_limits, telemetry);
-        let route = |route| Route::build(route, &places, (telemetry, memory, &rates));
+        let (auths, rates) = match before.filter(|_| same) {
+            Some(before) => (before.auths.clone(), before.rates.clone()),
+            None => (Auths::build(config, memory)?, memory.limits.rates(&config.rate_limits, telemetry)),
+        };
+        let limits = |route| memory.limits.limits(route, &rates);
+        let route = |route| Route::build(route, &places, (telemetry, &auths), limits(route));
         let routes: Vec<_> = config.routes.iter().map(route).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
@@ -210,7 +216,8 @@ impl Plan {
             router,
             unrouted,
             pools,
-            rates: rates.into_values().collect(),
+            auths,
+            rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,

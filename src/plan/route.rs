@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Respond, Template},
-    policy::{Headers, Memory, Policies, Rewrite, Split, limit},
+    policy::{Auths, Headers, Policies, Rewrite, Split, limit},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -90,7 +90,8 @@ impl Route {
     pub(super) fn build(
         route: &config::Route,
         pools: &HashMap<&str, usize>,
-        (telemetry, memory, rates): (&Telemetry, &Memory, &HashMap<String, Arc<limit::Rate>>),
+        (telemetry, auths): (&Telemetry, &Auths),
+        limits: limit::OfRoute,
     ) -> Self {
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
@@ -130,20 +131,10 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: policies(route, memory, rates),
+            policies: Policies::build(route, auths, limits),
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
             metrics,
         }
     }
-}
-
-/// What is asked of the route's requests first; `None`: nothing.
-fn policies(
-    route: &config::Route,
-    memory: &Memory,
-    rates: &HashMap<String, Arc<limit::Rate>>,
-) -> Option<Box<Policies>> {
-    let (limits, claims) = memory.limits.limits(route, rates);
-    (limits.is_some() || claims.is_some()).then(|| Box::new(Policies { limits, claims }))
 }

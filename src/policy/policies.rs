@@ -1,17 +1,22 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{Visit, limit::Limits};
-use crate::{error::Kind, http::Head};
-use std::{net::IpAddr, time::Duration};
+use super::{Auth, Auths, Job, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
+use crate::{config, error::Kind, http::Head};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
 #[derive(Debug)]
 pub struct Policies {
-    /// Limits by what a request shows.
-    pub limits: Option<Box<Limits>>,
-    /// Limits by what `auth` has found out.
-    pub claims: Option<Box<Limits>>,
+    /// What clients may not send: some route's `auth` writes it for backends.
+    written: Option<Arc<Written>>,
+    access: Option<Access>,
+    cors: Option<Cors>,
+    /// By what a request shows.
+    limits: Option<Box<Limits>>,
+    auth: Option<Arc<Auth>>,
+    /// By what `auth` has found out.
+    claims: Option<Box<Limits>>,
 }
 
 /// Where the walk is. In order.
@@ -56,17 +61,38 @@ pub enum Verdict {
     Refuse(Kind),
     /// It goes on after so long.
     Sleep(Duration),
+    /// It is answered so, without a body; [`Visit::answer`] has the answer's fields.
+    Reply(u16),
+    /// A password is to be checked, beside the worker: [`Job::settle`] says how it goes on.
+    Compute(Box<Job>),
 }
 
 impl Policies {
+    /// What `route` asks, with the ways in that its plan has; `None`: nothing.
+    pub fn build(route: &config::Route, auths: &Auths, limits: limit::OfRoute) -> Option<Box<Self>> {
+        let (limits, claims) = limits;
+        let policies = Self {
+            written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
+            access: Access::new(route),
+            cors: route.cors.as_ref().map(Cors::new),
+            limits,
+            auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
+            claims,
+        };
+        let Self { written, access, cors, limits, auth, claims } = &policies;
+        let none = written.is_none() && access.is_none() && cors.is_none() && auth.is_none();
+        let none = none && limits.is_none() && claims.is_none();
+        (!none).then(|| Box::new(policies))
+    }
+
     /// Asks what has not been asked yet, until one says something else than [`Verdict::Pass`], or nobody is left.
     pub fn before(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
         while visit.stage < Stage::Passed {
             let (verdict, next) = match visit.stage {
-                Stage::Access => (Verdict::Pass, Stage::Preflight),
-                Stage::Preflight => (Verdict::Pass, Stage::Limits),
+                Stage::Access => (self.access(visit, asked), Stage::Preflight),
+                Stage::Preflight => (self.preflight(visit, asked), Stage::Limits),
                 Stage::Limits => (limit(&self.limits, visit, asked), Stage::Auth),
-                Stage::Auth => (Verdict::Pass, Stage::Claims),
+                Stage::Auth => (self.auth(visit, asked), Stage::Claims),
                 Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
                 Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
@@ -76,6 +102,28 @@ impl Policies {
             }
         }
         Verdict::Pass
+    }
+
+    /// `allow` and `deny`. Before it is refused, its answer is marked for the pages that may see it.
+    fn access(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
+        if let Some(written) = &self.written {
+            written.remove(asked.request);
+        }
+        if let Some(cors) = &self.cors {
+            cors.note(visit, asked.request);
+        }
+        match &self.access {
+            Some(access) if !access.lets_in(asked.client) => Verdict::Refuse(Kind::Denied),
+            _ => Verdict::Pass,
+        }
+    }
+
+    fn preflight(&self, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+        self.cors.as_ref().map_or(Verdict::Pass, |cors| cors.preflight(visit, asked))
+    }
+
+    fn auth(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
+        self.auth.as_ref().map_or(Verdict::Pass, |auth| auth.look(visit, asked))
     }
 }
 

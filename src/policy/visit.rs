@@ -1,6 +1,6 @@
 //! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
 
-use super::{Stage, limit::Held};
+use super::{Stage, cors, limit::Held};
 use crate::http::{Head, Name};
 use std::sync::Arc;
 
@@ -22,6 +22,18 @@ pub struct Visit {
     pub held: Option<Held>,
     /// Fields of its answer, whoever makes that.
     pub answer: Fields,
+    /// What a backend says of CORS gives way to them.
+    pub cors: bool,
+}
+
+impl Visit {
+    /// Writes what its answer says into `head`.
+    pub fn say(&self, head: &mut Head) {
+        if self.cors {
+            cors::strip(head);
+        }
+        self.answer.write(head);
+    }
 }
 
 impl Visit {

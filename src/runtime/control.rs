@@ -10,6 +10,7 @@ use super::{
     sockets::{self, Sockets},
     start::Admin,
     systemd,
+    tiers::{self, Tiers},
 };
 use crate::{
     admin::{self, Command},
@@ -66,6 +67,8 @@ pub(super) struct Control {
     pub(super) names: Names,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
+    /// As well as the files of rate limits' tiers.
+    tiers: Option<mpsc::UnboundedSender<Tiers>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -130,6 +133,7 @@ impl Control {
             poller: None,
             names: Names::default(),
             certificates: None,
+            tiers: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -152,6 +156,9 @@ impl Control {
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
+        let (tiers, sent) = mpsc::unbounded_channel();
+        self.tiers = Some(tiers);
+        tokio::spawn(tiers::watch_over(sent));
         self.watch();
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
@@ -267,6 +274,9 @@ impl Control {
     pub(super) fn watch(&self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
+        }
+        if let Some(tiers) = &self.tiers {
+            let _ = tiers.send(Tiers::of(&self.plan.rates));
         }
         self.follow();
     }

@@ -2,6 +2,7 @@
 //!
 //! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
 
+mod auth;
 mod balance;
 mod breaker;
 mod limit;
@@ -13,6 +14,7 @@ mod route;
 use toml::de::DeValue;
 
 pub(super) use self::{
+    auth::{AUTH, CORS, FILE},
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
     limit::{IN_FLIGHT_LIMIT, RATE_LIMIT, TIER, TIER_KEYS},
@@ -321,7 +323,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 41] = [
+pub(super) const ALL: [&Keys; 44] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -353,6 +355,9 @@ pub(super) const ALL: [&Keys; 41] = [
     &TIER,
     &TIER_KEYS,
     &IN_FLIGHT_LIMIT,
+    &CORS,
+    &AUTH,
+    &FILE,
     &H2,
     &LISTENER_TLS,
     &CERTIFICATE,

@@ -6,6 +6,7 @@
 //! [`Config`]: super::Config
 #![allow(dead_code, reason = "the types are read by their schema alone")]
 
+mod auth;
 mod breaker;
 mod limit;
 mod listener;
@@ -67,6 +68,9 @@ fn parts() -> Vec<Part> {
         part::<route::HeaderRules>("[route.request_headers]", &keys::HEADER_RULES, false),
         part::<route::HeaderRules>("[route.response_headers]", &keys::HEADER_RULES, false),
         part::<route::Rewrite>("[route.rewrite]", &keys::REWRITE, false),
+        part::<auth::Cors>("[route.cors]", &keys::CORS, false),
+        part::<auth::Auth>("[auth.main]", &keys::AUTH, false),
+        part::<auth::File>("[auth.main.users]", &keys::FILE, false),
         part::<limit::InFlightLimit>("[route.in_flight_limit]", &keys::IN_FLIGHT_LIMIT, false),
         part::<limit::RateLimit>("[rate_limit.per-ip]", &keys::RATE_LIMIT, false),
         part::<limit::Tier>("[[rate_limit.per-ip.tiers]]", &keys::TIER, false),
