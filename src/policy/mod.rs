@@ -4,6 +4,7 @@
 //! a buffer that the worker lends, so that an exchange allocates none.
 
 mod answer;
+mod auth;
 mod chaos;
 mod error_pages;
 mod field;
