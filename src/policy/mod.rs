@@ -24,14 +24,17 @@ mod values;
 mod visit;
 
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
-pub use auth::{Auth, Auths, Job};
+pub use auth::{
+    Auth, AuthGround, Auths, Forward, Job, Judged, KeySet, Keys, MAX_ANSWER, MAX_KEY_SET, News, Place, after_failures,
+    fuzz as fuzz_token, good_for,
+};
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Asked, Policies, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use split::Split;

@@ -2,6 +2,7 @@
 
 mod again;
 mod answer;
+mod ask;
 mod attempt;
 mod chaos;
 mod choice;
@@ -98,6 +99,8 @@ struct Rare {
     chaos: Option<Blow>,
     /// The route's own pool has failed so, and another one was asked.
     fallback: Option<Kind>,
+    /// What a service has said instead of letting it in.
+    theirs: Option<ask::Theirs>,
 }
 
 impl Record {
@@ -178,7 +181,7 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     let found = find(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
     let mut step = match found {
-        Ok(route) => match let_in(local, route, exchange, &mut record).await {
+        Ok(route) => match let_in(local, &pinned, route, exchange, &mut record).await {
             None => step(local, plan, route, exchange, &mut record),
             Some(answer) => Step::Answer(answer),
         },
@@ -276,6 +279,7 @@ fn find<'a>(
 /// Asks the route's policies. Gives what is answered, if the request is not let in.
 async fn let_in<'a>(
     local: &'a Local,
+    pinned: &'a Pinned,
     route: &'a Route,
     exchange: &mut Exchange<'_>,
     record: &mut Record,
@@ -285,7 +289,7 @@ async fn let_in<'a>(
         Verdict::Pass => None,
         Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
         Verdict::Reply(status) => Some(Answer::Empty(status)),
-        verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
+        verdict => gate::carry_out((local, pinned), (route, policies), verdict, exchange, record).await,
     }
 }
 

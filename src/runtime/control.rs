@@ -4,6 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
+    keys::Fetchers,
     names::Names,
     ramps::Ramps,
     reload::{Fixed, Past},
@@ -64,6 +65,7 @@ pub(super) struct Control {
     pub(super) monitor: Option<Monitor>,
     pub(super) poller: Option<Poller>,
     pub(super) names: Names,
+    fetchers: Fetchers,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
     draining: Arc<AtomicBool>,
@@ -129,6 +131,7 @@ impl Control {
             monitor: None,
             poller: None,
             names: Names::default(),
+            fetchers: Fetchers::default(),
             certificates: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
@@ -264,10 +267,11 @@ impl Control {
     }
 
     /// All that goes on beside requests follows the plan, and the certificates that are looked after.
-    pub(super) fn watch(&self) {
+    pub(super) fn watch(&mut self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
+        self.fetchers.follow(&self.plan, &self.shared);
         self.follow();
     }
 
