@@ -4,6 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
+    credentials::{self, Credentials},
     names::Names,
     ramps::Ramps,
     reload::{Fixed, Past},
@@ -66,6 +67,8 @@ pub(super) struct Control {
     pub(super) names: Names,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
+    /// The same for users and keys.
+    credentials: Option<mpsc::UnboundedSender<Credentials>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -130,6 +133,7 @@ impl Control {
             poller: None,
             names: Names::default(),
             certificates: None,
+            credentials: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -152,6 +156,9 @@ impl Control {
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
+        let (credentials, sent) = mpsc::unbounded_channel();
+        self.credentials = Some(credentials);
+        tokio::spawn(credentials::watch_over(sent));
         self.watch();
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
@@ -263,10 +270,13 @@ impl Control {
         }
     }
 
-    /// All that goes on beside requests follows the plan, and the certificates that are looked after.
+    /// All that goes on beside requests follows the plan, and the files that are looked after.
     pub(super) fn watch(&self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
+        }
+        if let Some(credentials) = &self.credentials {
+            let _ = credentials.send(Credentials::of(&self.plan.auths));
         }
         self.follow();
     }
