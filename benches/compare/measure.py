@@ -26,10 +26,12 @@ class Workload:
     memory: bool = False
     generator: str = "wrk"  # see load.py
     streams: int = 1  # of each connection
+    rate: int = 0  # a limit per client address, requests a second; 0 = none
+    met: bool = False  # the load is above it
 
     def serves(self, proxy):
         """Whether this can be asked of the proxy."""
-        return proxy.tls is not None or not self.tls
+        return (proxy.tls is not None or not self.tls) and (proxy.limit is not None or not self.rate)
 
 
 WORKLOADS = {
@@ -44,6 +46,8 @@ WORKLOADS = {
                           generator="handshakes"),
     "h2": Workload("HTTP/2 over TLS 1.3, 128 B, 16 connections x 32 streams", connections=16, streams=32, tls=True,
                    generator="h2load"),
+    "limited": Workload("keep-alive, 128 B, 64 connections, a limit per client address that is not met", rate=1000000),
+    "limit": Workload("a limit of 1,000/s per client address, 64 connections that ask for more", rate=1000, met=True),
     "tls-memory": Workload("resident memory, idle and with idle kept TLS 1.3 connections", tls=True, memory=True,
                            generator=None),
 }
@@ -74,6 +78,14 @@ class Bench:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def measure(self, proxy, workload):
+        result = self.once(proxy, workload, workload.rate)
+        if workload.rate and not workload.met:
+            # The same without the limit, right after it: what it costs.
+            plain = self.once(proxy, workload, None)
+            result |= {"cost": result["cpu_us"] / plain["cpu_us"], "noise": max(result["noise"], plain["noise"])}
+        return result
+
+    def once(self, proxy, workload, rate):
         pinned = workload.pinned
         workers, threads = (1, 1) if pinned else (self.options.workers, min(2, len(self.cpus)))
         cpu, other_cpu = (self.cpus[0], self.cpus[1]) if pinned else (None, None)
@@ -87,7 +99,7 @@ class Bench:
             port = free_port()
             values = {"dir": self.dir, "port": port, "workers": workers, "certificate": self.certificate,
                       **dict(zip(("b1", "b2", "b3"), ports))}
-            started = self.start(proxy.name, proxy.prepare(values, workload.tls), [port], cpu, running, tls)
+            started = self.start(proxy.name, proxy.prepare(values, workload.tls, rate), [port], cpu, running, tls)
             if workload.memory:
                 return self.memory(started, port, tls)
             return self.window(started, backend, port, workload, threads, other_cpu)
@@ -108,7 +120,10 @@ class Bench:
         return process
 
     def window(self, proxy, backend, port, workload, threads, cpu):
-        self.generate(port, workload, threads, self.options.warmup, cpu)
+        if workload.met:
+            time.sleep(2)  # no warm-up: the burst is part of what is measured, and what asked whether it serves is not
+        else:
+            self.generate(port, workload, threads, self.options.warmup, cpu)
 
         def clocks():
             return time.monotonic(), proxy.cpu(), backend.cpu(), own_cpu(), *machine()
@@ -118,7 +133,7 @@ class Bench:
         elapsed, cpu_proxy, cpu_backend, cpu_own, busy, stolen = (b - a for a, b in zip(before, clocks()))
         if not load["requests"]:
             raise Failed(f"no request was answered; it said: {proxy.said()}")
-        return {
+        result = {
             "cpu_us": cpu_proxy / load["requests"] * 1e6,
             "rps": load["requests"] / (load["us"] / 1e6),
             "p50_us": load["p50"],
@@ -127,6 +142,11 @@ class Bench:
             "errors": load["errors"],
             "noise": max(0, busy - cpu_proxy - cpu_backend - cpu_own, stolen) / elapsed,  # cores
         }
+        if workload.met:
+            # Errors are those that were refused. As many as a second's worth may come at once, and the rate from then on.
+            allowed = workload.rate * (1 + load["us"] / 1e6)
+            result |= {"let_in": (load["requests"] - load["errors"]) / allowed, "errors": 0}
+        return result
 
     def generate(self, port, workload, threads, seconds, cpu):
         command = self.generators.command(workload, port, threads, seconds)
