@@ -4,7 +4,11 @@
 //! hear of it. It goes out once; its answer is read and thrown away. Hot path for routes that have a mirror; any other
 //! pays a look at a pointer.
 
-use super::{Local, Pinned, Record, attempt::RESPONSE_HEAD, client};
+use super::{
+    Local, Pinned, Record,
+    attempt::{MAX_INTERIM, RESPONSE_HEAD},
+    client, meter,
+};
 use crate::{
     balance::{Pick, Taken, Tried},
     dial::{self, Checkout, Connection},
@@ -40,8 +44,6 @@ const MOST: usize = 128;
 const ANSWER: u64 = 1024 * 1024;
 /// Where the pool has no bound, a copy has.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Interim responses (1xx) to one copy.
-const MAX_INTERIM: usize = 32;
 
 /// A copy of a request. It counts, and is counted when it goes.
 pub(super) struct Copy {
@@ -162,15 +164,12 @@ impl Copy {
 
     /// Tells the backend's load how it went.
     fn tell(&self, backend: &Backend, now: Instant, waited: Duration, status: u16) {
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let taken = if status < 500 { Taken::Answered } else { Taken::Failed };
-        backend.load.took(self.local.micros(now), micros, taken);
-        match status {
-            // It says so, or it is silent.
-            503 | 504 => backend.load.overloaded(),
-            ..500 => backend.load.answered_in(micros),
-            _ => {}
+        // It says so, or it is silent.
+        if matches!(status, 503 | 504) {
+            backend.load.overloaded();
         }
+        let taken = if status < 500 { Taken::Answered } else { Taken::Failed };
+        meter::took(backend, self.local.micros(now), waited, taken);
     }
 
     /// Chooses a backend and gets a connection to it. One that is full is passed over; nobody is waited for but a connection
