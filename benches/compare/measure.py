@@ -1,4 +1,5 @@
 """One measurement: one proxy, one workload, one window. Backend, proxy and generator start anew for each."""
+import json
 import os
 import shutil
 import subprocess
@@ -28,10 +29,11 @@ class Workload:
     streams: int = 1  # of each connection
     rate: int = 0  # a limit per client address, requests a second; 0 = none
     met: bool = False  # the load is above it
+    slow: int = 0  # connections that send their heads byte by byte, while others are served
 
     def serves(self, proxy):
         """Whether this can be asked of the proxy."""
-        return (proxy.tls is not None or not self.tls) and (proxy.limit is not None or not self.rate)
+        return (proxy.tls is not None or not self.tls) and (proxy.limit is not None or not (self.rate or self.slow))
 
 
 WORKLOADS = {
@@ -48,6 +50,10 @@ WORKLOADS = {
                    generator="h2load"),
     "limited": Workload("keep-alive, 128 B, 64 connections, a limit per client address that is not met", rate=1000000),
     "limit": Workload("a limit of 1,000/s per client address, 64 connections that ask for more", rate=1000, met=True),
+    "slow": Workload("8,000 connections that send a head for ever, a byte in 5 s; others meanwhile", slow=8000,
+                     generator=None),
+    "slow-full": Workload("10,000 of them, where nginx may hold 18,000, and HAProxy and evenkeel 9,000", slow=10000,
+                          generator=None),
     "tls-memory": Workload("resident memory, idle and with idle kept TLS 1.3 connections", tls=True, memory=True,
                            generator=None),
 }
@@ -56,8 +62,9 @@ WORKLOADS = {
 class Bench:
     """What all measurements share: programs, settings, a temporary folder."""
 
-    def __init__(self, options, generators, backend, openssl):
-        self.options, self.generators, self.backend = options, generators, backend
+    def __init__(self, options, generators, built, openssl):
+        self.options, self.generators = options, generators
+        self.backend, self.slowloris = built["echo_backend"], built["slowloris"]
         self.cpus = sorted(os.sched_getaffinity(0))
         self.dir = tempfile.mkdtemp(prefix="evenkeel-compare-")
         self.certificate = os.path.join(self.dir, "certificate.pem")  # its key is in the same file
@@ -102,6 +109,8 @@ class Bench:
             started = self.start(proxy.name, proxy.prepare(values, workload.tls, rate), [port], cpu, running, tls)
             if workload.memory:
                 return self.memory(started, port, tls)
+            if workload.slow:
+                return self.slow(started, port, workload.slow)
             return self.window(started, backend, port, workload, threads, other_cpu)
         finally:
             for process in reversed(running):
@@ -161,6 +170,21 @@ class Bench:
         if figures is None:
             raise Failed(f"{name}: {(done.stdout + done.stderr).strip()[-500:]}")
         return figures
+
+    def slow(self, proxy, port, connections):
+        pids = [word for pid, _ in proxy.members() for word in ("--pid", str(pid))]
+        command = [self.slowloris, f"127.0.0.1:{port}", "--connections", str(connections), *pids]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+            said = json.loads(done.stdout)
+        except (subprocess.TimeoutExpired, ValueError) as error:
+            raise Failed(f"slowloris: {error}") from None
+        during = said["during"]
+        return {"kept_ratio": said["p99_ratio"]["kept"], "fresh_ratio": said["p99_ratio"]["fresh"],
+                "p99_us": during["kept"]["p99_us"], "fresh_p99_us": during["fresh"]["p99_us"],
+                "held": said["slow"]["open"], "connection_b": said["bytes_per_connection"] or 0,
+                "errors": during["kept"]["errors"] + during["fresh"]["errors"] + said["opening"]["kept"]["errors"]
+                + said["opening"]["fresh"]["errors"], "noise": 0.0}
 
     def memory(self, proxy, port, tls):
         time.sleep(1)

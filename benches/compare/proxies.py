@@ -1,5 +1,5 @@
 """The proxies that are compared, and their settings, which say the same thing in each one's language:
-as many workers, HTTP/1.1 to the backends, round robin over three backends, 1,024 kept backend connections,
+as many workers, 10 s for a request's head, HTTP/1.1 to the backends, round robin over three backends, 1,024 kept backend connections,
 kept client connections for 300 s, no access log, no bound on requests per connection. With TLS: versions 1.2 and
 1.3, HTTP/2 and HTTP/1.1 by ALPN, one certificate; session tickets and caches as they are by default. With a limit: of
 so many requests a second for each client address, as many at once, 429 above.
@@ -17,7 +17,7 @@ daemon off; worker_processes {workers}; worker_rlimit_nofile 20000;
 pid {dir}/nginx.pid; error_log {dir}/error.log crit;
 events { worker_connections 9000; }
 http {
-  access_log off; tcp_nodelay on; keepalive_timeout 300s; keepalive_requests 1000000000;
+  access_log off; tcp_nodelay on; keepalive_timeout 300s; keepalive_requests 1000000000; client_header_timeout 10s;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   upstream backends {
@@ -49,6 +49,7 @@ defaults
   timeout connect 5s
   timeout client 300s
   timeout server 300s
+  timeout http-request 10s
   timeout http-keep-alive 300s
 frontend front
   bind 127.0.0.1:{port} backlog 4096{tls}

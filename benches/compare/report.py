@@ -56,8 +56,19 @@ def limit_table(rounds, names, workload):
                          errors(rounds, name)] for name in names])
 
 
+def slow_table(rounds, names):
+    head = ["proxy", "p99 of others ÷ before, kept connections", "fresh ones", "p99 µs, kept", "fresh", "errors of others",
+            "slow ones held", "B per slow connection"]
+    return table(head, [[name, *(f"{median(one[name][key] for one in rounds if one.get(name)):.2f}"
+                                 for key in ("kept_ratio", "fresh_ratio")),
+                         *(figure(rounds, name, key) for key in ("p99_us", "fresh_p99_us")), errors(rounds, name),
+                         *(figure(rounds, name, key) for key in ("held", "connection_b"))] for name in names])
+
+
 def workload_table(rounds, names, connections, workload):
     names, memory = measured(rounds, names), workload.memory
+    if workload.slow:
+        return slow_table(rounds, names)
     if workload.rate:
         return limit_table(rounds, names, workload)
     if memory:
@@ -84,7 +95,7 @@ def summary(results, workloads):
     columns += [(peer, "p99_us") for peer in servers]
     rows = [[workloads[name].title, *(ratio(rounds, SUBJECT, peer, key) for peer, key in columns)]
             for name, rounds in results.items()
-            if not workloads[name].memory and not workloads[name].met and measured(rounds, [SUBJECT])]
+            if workloads[name].generator and not workloads[name].met and measured(rounds, [SUBJECT])]
     return table(head, rows) if rows and peers else ""
 
 
