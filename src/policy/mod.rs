@@ -3,8 +3,11 @@
 //! `plan` builds these from the configuration, once; `proxy` applies them, in PRODUCT.md's order. What needs memory takes
 //! a buffer that the worker lends, so that an exchange allocates none.
 
+mod access;
 mod answer;
+mod auth;
 mod chaos;
+mod cors;
 mod error_pages;
 mod field;
 mod headers;
@@ -20,7 +23,8 @@ mod testing;
 mod values;
 mod visit;
 
-pub use answer::{https_location, redirect, redirect_to, respond};
+pub use answer::{empty, https_location, redirect, redirect_to, respond};
+pub use auth::{Auth, Auths, Job};
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;

@@ -1,6 +1,6 @@
 //! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
 
-use super::Stage;
+use super::{Stage, cors};
 use crate::http::{Head, Name};
 
 /// One exchange's way through its route's [`Policies`](super::Policies).
@@ -14,6 +14,18 @@ pub struct Visit {
     pub limit: Option<Box<str>>,
     /// Fields of its answer, whoever makes that.
     pub answer: Fields,
+    /// What a backend says of CORS gives way to them.
+    pub cors: bool,
+}
+
+impl Visit {
+    /// Writes what its answer says into `head`.
+    pub fn say(&self, head: &mut Head) {
+        if self.cors {
+            cors::strip(head);
+        }
+        self.answer.write(head);
+    }
 }
 
 /// Fields that are written into a head later.

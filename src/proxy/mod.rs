@@ -118,7 +118,7 @@ impl Record {
     /// Writes what the route's policies say into the answer's head.
     fn say(&self, head: &mut Head) {
         if let Some(visit) = &self.visit {
-            visit.answer.write(head);
+            visit.say(head);
         }
     }
 
@@ -288,6 +288,7 @@ async fn let_in<'a>(
     match gate::look(local, (route, policies), exchange, record) {
         Verdict::Pass => None,
         Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
+        Verdict::Reply(status) => Some(Answer::Empty(status)),
         verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
     }
 }
