@@ -21,6 +21,7 @@ mod raw;
 mod relay;
 mod replay;
 mod report;
+mod side;
 mod sticky;
 mod timing;
 mod tunnel;
