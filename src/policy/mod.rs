@@ -39,4 +39,4 @@ pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_co
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};
-pub use visit::{Fields, Visit};
+pub use visit::{Claims, Fields, Visit};

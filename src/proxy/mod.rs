@@ -21,6 +21,7 @@ mod raw;
 mod relay;
 mod replay;
 mod report;
+mod side;
 mod sticky;
 mod timing;
 mod tunnel;
@@ -108,6 +109,11 @@ impl Record {
     /// Why another pool was asked.
     fn fallback(&self) -> Option<Kind> {
         self.rare.as_ref()?.fallback
+    }
+
+    /// When it must be answered at the latest, whoever asks for that.
+    fn latest(&self) -> Option<Instant> {
+        [self.deadline, self.ends].into_iter().flatten().min()
     }
 
     /// Writes what the route's policies say into the answer's head.
