@@ -236,7 +236,7 @@ fn every_key_of_a_circuit_breaker_and_of_an_outlier_is_read() {
         on_connect: false,
         on_reset: true,
         on_timeout: false,
-        on_status: vec![(500, 599), (429, 429), (408, 408)],
+        on_status: Statuses::of([500..=599, 429..=429, 408..=408]),
         consecutive_failures: None,
         failure_rate: Some(0.25),
         min_requests: 7,

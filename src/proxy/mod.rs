@@ -114,6 +114,11 @@ impl Record {
         self.rare.as_ref()?.fallback
     }
 
+    /// When it must be answered at the latest, whoever asks for that.
+    fn latest(&self) -> Option<Instant> {
+        [self.deadline, self.ends].into_iter().flatten().min()
+    }
+
     /// Writes what the route's policies say into the answer's head.
     fn say(&self, head: &mut Head) {
         if let Some(visit) = &self.visit {

@@ -1,7 +1,11 @@
 //! An exchange of our own beside a client's: one request to a backend of a pool, with a lease, a connection and time-outs
 //! like any other. Called by `mirror`, whose copies nobody waits for, and by `ask`, whose answer decides. Hot path.
 
-use super::{Local, Pinned, attempt::RESPONSE_HEAD};
+use super::{
+    Local, Pinned,
+    attempt::{MAX_INTERIM, RESPONSE_HEAD},
+    meter,
+};
 use crate::{
     balance::{Pick, Taken as Took, Tried},
     dial::{self, Checkout, Connection},
@@ -30,8 +34,6 @@ use tokio::time::Instant;
 
 /// Where the pool has no bound, this has.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Interim responses (1xx) to one request.
-const MAX_INTERIM: usize = 32;
 
 /// A request of ours.
 pub(super) struct Side<'s> {
@@ -115,15 +117,12 @@ impl Side<'_> {
 
     /// Tells the backend's load how it went.
     fn tell(&self, backend: &Backend, now: Instant, waited: Duration, status: u16) {
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let taken = if status < 500 { Took::Answered } else { Took::Failed };
-        backend.load.took(self.local.micros(now), micros, taken);
-        match status {
-            // It says so, or it is silent.
-            503 | 504 => backend.load.overloaded(),
-            ..500 => backend.load.answered_in(micros),
-            _ => {}
+        // It says so, or it is silent.
+        if matches!(status, 503 | 504) {
+            backend.load.overloaded();
         }
+        let taken = if status < 500 { Took::Answered } else { Took::Failed };
+        meter::took(backend, self.local.micros(now), waited, taken);
     }
 
     /// Chooses a backend and gets a connection to it. One that is full is passed over; nobody is waited for but a connection

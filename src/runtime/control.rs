@@ -4,6 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
+    credentials::{self, Credentials},
     keys::Fetchers,
     names::Names,
     ramps::Ramps,
@@ -68,6 +69,8 @@ pub(super) struct Control {
     fetchers: Fetchers,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
+    /// The same for users and keys.
+    credentials: Option<mpsc::UnboundedSender<Credentials>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -133,6 +136,7 @@ impl Control {
             names: Names::default(),
             fetchers: Fetchers::default(),
             certificates: None,
+            credentials: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -155,6 +159,9 @@ impl Control {
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
+        let (credentials, sent) = mpsc::unbounded_channel();
+        self.credentials = Some(credentials);
+        tokio::spawn(credentials::watch_over(sent));
         self.watch();
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
@@ -266,10 +273,13 @@ impl Control {
         }
     }
 
-    /// All that goes on beside requests follows the plan, and the certificates that are looked after.
+    /// All that goes on beside requests follows the plan, and the files that are looked after.
     pub(super) fn watch(&mut self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
+        }
+        if let Some(credentials) = &self.credentials {
+            let _ = credentials.send(Credentials::of(&self.plan.auths));
         }
         self.fetchers.follow(&self.plan, &self.shared);
         self.follow();

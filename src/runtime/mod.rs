@@ -5,6 +5,7 @@ mod certificates;
 mod chaos;
 mod connection;
 mod control;
+mod credentials;
 mod fetch;
 mod introduce;
 mod keys;
