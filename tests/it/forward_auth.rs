@@ -1,11 +1,14 @@
 //! `type = "forward"`: another service decides who comes in (PRODUCT.md section 3).
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Client, Evenkeel, Gate, Reply, Response, Site,
+    Backend, Client, Evenkeel, Gate, Process, Reply, Response, Site,
     h2raw::{H2, block, flag},
-    request, wait_for,
+    request,
+    tls::{self, Authority, asked},
+    wait_for,
 };
 
 /// The route `all` asks `service`, by an `auth` with further lines.
@@ -67,9 +70,9 @@ fn the_service_hears_of_the_request_and_the_backend_of_the_service() {
     }
     assert_eq!(passed.field("if-none-match"), Some("\"x\""));
 
-    let mut h2 = H2::connect(evenkeel.address());
+    let mut h2 = H2::open(evenkeel.address());
     let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/two"), ("x-user", "root")];
-    h2.headers(1, flag::END_HEADERS | flag::END_STREAM, block(&fields));
+    h2.headers(1, flag::WHOLE, block(&fields));
     assert_eq!(h2.answer(1).unwrap().text(), "fine");
     assert_eq!(
         (service.last().field("x-forwarded-uri"), service.last().field("x-forwarded-host")),
@@ -107,9 +110,9 @@ fn any_other_answer_goes_to_the_client() {
         assert_eq!((head.status, head.body.len()), (status[..3].parse().unwrap(), 0));
         assert_eq!((web.requests(), service.connections()), (0, 1), "one connection is kept");
         evenkeel.assert_no_failure();
-        let mut h2 = H2::connect(evenkeel.address());
+        let mut h2 = H2::open(evenkeel.address());
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
-        h2.headers(1, flag::END_HEADERS | flag::END_STREAM, block(&fields));
+        h2.headers(1, flag::WHOLE, block(&fields));
         assert_eq!(h2.answer(1).unwrap().text(), text);
     }
 }
@@ -200,7 +203,7 @@ fn a_body_waits_for_the_answer_and_time_does_not_run_meanwhile() {
     let mut client = evenkeel.client();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
     let mut writer = client.writer();
-    let sender = std::thread::spawn(move || std::io::Write::write_all(&mut writer, &[7; 300_000]));
+    let sender = std::thread::spawn(move || writer.write_all(&[7; 300_000]));
     wait_for("it is asked", || service.requests() == 1);
     // Longer than the route's own bound: that is the backend's.
     assert!(client.silent_for(Duration::from_millis(700)));
@@ -219,4 +222,28 @@ fn the_service_is_not_called_for_what_is_refused_before() {
     let evenkeel = Evenkeel::start(&toml);
     ask(&mut evenkeel.client(), "").assert_refused(403, "denied");
     assert_eq!((service.connections(), web.connections()), (0, 0));
+}
+
+#[test]
+fn a_service_by_https_is_believed_by_its_certificate() {
+    let (authority, web) = (Authority::new(), Backend::ok("fine"));
+    let own = authority.server(&authority.issue(asked(&["door.internal"]).local()), false);
+    let service = Backend::raw(move |conn, _| {
+        let Ok(mut wire) = tls::accept(conn.wire.stream.try_clone().unwrap(), &own) else { return };
+        while let Ok(Some(_)) = wire.head() {
+            let _ = wire.stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let toml = site(&service, "", &web).toml().replace("http://", "https://");
+    let roots = |path: &std::path::Path| format!("SSL_CERT_FILE={}", path.display());
+    let evenkeel =
+        Process::spawn_under(&["env", &roots(&authority.path("ca.pem"))], &toml.replace("workers = 2", "workers = 1"));
+    let mut client = evenkeel.client();
+    for _ in 0..3 {
+        assert_eq!(ask(&mut client, "").text(), "fine");
+    }
+    assert_eq!(service.connections(), 1, "the session is kept");
+    let stranger = Authority::new();
+    let evenkeel = Process::spawn_under(&["env", &roots(&stranger.path("ca.pem"))], &toml);
+    ask(&mut evenkeel.client(), "").assert_refused(503, "auth_unavailable");
 }

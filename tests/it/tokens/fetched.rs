@@ -1,5 +1,6 @@
 //! Keys that a server has: they come late, they change, and they fail to come.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
@@ -8,7 +9,11 @@ use serde_json::json;
 
 use super::issuer::{Issuer, set};
 use super::{bearer, site, status};
-use crate::support::{Backend, Client, Process, Reply, wait_for};
+use crate::support::{
+    Backend, Client, Process, Reply,
+    tls::{self, Authority, asked},
+    wait_for,
+};
 
 /// A server of keys, which can be changed.
 struct Server {
@@ -158,4 +163,28 @@ fn what_is_no_set_is_not_taken() {
     }
     assert_eq!(good.backend.requests(), 0);
     assert_eq!(web.requests(), 0);
+}
+
+#[test]
+fn a_server_is_believed_by_its_certificate() {
+    let (authority, web, issuer) = (Authority::new(), Backend::ok(""), Issuer::p256("1"));
+    let own = authority.server(&authority.issue(asked(&["keys.internal"]).local()), false);
+    let text = issuer.set();
+    let server = Backend::raw(move |conn, _| {
+        let Ok(mut wire) = tls::accept(conn.wire.stream.try_clone().unwrap(), &own) else { return };
+        while let Ok(Some(_)) = wire.head() {
+            let _ = write!(wire.stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        }
+    });
+    let lines = format!("jwks = \"https://{}/\"\naudience = \"api\"", server.address());
+    let toml = site(&lines, &web).toml();
+    let roots = |path: &std::path::Path| format!("SSL_CERT_FILE={}", path.display());
+    let evenkeel = Process::spawn_under(&["env", &roots(&authority.path("ca.pem"))], &toml);
+    wait_for("the keys have come", || status(&mut evenkeel.client(), &api(&issuer)) == 200);
+    let stranger = Authority::new();
+    let evenkeel = Process::spawn_under(&["env", &roots(&stranger.path("ca.pem"))], &toml);
+    wait_for("the certificate is refused", || {
+        evenkeel.log().iter().any(|line| line.contains("the certificate is refused"))
+    });
+    evenkeel.client().exchange(bearer(&api(&issuer))).assert_refused(503, "auth_unavailable");
 }
