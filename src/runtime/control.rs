@@ -5,6 +5,7 @@ use super::{
     accept::Gate,
     certificates::{self, Certificates},
     names::Names,
+    overload,
     ramps::Ramps,
     reload::{Fixed, Past},
     sockets::{self, Sockets},
@@ -153,6 +154,7 @@ impl Control {
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
         self.watch();
+        tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
         let mut pet = tokio::time::interval(self.watchdog.unwrap_or(TICK));
