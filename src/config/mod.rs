@@ -5,6 +5,7 @@
 //! binds a socket, and nothing here reaches the request path: the plan says what a configuration means.
 
 mod address;
+pub mod auth;
 mod balance;
 mod breaker;
 mod field;
@@ -48,6 +49,9 @@ use toml::de::DeTable;
 
 pub use self::{
     address::Address,
+    auth::{
+        ApiKeyAuth, Auth, AuthKind, BasicAuth, Cors, ForwardAuth, JwtAlgorithm, JwtAuth, JwtKeys, Origin, ShownIn, Url,
+    },
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
@@ -84,6 +88,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[pool.NAME]`, in the order of the file; at least one, unless every route answers by itself.
     pub pools: Vec<Pool>,
+    /// `[auth.NAME]`, in the order of the file.
+    pub auths: Vec<Auth>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.

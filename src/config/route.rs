@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Template;
+use super::{Cors, Template};
 
 /// `[[route]]`: which requests, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,14 @@ pub struct Route {
     pub query: Vec<(String, Text)>,
     /// Networks that the client must be in; empty = any.
     pub client_ip: Vec<IpNet>,
+    /// Networks that the client must be in; empty = any. One without an address is in none.
+    pub allow: Vec<IpNet>,
+    /// Networks that it must not be in.
+    pub deny: Vec<IpNet>,
+    /// Which pages of other origins may ask; `None` = what backends say of it.
+    pub cors: Option<Cors>,
+    /// The name of an [`Auth`](super::Auth) that there is: who may ask.
+    pub auth: Option<String>,
     /// What becomes of the request.
     pub action: Action,
     /// What becomes of it when the pool cannot answer.
@@ -71,6 +79,10 @@ impl Route {
             cookies: Vec::new(),
             query: Vec::new(),
             client_ip: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            cors: None,
+            auth: None,
             action: Action::Pool(pool.to_owned()),
             fallback: None,
             mirror: None,

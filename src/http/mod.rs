@@ -33,7 +33,7 @@ pub mod fuzz;
 pub use client::{ByProxy, Client, Origin};
 pub use exchange::{Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
-pub use head::{Head, Heads, Span, Start, Target, Version};
+pub use head::{Head, Heads, Repeated, Span, Start, Target, Version};
 pub use inlet::Inlet;
 pub use method::Method;
 pub use name::Name;

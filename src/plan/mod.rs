@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::{ErrorPages, Memory},
+    policy::{Auths, ErrorPages, Memory},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -46,6 +46,8 @@ pub struct Plan {
     pub unrouted: Arc<RouteMetrics>,
     /// In the order of the file.
     pub pools: Vec<Pool>,
+    /// Ways in that routes ask for.
+    pub auths: Auths,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -173,8 +175,12 @@ impl Plan {
         let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
         let places =
             pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
+        let auths = match before.filter(|_| same) {
+            Some(before) => before.auths.clone(),
+            None => Auths::build(config, memory)?,
+        };
         let routes: Vec<_> =
-            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, memory))).collect();
+            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, &auths))).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
         let unrouted = telemetry.route("");
@@ -207,6 +213,7 @@ impl Plan {
             router,
             unrouted,
             pools,
+            auths,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,

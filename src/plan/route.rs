@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Priority, Respond, Template},
-    policy::{Headers, Memory, Policies, Rewrite, Split},
+    policy::{Auths, Headers, Policies, Rewrite, Split},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -92,9 +92,8 @@ impl Route {
     pub(super) fn build(
         route: &config::Route,
         pools: &HashMap<&str, usize>,
-        (telemetry, memory): (&Telemetry, &Memory),
+        (telemetry, auths): (&Telemetry, &Auths),
     ) -> Self {
-        let _ = memory;
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
         let forward = |split, names: &[&str]| {
@@ -133,7 +132,7 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: None,
+            policies: Policies::build(route, auths),
             priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),

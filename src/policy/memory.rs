@@ -1,6 +1,19 @@
 //! What policies remember, by their names in the configuration: it survives reloads. Made by `runtime` once, lent to each
 //! plan.
 
+use super::auth::Desk;
+use std::sync::{Arc, OnceLock};
+
 /// Buckets, what is in flight, who has been let in: whatever outlives a plan.
 #[derive(Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    /// Made for the first `basic`.
+    desk: OnceLock<Arc<Desk>>,
+}
+
+impl Memory {
+    /// Where passwords are checked.
+    pub(super) fn desk(&self) -> &Arc<Desk> {
+        self.desk.get_or_init(Arc::default)
+    }
+}

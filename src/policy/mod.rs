@@ -3,8 +3,11 @@
 //! `plan` builds these from the configuration, once; `proxy` applies them, in PRODUCT.md's order. What needs memory takes
 //! a buffer that the worker lends, so that an exchange allocates none.
 
+mod access;
 mod answer;
+mod auth;
 mod chaos;
+mod cors;
 mod error_pages;
 mod field;
 mod fit;
@@ -22,7 +25,8 @@ mod testing;
 mod values;
 mod visit;
 
-pub use answer::{https_location, redirect, redirect_to, respond};
+pub use answer::{empty, https_location, redirect, redirect_to, respond};
+pub use auth::{Auth, Auths, Job};
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
@@ -39,4 +43,4 @@ pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_co
 #[cfg(test)]
 pub(crate) use testing::{head as test_head, lines as test_lines};
 pub use values::{Facts, Values, render};
-pub use visit::{Fields, Visit};
+pub use visit::{Claims, Fields, Visit};

@@ -24,6 +24,8 @@ pub(super) enum Answer<'a> {
     Https,
     /// Elsewhere, with that status.
     Redirect(&'a Template, u16),
+    /// That status and no body: its route's policies have said the rest.
+    Empty(u16),
     /// What the route says.
     Respond(&'a Respond),
     /// What the route says in place of that failure.
@@ -120,6 +122,7 @@ fn make(
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
             }
         }
+        Answer::Empty(status) => policy::empty(status, head),
         Answer::Respond(respond) => policy::respond(respond, &values, head, &mut body),
         Answer::Fallback(respond, kind) => {
             policy::respond(respond, &values, head, &mut body);

@@ -6,11 +6,12 @@ use crate::{
     error::Kind,
     http::Exchange,
     plan::Route,
-    policy::{Asked, Policies, Verdict},
+    policy::{Asked, Job, Policies, Verdict},
 };
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -47,6 +48,13 @@ pub(super) fn carry_out<'s, 'p: 's>(
             match verdict {
                 Verdict::Pass => return None,
                 Verdict::Refuse(kind) => return Some(Answer::Failure(kind)),
+                Verdict::Reply(status) => return Some(Answer::Empty(status)),
+                Verdict::Compute(job) => {
+                    verdict = compute(local, job, exchange, record).await;
+                    if !matches!(verdict, Verdict::Pass) {
+                        continue;
+                    }
+                }
                 Verdict::Sleep(time) => {
                     if let Err(kind) = sleep(exchange, time).await {
                         return Some(Answer::Failure(kind));
@@ -56,6 +64,50 @@ pub(super) fn carry_out<'s, 'p: 's>(
             verdict = look(local, (route, policies), exchange, record);
         }
     })
+}
+
+/// Checks a password beside the worker, once it is its turn. Who leaves before gives the place up.
+async fn compute(local: &Local, job: Box<Job>, exchange: &mut Exchange<'_>, record: &mut Record) -> Verdict {
+    let desk = Arc::clone(job.desk());
+    let Some(seat) = desk.queue() else { return Verdict::Refuse(Kind::AuthUnavailable) };
+    let work = pin!(async {
+        let turn = seat.turn().await?;
+        if job.is_done(local.nanos(Instant::now())) {
+            return Some((true, job));
+        }
+        // A hash that has begun goes on when its client has left, and keeps its place until it is made.
+        let task = tokio::task::spawn_blocking(move || {
+            let fits = job.fits();
+            drop(turn);
+            (fits, job)
+        });
+        task.await.ok()
+    });
+    match while_client_waits(exchange, work).await {
+        Ok(Some((fits, job))) => {
+            exchange.read = Instant::now();
+            job.settle(fits, record.visit.get_or_insert_default(), local.nanos(exchange.read))
+        }
+        Ok(None) => Verdict::Refuse(Kind::Internal),
+        Err(kind) => Verdict::Refuse(kind),
+    }
+}
+
+/// What `work` comes to, unless the client leaves before, or is cut.
+async fn while_client_waits<T>(
+    exchange: &mut Exchange<'_>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Kind> {
+    poll_fn(|cx| {
+        if exchange.client.is_cut() {
+            return Poll::Ready(Err(Kind::Draining));
+        }
+        if exchange.sink.poll_gone_early(cx, exchange.client.limits.half_close).is_ready() {
+            return Poll::Ready(Err(Kind::ClientGone));
+        }
+        work.as_mut().poll(cx).map(Ok)
+    })
+    .await
 }
 
 /// Holds the request for `time`, unless its client leaves before.

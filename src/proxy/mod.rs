@@ -21,6 +21,7 @@ mod raw;
 mod relay;
 mod replay;
 mod report;
+mod side;
 mod sticky;
 mod timing;
 mod tunnel;
@@ -113,10 +114,15 @@ impl Record {
         self.rare.as_ref()?.fallback
     }
 
+    /// When it must be answered at the latest, whoever asks for that.
+    fn latest(&self) -> Option<Instant> {
+        [self.deadline, self.ends].into_iter().flatten().min()
+    }
+
     /// Writes what the route's policies say into the answer's head.
     fn say(&self, head: &mut Head) {
         if let Some(visit) = &self.visit {
-            visit.answer.write(head);
+            visit.say(head);
         }
     }
 
@@ -297,6 +303,7 @@ async fn let_in<'a>(
     match gate::look(local, (route, policies), exchange, record) {
         Verdict::Pass => None,
         Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
+        Verdict::Reply(status) => Some(Answer::Empty(status)),
         verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `section` asks on opening a table. A key that is documented but not built is refused, never accepted and ignored.
 
+mod auth;
 mod balance;
 mod breaker;
 mod listener;
@@ -12,6 +13,7 @@ mod route;
 use toml::de::DeValue;
 
 pub(super) use self::{
+    auth::{AUTH, CORS, FILE},
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
@@ -319,7 +321,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 37] = [
+pub(super) const ALL: [&Keys; 40] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -347,6 +349,9 @@ pub(super) const ALL: [&Keys; 37] = [
     &MIRROR,
     &HEADER_RULES,
     &REWRITE,
+    &CORS,
+    &AUTH,
+    &FILE,
     &H2,
     &LISTENER_TLS,
     &CERTIFICATE,

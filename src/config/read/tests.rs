@@ -75,8 +75,10 @@ fn every_key_of_a_route_is_read() {
                 \"header:X-User\"\nmirror = { pool = \"next\", share = \"25%\" }\nfallback = { respond = { status = 503, body = \"{route}\" } }\ntimeout = \"5s\"\n\
                 request_headers = { set = { X-A = \"1\" }, add = { x-b = [\"2\", \"3\"] }, remove = [\"X-C\", \"x-d\"] }\n\
                 response_headers = { set = { x-e = \"{client_ip}\" } }\nrewrite = { strip_prefix = \"/v1/\", add_prefix = \"/\" \
-                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"low\"\nconnect = false\nallow = []\n\
-                [pool.next]\nbackends = \"10.0.0.2:80\"\n";
+                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"low\"\nconnect = false\nallow = [\"10.0.0.0/8\", \"::1\"]\n\
+                deny = \"10.0.0.7\"\nauth = \"desk\"\ncors = { origins = [\"https://*.Example.com\", \"null\"], methods \
+                = [\"GET\", \"PUT\"], headers = \"X-A\", max_age = \"1h\" }\n\
+                [auth.desk]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1/v\"\n[pool.next]\nbackends = \"10.0.0.2:80\"\n";
     let hosts = ["api.example.com", "[::1]"].map(|name| HostMatch::Exact(name.into()));
     let text_of = |name: &str, text: Text| (name.to_owned(), text);
     let expected = Route {
@@ -99,6 +101,19 @@ fn every_key_of_a_route_is_read() {
         cookies: vec![text_of("Plan", Text::Prefix("p".into()))],
         query: vec![text_of("b c", Text::Absent)],
         client_ip: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        deny: vec!["10.0.0.7/32".parse().unwrap()],
+        cors: Some(Cors {
+            origins: vec![
+                Origin::Below { scheme: "https://".into(), rest: ".example.com".into() },
+                Origin::Exact("null".into()),
+            ],
+            methods: vec!["PUT".into()],
+            headers: vec!["x-a".into()],
+            credentials: false,
+            max_age: Duration::from_secs(3600),
+        }),
+        auth: Some("desk".into()),
         action: Action::Split {
             pools: vec![("web".into(), 95), ("next".into(), 1)],
             by: Some(SplitBy::Header("x-user".into())),

@@ -6,6 +6,7 @@
 //! [`Config`]: super::Config
 #![allow(dead_code, reason = "the types are read by their schema alone")]
 
+mod auth;
 mod breaker;
 mod listener;
 mod pool;
@@ -66,6 +67,9 @@ fn parts() -> Vec<Part> {
         part::<route::HeaderRules>("[route.request_headers]", &keys::HEADER_RULES, false),
         part::<route::HeaderRules>("[route.response_headers]", &keys::HEADER_RULES, false),
         part::<route::Rewrite>("[route.rewrite]", &keys::REWRITE, false),
+        part::<auth::Cors>("[route.cors]", &keys::CORS, false),
+        part::<auth::Auth>("[auth.main]", &keys::AUTH, false),
+        part::<auth::File>("[auth.main.users]", &keys::FILE, false),
         part::<pool::Pool>("[pool.api]", &keys::POOL, true),
         part::<pool::Discover>("[pool.api.discover]", &keys::DISCOVER, false),
         part::<pool::Backend>("[[pool.api.backends]]", &keys::BACKEND, false),

@@ -36,6 +36,16 @@ pub(super) struct Route {
     /// Networks and addresses that the client must be in.
     #[schemars(extend("examples" = [["10.0.0.0/8"]]))]
     client_ip: Vec<String>,
+    /// Networks and addresses that the client must be in, beside what the route matches: others get 403 denied. A client on
+    /// a unix socket whose address nobody tells is in none. Default: any.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8"]]))]
+    allow: Vec<String>,
+    /// Networks and addresses that it must not be in, whatever `allow` says: 403 denied.
+    #[schemars(extend("default" = [], "examples" = [["192.0.2.7"]]))]
+    deny: Vec<String>,
+    /// Who may ask: the name of an [auth.NAME]. Default: everybody.
+    #[schemars(extend("examples" = ["main"]))]
+    auth: String,
     /// Requests go to this pool. A route has one of pool, split, redirect and respond.
     #[schemars(extend("examples" = ["api"], "x-shown" = true))]
     pool: String,

@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what becomes of them.
 
+mod access;
 mod action;
 mod edit;
 mod matches;
@@ -60,6 +61,10 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         cookies: matches::cookies(&section),
         query: matches::query(&section),
         client_ip: matches::client_ip(&section),
+        allow: access::networks(&section, "allow"),
+        deny: access::networks(&section, "deny"),
+        cors: access::cors(&section),
+        auth: access::auth(&section, names),
         action: Action::Pool(String::new()),
         fallback: None,
         mirror,
