@@ -168,3 +168,52 @@ impl fmt::Debug for Job {
         f.write_str("Job(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_has_an_end_and_who_leaves_makes_room() {
+        let desk = Desk::new(2);
+        let seats: Vec<_> = (0..2 * QUEUE).map(|_| desk.queue().unwrap()).collect();
+        assert!(desk.queue().is_none() && desk.queue().is_none());
+        drop(seats);
+        assert_eq!((0..3 * QUEUE).filter_map(|_| desk.queue().map(std::mem::forget)).count(), 2 * QUEUE);
+    }
+
+    #[test]
+    fn so_many_are_checked_at_a_time_as_there_are_places() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let desk = Desk::new(2);
+            let seats: Vec<_> = (0..3).map(|_| desk.queue().unwrap()).collect();
+            let (first, second) = (seats[0].turn().await.unwrap(), seats[1].turn().await.unwrap());
+            let mut third = std::pin::pin!(seats[2].turn());
+            assert!(poll(third.as_mut()).await.is_none());
+            drop((second, first));
+            assert!(poll(third.as_mut()).await.is_some());
+        });
+    }
+
+    /// What `future` has come to, without waiting.
+    async fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = Option<T>>>) -> Option<T> {
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(turn) => std::task::Poll::Ready(turn),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[test]
+    fn tickets_differ_by_every_byte_and_by_process() {
+        let (one, other) = (Desk::new(1), Desk::new(1));
+        let hash = |text: &str| PasswordHash::Bcrypt(text.into());
+        let ticket = one.ticket(&hash("ab"), b"c");
+        assert_eq!(ticket, one.ticket(&hash("ab"), b"c"));
+        assert_ne!(ticket, one.ticket(&hash("a"), b"bc"), "the border counts");
+        assert_ne!(ticket, one.ticket(&hash("ab"), b"d"));
+        assert_ne!(ticket, other.ticket(&hash("ab"), b"c"));
+        assert_ne!(one.number(b"a"), other.number(b"a"));
+    }
+}
