@@ -87,6 +87,19 @@ fn bad_tls_is_explained() {
 }
 
 #[test]
+fn bad_ways_in_are_explained() {
+    let folder = Certs::new();
+    let put = |name: &str, text: &str| fs::write(folder.0.join(name), text).unwrap();
+    put("users", "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n");
+    put("md5", "# staff\nann:$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\n");
+    put("keys", &format!("mobile:{}\n", "a".repeat(64)));
+    put("plain", "mobile:hunter2\n");
+    put("jwks", "{}");
+    put("secret", &"a".repeat(40));
+    golden_in(&folder.0, "auth.txt", POOL);
+}
+
+#[test]
 fn what_is_hardly_meant_is_warned_of() {
     golden("warning.txt", &format!("{LISTENER}{POOL}"));
 }
@@ -608,6 +621,9 @@ const WORDS: &[&str] = &[
     "[server]",
     "[log]",
     "[[route]]",
+    "[auth.a]",
+    "type = \"jwt\"\n",
+    "[route.cors]",
     "[route.header]",
     "[error_pages]",
     "[pool.web.sticky]",

@@ -54,6 +54,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+    }
+    if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
