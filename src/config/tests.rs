@@ -120,6 +120,8 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         name: server.name.clone(),
         forwarded: false,
         max_connections: None,
+        max_memory: None,
+        max_in_flight: None,
         drain_delay: Duration::ZERO,
         resolvers: vec![],
         drain_timeout: Duration::from_secs(30),
@@ -346,7 +348,7 @@ fn names_of_backends_and_of_services_are_read() {
 #[test]
 fn every_key_of_the_process_is_read() {
     let read = server(
-        "workers = 3\nvia = \"lb.1\"\nname = \"lb-1\"\nforwarded = true\nmax_connections = 50\n\
+        "workers = 3\nvia = \"lb.1\"\nname = \"lb-1\"\nforwarded = true\nmax_connections = 50\nmax_memory = \"80%\"\nmax_in_flight = 1000\n\
          underscore_headers = \"reject\"\nresolvers = [\"10.0.0.2\", \"[::1]:5353\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\", \"unix\"]",
     );
     let nets = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
@@ -358,11 +360,15 @@ fn every_key_of_the_process_is_read() {
         name: "lb-1".into(),
         forwarded: true,
         max_connections: Some(50),
+        max_memory: Some(MaxMemory::Share(0.8)),
+        max_in_flight: Some(1000),
         drain_delay: Duration::ZERO,
         resolvers: vec!["10.0.0.2:53".parse().unwrap(), "[::1]:5353".parse().unwrap()],
         drain_timeout: Duration::from_secs(30),
     };
     assert_eq!(read, expected);
+    let memory = ["1GiB", "off", "0%"].map(|text| server(&format!("max_memory = \"{text}\"")).max_memory);
+    assert_eq!(memory, [Some(MaxMemory::Bytes(1 << 30)), None, None]);
     assert_eq!(server("trusted_proxies = \"192.0.2.0/24\"").trusted_proxies.nets.len(), 1);
     let config =
         parse(&format!("[admin]\naddress = \"off\"\n[log]\nlevel = \"warn,evenkeel=debug\"\n{LISTENER}{POOL}"));
@@ -502,7 +508,6 @@ fn later_tables_are_not_supported_yet_however_they_are_written() {
         "[rate_limit.per-ip]\nrate = \"1/s\"",
         "[[test]]\nname = \"x\"",
         "[cache.static]\nsize = \"1GiB\"",
-        "[[route]]\npool = \"web\"\npriority = \"high\"",
     ] {
         let problems = parse(&format!("{LISTENER}{POOL}{table}\n")).unwrap_err();
         assert_eq!(problems.iter().count(), 1, "{problems}");

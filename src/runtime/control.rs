@@ -5,7 +5,9 @@ use super::{
     accept::Gate,
     certificates::{self, Certificates},
     credentials::{self, Credentials},
+    keys::Fetchers,
     names::Names,
+    overload,
     ramps::Ramps,
     reload::{Fixed, Past},
     sockets::{self, Sockets},
@@ -65,6 +67,7 @@ pub(super) struct Control {
     pub(super) monitor: Option<Monitor>,
     pub(super) poller: Option<Poller>,
     pub(super) names: Names,
+    fetchers: Fetchers,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
     /// The same for users and keys.
@@ -132,6 +135,7 @@ impl Control {
             monitor: None,
             poller: None,
             names: Names::default(),
+            fetchers: Fetchers::default(),
             certificates: None,
             credentials: None,
             draining: Arc::default(),
@@ -160,6 +164,7 @@ impl Control {
         self.credentials = Some(credentials);
         tokio::spawn(credentials::watch_over(sent));
         self.watch();
+        tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
         let mut pet = tokio::time::interval(self.watchdog.unwrap_or(TICK));
@@ -271,13 +276,14 @@ impl Control {
     }
 
     /// All that goes on beside requests follows the plan, and the files that are looked after.
-    pub(super) fn watch(&self) {
+    pub(super) fn watch(&mut self) {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
         if let Some(credentials) = &self.credentials {
             let _ = credentials.send(Credentials::of(&self.plan.auths));
         }
+        self.fetchers.follow(&self.plan, &self.shared);
         self.follow();
     }
 

@@ -114,6 +114,8 @@ pub(in super::super) const ROUTE: Keys = Keys {
         ("tunnel", "connect"),
         ("access_log", "access"),
         ("order", "priority"),
+        ("importance", "priority"),
+        ("criticality", "priority"),
         ("whitelist", "allow"),
         ("allow_from", "allow"),
         ("allowed_ips", "allow"),

@@ -75,7 +75,7 @@ fn every_key_of_a_route_is_read() {
                 \"header:X-User\"\nmirror = { pool = \"next\", share = \"25%\" }\nfallback = { respond = { status = 503, body = \"{route}\" } }\ntimeout = \"5s\"\n\
                 request_headers = { set = { X-A = \"1\" }, add = { x-b = [\"2\", \"3\"] }, remove = [\"X-C\", \"x-d\"] }\n\
                 response_headers = { set = { x-e = \"{client_ip}\" } }\nrewrite = { strip_prefix = \"/v1/\", add_prefix = \"/\" \
-                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"normal\"\nconnect = false\nallow = [\"10.0.0.0/8\", \"::1\"]\n\
+                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"low\"\nconnect = false\nallow = [\"10.0.0.0/8\", \"::1\"]\n\
                 deny = \"10.0.0.7\"\nauth = \"desk\"\ncors = { origins = [\"https://*.Example.com\", \"null\"], methods \
                 = [\"GET\", \"PUT\"], headers = \"X-A\", max_age = \"1h\" }\n\
                 [auth.desk]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1/v\"\n[pool.next]\nbackends = \"10.0.0.2:80\"\n";
@@ -135,6 +135,7 @@ fn every_key_of_a_route_is_read() {
         max_body_size: Some(1 << 20),
         upgrade: false,
         connect: false,
+        priority: Priority::Low,
         access: false,
     };
     assert_eq!(routes(text), [expected]);
@@ -649,4 +650,17 @@ fn every_key_of_a_way_in_is_read() {
         let expected = Url { tls, address, authority: authority.into(), path: path.into() };
         assert_eq!(url(text), expected, "{text}");
     }
+}
+
+#[test]
+fn the_pool_of_a_service_has_its_name_for_itself() {
+    let service = "[auth.door]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1\"\n";
+    let route = "[[route]]\npool = \"web\"\nauth = \"door\"\n[[route]]\npath = \"/x\"\npool = \"auth:door\"\n";
+    let pool = "[pool.\"auth:door\"]\nbackends = [\"10.0.0.2:80\"]\n";
+    let problems = parse(&format!("{LISTENER}{POOL}{pool}{service}{route}")).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+    assert_eq!(told, ["auth.door"], "{problems}");
+    let other =
+        service.replace("forward", "jwt").replace("url = \"http://127.0.0.1:1\"", "jwks = \"https://a.example\"");
+    assert!(parse(&format!("{LISTENER}{POOL}{pool}{other}{route}")).is_ok(), "a token has no pool");
 }

@@ -139,9 +139,18 @@ pub(super) static LOG_DROPPED: Family =
 pub(super) static RESOLUTIONS: Family =
     counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
+pub(super) static SHEDDING: Family = gauge(
+    "evenkeel_shedding",
+    "Whose requests are shed, by the high-water mark: 0 nobody's, 1 priority low, 2 low and normal, 3 all.",
+);
+pub(super) static MEMORY_LIMIT: Family =
+    gauge("evenkeel_memory_limit_bytes", "Memory that the process may have: its cgroup's limit, or the machine's.");
+
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 44] = [
+pub(super) static ALL: [&Family; 46] = [
+    &SHEDDING,
+    &MEMORY_LIMIT,
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
