@@ -143,13 +143,16 @@ fn most() -> usize {
 #[test]
 fn guessers_wait_in_a_queue_that_has_an_end_and_those_who_are_known_do_not_wait() {
     let (folder, backend) = (Folder::new(), Backend::ok("fine"));
-    let evenkeel = site(&folder, &user("ann", "blue", 12), &backend).start();
+    let site = site(&folder, &user("ann", "blue", 12), &backend);
+    let evenkeel = site.server("trusted_proxies = [\"127.0.0.0/8\"]").start();
     let mut known = evenkeel.client();
     assert_eq!(known.exchange(get(&shown("ann", "blue"))).status, 200);
     let start = Instant::now();
     let mut guessers: Vec<_> = (0..most() + 40).map(|_| evenkeel.client()).collect();
     for (number, client) in guessers.iter_mut().enumerate() {
-        client.send(get(&shown("ann", &number.to_string())));
+        // Each of another address: one alone gets a quarter of the queue.
+        let from = format!("X-Forwarded-For: 10.0.{}.{}\r\n", number / 250, number % 250);
+        client.send(get(&(from + &shown("ann", &number.to_string()))));
     }
     wait_full(evenkeel.address());
     let (mut slowest, began) = (Duration::ZERO, Instant::now());
@@ -173,7 +176,8 @@ fn wait_full(address: std::net::SocketAddr) {
     let mut waiting = Vec::new();
     wait_for("further ones are refused", || {
         let mut client = Client::h1(address);
-        client.send(get(&shown("ann", "wrong")));
+        let from = format!("X-Forwarded-For: 10.9.0.{}\r\n", waiting.len());
+        client.send(get(&(from + &shown("ann", "wrong"))));
         let stream = client.writer();
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         if stream.peek(&mut [0]).is_err() {
