@@ -14,6 +14,7 @@ mod health;
 mod host;
 mod include;
 mod keys;
+mod limit;
 mod named;
 mod network;
 mod path;
@@ -55,6 +56,7 @@ pub use self::{
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
+    limit::{InFlightLimit, LimitAlgorithm, LimitKey, MOST_LIMITS, Rate, RateLimit, Tier},
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
@@ -90,6 +92,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[auth.NAME]`, in the order of the file.
     pub auths: Vec<Auth>,
+    /// `[rate_limit.NAME]`, in the order of the file.
+    pub rate_limits: Vec<RateLimit>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Priority, Respond, Template},
-    policy::{Auths, Headers, Policies, Rewrite, Split},
+    policy::{Headers, Policies, PolicyGround, Rewrite, Split},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -92,7 +92,7 @@ impl Route {
     pub(super) fn build(
         route: &config::Route,
         pools: &HashMap<&str, usize>,
-        (telemetry, auths): (&Telemetry, &Auths),
+        (telemetry, ground): (&Telemetry, &PolicyGround<'_>),
     ) -> Self {
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
@@ -132,7 +132,7 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: Policies::build(route, auths),
+            policies: Policies::build(route, ground),
             priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
