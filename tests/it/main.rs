@@ -34,6 +34,9 @@ mod routing;
 // What the names of backends stand for.
 mod dns;
 
+// Who may come in.
+mod gate;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;

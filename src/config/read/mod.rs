@@ -61,6 +61,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+    }
+    if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
     }
