@@ -471,6 +471,11 @@ impl Heads {
         self.spare.borrow_mut().pop().unwrap_or_default()
     }
 
+    /// Gives back all that is spare.
+    pub fn clear(&self) {
+        drop(self.spare.take());
+    }
+
     /// Takes a head back, unless it has grown large.
     pub fn give(&self, mut head: Box<Head>) {
         let mut spare = self.spare.borrow_mut();

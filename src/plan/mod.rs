@@ -20,7 +20,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::{AuthGround, Auths, ErrorPages, Memory},
+    policy::{AuthGround, Auths, ErrorPages, Memory, PolicyGround, limit::Rate},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -51,6 +51,8 @@ pub struct Plan {
     pub auths: Auths,
     /// Names of servers that have their keys.
     asked: Vec<Arc<Question>>,
+    /// Rate limits, used or not.
+    pub rates: Vec<Arc<Rate>>,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -190,8 +192,10 @@ impl Plan {
             Some(before) => before.auths.clone(),
             None => Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
         };
-        let routes: Vec<_> =
-            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, &auths))).collect();
+        let rates = memory.limits.rates(&config.rate_limits, telemetry);
+        let grounds = PolicyGround { memory, auths: &auths, rates: &rates };
+        let route = |route| Route::build(route, &places, (telemetry, &grounds));
+        let routes: Vec<_> = config.routes.iter().map(route).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
         let unrouted = telemetry.route("");
@@ -226,6 +230,7 @@ impl Plan {
             pools,
             auths,
             asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
+            rates: rates.into_values().collect(),
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,

@@ -10,12 +10,15 @@ mod chaos;
 mod cors;
 mod error_pages;
 mod field;
+mod fit;
 mod headers;
 mod key;
+pub mod limit;
 mod memory;
 mod policies;
 mod request;
 mod rewrite;
+mod shed;
 mod split;
 mod sticky;
 #[cfg(test)]
@@ -31,12 +34,14 @@ pub use auth::{
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
+pub use fit::Fit;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Ask, Asked, Policies, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, PolicyGround, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
+pub use shed::{Level, Marks, Shed};
 pub use split::Split;
 pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_cookie};
 #[cfg(test)]

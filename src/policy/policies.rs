@@ -1,9 +1,15 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors};
+use super::{
+    Auth, Auths, Forward, Job, Memory, News, Visit,
+    access::Access,
+    auth::Written,
+    cors::Cors,
+    limit::{Limits, Rate},
+};
 use crate::{config, error::Kind, http::Head};
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
 #[derive(Debug)]
@@ -13,6 +19,21 @@ pub struct Policies {
     access: Option<Access>,
     cors: Option<Cors>,
     auth: Option<Arc<Auth>>,
+    /// Limits by what a request shows.
+    pub limits: Option<Box<Limits>>,
+    /// Limits by what `auth` has found out.
+    pub claims: Option<Box<Limits>>,
+}
+
+/// What the policies of a plan are built with, beside their routes.
+#[derive(Debug)]
+pub struct PolicyGround<'a> {
+    /// What survives the plan.
+    pub memory: &'a Memory,
+    /// Its ways in.
+    pub auths: &'a Auths,
+    /// Its rate limits, by name.
+    pub rates: &'a HashMap<String, Arc<Rate>>,
 }
 
 /// Where the walk is. In order.
@@ -75,17 +96,21 @@ pub enum Ask {
 }
 
 impl Policies {
-    /// What `route` asks, with the ways in that its plan has; `None`: nothing.
-    pub fn build(route: &config::Route, auths: &Auths) -> Option<Box<Self>> {
+    /// What `route` asks; `None`: nothing.
+    pub fn build(route: &config::Route, ground: &PolicyGround<'_>) -> Option<Box<Self>> {
+        let PolicyGround { memory, auths, rates } = ground;
+        let (limits, claims) = memory.limits.limits(route, rates);
         let policies = Self {
             written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
             access: Access::new(route),
             cors: route.cors.as_ref().map(Cors::new),
             auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
+            limits,
+            claims,
         };
-        let Self { written, access, cors, auth } = &policies;
+        let Self { written, access, cors, auth, limits, claims } = &policies;
         let none = written.is_none() && access.is_none() && cors.is_none() && auth.is_none();
-        (!none).then(|| Box::new(policies))
+        (!none || limits.is_some() || claims.is_some()).then(|| Box::new(policies))
     }
 
     /// Asks what has not been asked yet, until one says something else than [`Verdict::Pass`], or nobody is left.
@@ -94,9 +119,10 @@ impl Policies {
             let (verdict, next) = match visit.stage {
                 Stage::Access => (self.access(visit, asked), Stage::Preflight),
                 Stage::Preflight => (self.preflight(visit, asked), Stage::Limits),
-                Stage::Limits => (Verdict::Pass, Stage::Auth),
+                Stage::Limits => (limit(&self.limits, visit, asked), Stage::Auth),
                 Stage::Auth => (self.auth(visit, asked), Stage::Claims),
-                Stage::Claims | Stage::Passed => (Verdict::Pass, Stage::Passed),
+                Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
+                Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
             if !matches!(verdict, Verdict::Ask(Ask::Keys(_))) {
                 visit.stage = next;
@@ -134,4 +160,8 @@ impl Policies {
     fn auth(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
         self.auth.as_ref().map_or(Verdict::Pass, |auth| auth.look(visit, asked))
     }
+}
+
+fn limit(limits: &Option<Box<Limits>>, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+    limits.as_ref().map_or(Verdict::Pass, |limits| limits.ask(visit, asked))
 }

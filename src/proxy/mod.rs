@@ -28,6 +28,7 @@ mod timing;
 mod tunnel;
 mod upload;
 
+use local::Admitted;
 pub use local::{AskOthers, Local, Pinned};
 
 use self::{answer::Answer, attempt::Outcome};
@@ -80,6 +81,8 @@ struct Record {
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
     sticky: Option<Box<sticky::Session>>,
+    /// It counts as in flight.
+    admitted: Option<Admitted>,
     /// What its route's policies say of it.
     visit: Option<Box<Visit>>,
     /// What most exchanges do not have.
@@ -186,6 +189,7 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     let found = find(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
     let mut step = match found {
+        Ok(route) if is_shed(local, route, &mut record) => Step::failed(Kind::Shed),
         Ok(route) => match let_in(local, &pinned, route, exchange, &mut record).await {
             None => step(local, plan, route, exchange, &mut record),
             Some(answer) => Step::Answer(answer),
@@ -279,6 +283,16 @@ fn find<'a>(
     let Some(place) = place else { return failed(if connect { Kind::ConnectDenied } else { Kind::NoRoute }) };
     record.route = Some(place);
     Ok(&plan.routes[place])
+}
+
+/// The process is at a high-water mark, and requests of this route are shed. Answers of our own are not: they are as cheap
+/// as the refusal.
+fn is_shed(local: &Rc<Local>, route: &Route, record: &mut Record) -> bool {
+    if let Act::Forward(_) = route.act {
+        record.admitted = Admitted::new(local, route.priority);
+        return record.admitted.is_none();
+    }
+    false
 }
 
 /// Asks the route's policies. Gives what is answered, if the request is not let in.

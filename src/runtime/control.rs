@@ -7,6 +7,7 @@ use super::{
     credentials::{self, Credentials},
     keys::Fetchers,
     names::Names,
+    overload,
     ramps::Ramps,
     reload::{Fixed, Past},
     sockets::{self, Sockets},
@@ -163,6 +164,7 @@ impl Control {
         self.credentials = Some(credentials);
         tokio::spawn(credentials::watch_over(sent));
         self.watch();
+        tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
         let mut ticks = tokio::time::interval(TICK);
         let mut pet = tokio::time::interval(self.watchdog.unwrap_or(TICK));

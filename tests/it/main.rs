@@ -76,6 +76,7 @@ mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod overload;
 mod ports;
 mod reload;
 mod shutdown;

@@ -5,6 +5,7 @@
 mod auth;
 mod balance;
 mod breaker;
+mod limit;
 mod listener;
 mod pool;
 mod process;
@@ -16,6 +17,7 @@ pub(super) use self::{
     auth::{AUTH, CORS, FILE},
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
+    limit::{IN_FLIGHT_LIMIT, RATE_LIMIT, TIER, TIER_KEYS},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -321,7 +323,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 40] = [
+pub(super) const ALL: [&Keys; 44] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -352,6 +354,10 @@ pub(super) const ALL: [&Keys; 40] = [
     &CORS,
     &AUTH,
     &FILE,
+    &RATE_LIMIT,
+    &TIER,
+    &TIER_KEYS,
+    &IN_FLIGHT_LIMIT,
     &H2,
     &LISTENER_TLS,
     &CERTIFICATE,
