@@ -28,8 +28,8 @@ mod visit;
 
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
 pub use auth::{
-    Auth, AuthGround, Auths, Forward, Job, Judged, KeySet, Keys, MAX_ANSWER, MAX_KEY_SET, News, Place, after_failures,
-    fuzz as fuzz_token, good_for,
+    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, after_failures, fuzz as fuzz_token,
+    good_for,
 };
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;

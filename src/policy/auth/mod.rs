@@ -8,8 +8,6 @@ mod forward;
 mod jwks;
 mod jwt;
 mod shown;
-#[cfg(test)]
-mod testing;
 mod token;
 mod written;
 
@@ -22,12 +20,12 @@ use self::{
 pub use self::{
     desk::Job,
     forward::{Forward, Judged, MAX_ANSWER},
-    jwks::{KeySet, Keys, MAX_KEY_SET, News, Place, after_failures, good_for},
+    jwks::{Keys, News, Place, after_failures, good_for},
     token::fuzz,
 };
 pub(super) use self::{jwks::Places, written::Written};
 use super::{Ask, Asked, Memory, Verdict, Visit};
-use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys};
+use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, auth::KeySet};
 use std::{path::Path, sync::Arc};
 
 /// The ways in that a plan has, by their names.
@@ -183,7 +181,7 @@ fn vouched(jwt: &JwtAuth, memory: &Memory) -> Result<Vouched, String> {
 /// Reads keys that are in a file anew. True: they are others than before.
 fn read(keys: &Keys) -> Result<bool, String> {
     let Place::File(path) = &keys.place else { return Ok(false) };
-    let (set, strange) = KeySet::parse(&config::auth::jwks(path, MAX_KEY_SET as u64)?)?;
+    let (set, strange) = config::auth::key_set(path)?;
     let news = keys.replace(set);
     if news {
         strange.iter().for_each(|why| tracing::warn!(file = %path.display(), %why, "a key is not used"));

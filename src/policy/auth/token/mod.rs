@@ -4,7 +4,7 @@
 //! Signatures are `jsonwebtoken`'s. Claims are looked at here: the time is an argument, and nothing is taken for absent
 //! because it has another type.
 
-use super::jwks::{KeySet, NoKey};
+use crate::config::auth::{KeySet, NoKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::{Map, Value};
