@@ -6,6 +6,7 @@ mod discover;
 mod limits;
 mod pool;
 mod route;
+mod service;
 mod table;
 
 pub use checks::ChecksTls;
@@ -19,7 +20,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::{Auths, ErrorPages, Memory},
+    policy::{AuthGround, Auths, ErrorPages, Memory},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -48,6 +49,8 @@ pub struct Plan {
     pub pools: Vec<Pool>,
     /// Ways in that routes ask for.
     pub auths: Auths,
+    /// Names of servers that have their keys.
+    asked: Vec<Arc<Question>>,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -172,12 +175,20 @@ impl Plan {
         let Ground { registry, memory, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
         let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
-        let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
-        let places =
-            pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
+        let mut pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
+        let services = pools.len();
+        for service in service::pools(config) {
+            pools.push(Pool::build(&service, registry, None, *before)?);
+        }
+        let places = pools
+            .iter()
+            .take(services)
+            .enumerate()
+            .map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place))
+            .collect();
         let auths = match before.filter(|_| same) {
             Some(before) => before.auths.clone(),
-            None => Auths::build(config, memory)?,
+            None => Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
         };
         let routes: Vec<_> =
             config.routes.iter().map(|route| Route::build(route, &places, (telemetry, &auths))).collect();
@@ -214,6 +225,7 @@ impl Plan {
             unrouted,
             pools,
             auths,
+            asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,
@@ -245,10 +257,10 @@ impl Plan {
         self.listeners.iter().flatten()
     }
 
-    /// The names that it has, of backends and of services.
+    /// The names that it has, of backends, of services, and of servers that have keys.
     pub fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
         let discovers = self.pools.iter().filter_map(|pool| pool.discovers.as_ref());
-        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers)
+        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers).chain(&self.asked)
     }
 
     /// Backends of all pools.

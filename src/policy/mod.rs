@@ -26,7 +26,10 @@ mod values;
 mod visit;
 
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
-pub use auth::{Auth, Auths, Job};
+pub use auth::{
+    Auth, AuthGround, Auths, Forward, Job, Judged, KeySet, Keys, MAX_ANSWER, MAX_KEY_SET, News, Place, TokenRules,
+    after_failures, fuzz as fuzz_token, good_for, verify_token,
+};
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
@@ -34,7 +37,7 @@ pub use fit::Fit;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Asked, Policies, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use shed::{Level, Marks, Shed};

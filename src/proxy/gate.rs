@@ -1,12 +1,12 @@
 //! A request asks its route's policies whether it may go on. Called by `handle`, for routes that have some. Hot path, up to
 //! what has to wait.
 
-use super::{Local, Record, answer::Answer};
+use super::{Local, Pinned, Record, answer::Answer, ask};
 use crate::{
     error::Kind,
     http::Exchange,
     plan::Route,
-    policy::{Asked, Job, Policies, Verdict},
+    policy::{Ask, Asked, Job, News, Policies, Verdict},
 };
 use std::{
     future::{Future, poll_fn},
@@ -16,6 +16,9 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+
+/// A token's key may be known so soon.
+const NEWS: Duration = Duration::from_secs(6);
 
 /// What the policies say, from where the walk is.
 pub(super) fn look(
@@ -37,7 +40,7 @@ pub(super) fn look(
 /// Does what a verdict asks for, and goes on from there. Gives what is answered, if it is not let in. In a box of its own,
 /// made here: others do not carry its size.
 pub(super) fn carry_out<'s, 'p: 's>(
-    local: &'s Local,
+    (local, pinned): (&'s Local, &'s Pinned),
     (route, policies): (&'p Route, &'p Policies),
     mut verdict: Verdict,
     exchange: &'s mut Exchange<'_>,
@@ -53,6 +56,18 @@ pub(super) fn carry_out<'s, 'p: 's>(
                     verdict = compute(local, job, exchange, record).await;
                     if !matches!(verdict, Verdict::Pass) {
                         continue;
+                    }
+                }
+                Verdict::Ask(Ask::Keys(news)) => {
+                    if let Err(kind) = wait(exchange, news).await {
+                        return Some(Answer::Failure(kind));
+                    }
+                }
+                Verdict::Ask(Ask::Service) => {
+                    let forward = policies.forward()?;
+                    let answer = ask::service(local, pinned, forward, exchange, record).await;
+                    if answer.is_some() {
+                        return answer;
                     }
                 }
                 Verdict::Sleep(time) => {
@@ -93,8 +108,17 @@ async fn compute(local: &Local, job: Box<Job>, exchange: &mut Exchange<'_>, reco
     }
 }
 
+/// Waits for newer keys.
+async fn wait(exchange: &mut Exchange<'_>, news: News) -> Result<(), Kind> {
+    let work = pin!(tokio::time::timeout(NEWS, news.come()));
+    // Whether they have come, the next look shows.
+    let _ = while_client_waits(exchange, work).await?;
+    exchange.read = Instant::now();
+    Ok(())
+}
+
 /// What `work` comes to, unless the client leaves before, or is cut.
-async fn while_client_waits<T>(
+pub(super) async fn while_client_waits<T>(
     exchange: &mut Exchange<'_>,
     mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Kind> {

@@ -2,6 +2,7 @@
 
 mod again;
 mod answer;
+mod ask;
 mod attempt;
 mod chaos;
 mod choice;
@@ -101,6 +102,8 @@ struct Rare {
     chaos: Option<Blow>,
     /// The route's own pool has failed so, and another one was asked.
     fallback: Option<Kind>,
+    /// What a service has said instead of letting it in.
+    theirs: Option<ask::Theirs>,
 }
 
 impl Record {
@@ -187,7 +190,7 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     counted.route.set(record.route);
     let mut step = match found {
         Ok(route) if is_shed(local, route, &mut record) => Step::failed(Kind::Shed),
-        Ok(route) => match let_in(local, route, exchange, &mut record).await {
+        Ok(route) => match let_in(local, &pinned, route, exchange, &mut record).await {
             None => step(local, plan, route, exchange, &mut record),
             Some(answer) => Step::Answer(answer),
         },
@@ -295,6 +298,7 @@ fn is_shed(local: &Rc<Local>, route: &Route, record: &mut Record) -> bool {
 /// Asks the route's policies. Gives what is answered, if the request is not let in.
 async fn let_in<'a>(
     local: &'a Local,
+    pinned: &'a Pinned,
     route: &'a Route,
     exchange: &mut Exchange<'_>,
     record: &mut Record,
@@ -304,7 +308,7 @@ async fn let_in<'a>(
         Verdict::Pass => None,
         Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
         Verdict::Reply(status) => Some(Answer::Empty(status)),
-        verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
+        verdict => gate::carry_out((local, pinned), (route, policies), verdict, exchange, record).await,
     }
 }
 

@@ -7,6 +7,7 @@ mod origin;
 mod users;
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -40,6 +41,13 @@ pub enum AuthKind {
     Jwt(Box<JwtAuth>),
     /// Another service decides.
     Forward(ForwardAuth),
+}
+
+impl Auth {
+    /// The name of the pool that the service of a `forward` is.
+    pub fn service(&self) -> String {
+        format!("auth:{}", self.name)
+    }
 }
 
 impl AuthKind {
@@ -158,7 +166,7 @@ impl JwtAlgorithm {
 pub struct ForwardAuth {
     /// What is asked.
     pub url: Url,
-    /// For the whole answer's head.
+    /// For the whole answer.
     pub timeout: Duration,
     /// Fields of its answer that the request gets. In lower case.
     pub copy_headers: Vec<String>,
@@ -190,6 +198,22 @@ pub struct Cors {
     pub credentials: bool,
     /// A preflight's answer holds so long.
     pub max_age: Duration,
+}
+
+/// The JWKS in the file at `path`, of at most `most` bytes.
+///
+/// # Errors
+/// A sentence for people: the file cannot be read.
+pub fn jwks(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let bytes = read(path, most);
+    bytes.map_err(|why| format!("{}: {why}", path.display()))
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
 }
 
 /// The file at `path`, of at most `most` bytes; no device, and no pipe.

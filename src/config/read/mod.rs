@@ -47,6 +47,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         pool::none(document);
     }
     let (listeners, pools, routes, auths) = (listeners?, pools?, routes?, auths?);
+    auth::services(&auths, &pools);
     warn::shut(&listeners, &server, document);
     warn::prefixed(&listeners, &server, &pools);
     if silent && pools.len() > 1 {

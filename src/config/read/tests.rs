@@ -572,3 +572,16 @@ fn keys_that_sign_cookies_are_read_line_by_line_and_never_shown() {
         }
     }
 }
+
+#[test]
+fn the_pool_of_a_service_has_its_name_for_itself() {
+    let service = "[auth.door]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1\"\n";
+    let route = "[[route]]\npool = \"web\"\nauth = \"door\"\n[[route]]\npath = \"/x\"\npool = \"auth:door\"\n";
+    let pool = "[pool.\"auth:door\"]\nbackends = [\"10.0.0.2:80\"]\n";
+    let problems = parse(&format!("{LISTENER}{POOL}{pool}{service}{route}")).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+    assert_eq!(told, ["auth.door"], "{problems}");
+    let other =
+        service.replace("forward", "jwt").replace("url = \"http://127.0.0.1:1\"", "jwks = \"https://a.example\"");
+    assert!(parse(&format!("{LISTENER}{POOL}{pool}{other}{route}")).is_ok(), "a token has no pool");
+}

@@ -2,14 +2,16 @@
 //! where they come from. Pure: `runtime` fetches and watches, workers look. `Memory` has one [`Keys`] a place, so that a
 //! reload keeps what was fetched.
 
+use crate::config::Url;
 use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
@@ -18,9 +20,9 @@ use tokio::{
 };
 
 /// Keys of one set. Who has more does not rotate them, he collects them.
-pub const MAX_KEYS: usize = 100;
+pub(super) const MAX_KEYS: usize = 100;
 /// Bytes of one set.
-pub const MAX_SIZE: usize = 1024 * 1024;
+pub const MAX_KEY_SET: usize = 1024 * 1024;
 /// A key that nobody knows makes us ask for the set before its time, but not sooner than this after the last time.
 const EARLY: Duration = Duration::from_secs(10);
 /// Bits of an RSA modulus: the shorter ones can be broken, the longer ones keep a worker busy.
@@ -53,6 +55,8 @@ pub struct KeySet {
     keys: Vec<Key>,
     /// It is one secret: whatever `kid` a token has, there is no other.
     is_secret: bool,
+    /// SHA-256 of what was read.
+    written: [u8; 32],
 }
 
 /// Why no key can verify a token.
@@ -98,7 +102,7 @@ impl KeySet {
         struct Set {
             keys: Vec<serde_json::Value>,
         }
-        if bytes.len() > MAX_SIZE {
+        if bytes.len() > MAX_KEY_SET {
             return Err("it is larger than 1 MiB".into());
         }
         let set: Set = serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON Web Key Set: {error}"))?;
@@ -125,13 +129,13 @@ impl KeySet {
             let why = strange.first().map(|why| format!(" ({why})")).unwrap_or_default();
             return Err(format!("none of its keys verifies tokens{why}"));
         }
-        Ok((Self { keys, is_secret: false }, strange))
+        Ok((Self { keys, is_secret: false, written: sha256(bytes) }, strange))
     }
 
     /// The one secret.
     pub fn secret(secret: &[u8]) -> Self {
         let key = Key { id: None, key: DecodingKey::from_secret(secret), fits: HMAC, alg: None };
-        Self { keys: vec![key], is_secret: true }
+        Self { keys: vec![key], is_secret: true, written: [0; 32] }
     }
 
     /// The key for a token of that header.
@@ -203,6 +207,11 @@ fn key(written: Written) -> Result<Option<Key>, String> {
     Ok(Some(Key { id: kid.map(Into::into), key, fits, alg }))
 }
 
+/// The digest of `bytes`.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    digest(&SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
 fn bytes(name: &str, text: &str) -> Result<Vec<u8>, String> {
     URL_SAFE_NO_PAD.decode(text).map_err(|error| format!("its `{name}` is no base64url: {error}"))
 }
@@ -230,7 +239,7 @@ pub enum Place {
     /// In a file.
     File(PathBuf),
     /// At an `http` or `https` URL.
-    Url(String),
+    Url(Url),
 }
 
 /// The keys of one place, as they are today.
@@ -248,10 +257,12 @@ pub struct Keys {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// Somebody wants it, or it goes on.
-    is_early: bool,
-    /// When the last look that somebody wanted ended.
-    early: Option<Instant>,
+    /// Somebody wants a look that has not ended.
+    is_wanted: bool,
+    /// It has begun.
+    has_begun: bool,
+    /// When the last one that somebody wanted ended.
+    ended: Option<Instant>,
 }
 
 impl Keys {
@@ -266,20 +277,28 @@ impl Keys {
         self.today.load_full()
     }
 
-    /// From now on it is `set`.
-    pub fn replace(&self, set: KeySet) {
-        self.today.store(Some(Arc::new(set)));
+    /// From now on it is `set`. False: it is the same as before, and what was believed by it stays so.
+    pub fn replace(&self, set: KeySet) -> bool {
+        let news = self.today.load().as_ref().is_none_or(|today| today.written != set.written);
+        if news {
+            self.today.store(Some(Arc::new(set)));
+        }
+        news
     }
 
     /// A token has a key that today's set does not have. Asks for another look, if none was asked for a while: then the
     /// news can be waited for.
-    pub fn ask(self: &Arc<Self>, now: Instant) -> Option<News> {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if !progress.is_early {
-            if progress.early.is_some_and(|last| now < last + EARLY) {
+    pub fn ask(&self, now: Instant) -> Option<News> {
+        if matches!(self.place, Place::File(_)) {
+            // It is looked at all the time.
+            return None;
+        }
+        let mut progress = self.progress();
+        if !progress.is_wanted {
+            if progress.ended.is_some_and(|last| now < last + EARLY) {
                 return None;
             }
-            progress.is_early = true;
+            progress.is_wanted = true;
             self.wanted.notify_one();
         }
         Some(News { looks: self.looks.subscribe() })
@@ -290,13 +309,23 @@ impl Keys {
         self.wanted.notified().await;
     }
 
-    /// A look has ended, whatever it has shown: nobody waits for it any longer.
+    /// A look begins: whoever has asked until now hears of it.
+    pub fn looks(&self) {
+        let mut progress = self.progress();
+        progress.has_begun = progress.is_wanted;
+    }
+
+    /// It has ended, whatever it has shown.
     pub fn looked(&self, now: Instant) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut progress.is_early) {
-            progress.early = Some(now);
+        let mut progress = self.progress();
+        if std::mem::take(&mut progress.has_begun) {
+            *progress = Progress { is_wanted: false, has_begun: false, ended: Some(now) };
+            self.looks.send_modify(|looks| *looks += 1);
         }
-        self.looks.send_modify(|looks| *looks += 1);
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -316,11 +345,11 @@ impl News {
 
 /// All places that plans look at. One is forgotten with its last plan.
 #[derive(Debug, Default)]
-pub struct Places(Mutex<HashMap<Place, Weak<Keys>>>);
+pub(in super::super) struct Places(Mutex<HashMap<Place, Weak<Keys>>>);
 
 impl Places {
     /// The keys of `place`: the same for all plans that are alive together.
-    pub fn keys(&self, place: &Place) -> Arc<Keys> {
+    pub(super) fn keys(&self, place: &Place) -> Arc<Keys> {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         places.retain(|_, keys| keys.strong_count() > 0);
         if let Some(keys) = places.get(place).and_then(Weak::upgrade) {
@@ -444,7 +473,7 @@ mod tests {
         let many: Vec<_> = (0..=MAX_KEYS).map(|number| with(&key, json!({ "kid": number.to_string() }))).collect();
         assert_eq!(set(&many[1..]).unwrap().0.len(), MAX_KEYS);
         assert!(set(&many).is_err());
-        let large = format!("{{\"keys\":[{key}]{}}}", " ".repeat(MAX_SIZE));
+        let large = format!("{{\"keys\":[{key}]{}}}", " ".repeat(MAX_KEY_SET));
         assert!(KeySet::parse(large.as_bytes()).is_err());
     }
 
@@ -466,33 +495,51 @@ mod tests {
         assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
     }
 
+    fn url() -> Place {
+        let address = crate::config::Address::Tcp("127.0.0.1:80".parse().unwrap());
+        Place::Url(Url { tls: false, address, authority: "127.0.0.1".into(), path: "/".into() })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_look_is_asked_for_at_most_once_in_ten_seconds() {
-        let keys = Arc::new(Keys::new(Place::Url("http://a/".into())));
+        let keys = Keys::new(url());
         // A look on time is nobody's, and keeps nobody from asking.
-        keys.looked(Instant::now());
+        keys.looks();
         let first = keys.ask(Instant::now()).unwrap();
-        keys.wanted().await;
-        let second = keys.ask(Instant::now()).expect("it goes on: one may wait for it");
-        assert!(tokio::time::timeout(Duration::from_secs(1), keys.wanted()).await.is_err(), "it is asked for once");
         keys.looked(Instant::now());
-        first.come().await;
+        keys.wanted().await;
+        keys.looks();
+        let second = keys.ask(Instant::now()).expect("it goes on: one may wait for it");
+        let again = tokio::time::timeout(Duration::from_secs(1), keys.wanted());
+        assert!(again.await.is_err(), "it is asked for once");
+        let early = tokio::time::timeout(Duration::from_secs(1), first.come());
+        assert!(early.await.is_err(), "the look that had begun before was not for it");
+        keys.looked(Instant::now());
         second.come().await;
         assert!(keys.ask(Instant::now()).is_none());
         tokio::time::advance(Duration::from_millis(9_999)).await;
         assert!(keys.ask(Instant::now()).is_none());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(keys.ask(Instant::now()).is_some());
+        assert!(Keys::new(Place::File("a".into())).ask(Instant::now()).is_none(), "a file is looked at anyhow");
+    }
+
+    #[test]
+    fn the_same_set_is_no_news() {
+        let keys = Keys::new(url());
+        let text = |kid: &str| json!({ "keys": [Signer::p256().jwk(kid)] }).to_string();
+        let set = |kid: &str| KeySet::parse(text(kid).as_bytes()).unwrap().0;
+        assert!(keys.replace(set("a")) && !keys.replace(set("a")) && keys.replace(set("b")));
     }
 
     #[test]
     fn a_place_is_the_same_while_somebody_looks_at_it() {
         let places = Places::default();
-        let place = Place::Url("http://a/".into());
+        let place = Place::File("a".into());
         let keys = places.keys(&place);
         keys.replace(KeySet::secret(b"x"));
         assert!(Arc::ptr_eq(&keys, &places.keys(&place)));
-        assert!(!Arc::ptr_eq(&keys, &places.keys(&Place::File("http://a/".into()))));
+        assert!(!Arc::ptr_eq(&keys, &places.keys(&Place::File("b".into()))));
         drop(keys);
         assert!(places.keys(&place).today().is_none(), "nobody had it");
     }

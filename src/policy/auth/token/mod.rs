@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 /// What a token says.
-pub type Said = Map<String, Value>;
+pub(super) type Said = Map<String, Value>;
 
 /// What `token` says, and the second from which on it no longer counts. `now` is in seconds since 1970.
 ///
@@ -143,7 +143,7 @@ fn for_us(rules: &Rules, said: &Said) -> Result<(), Fault> {
 
 /// One of `wanted` is the claim `name`, or in it if it is a list, or one of its words if it is a scope (RFC 8693 section
 /// 4.2).
-pub fn has(said: &Said, name: &str, wanted: &[String]) -> bool {
+pub(super) fn has(said: &Said, name: &str, wanted: &[String]) -> bool {
     let is = |value: &Value| match value {
         Value::String(text) => wanted.contains(text),
         Value::Number(_) | Value::Bool(_) => wanted.contains(&value.to_string()),
@@ -161,7 +161,7 @@ pub fn has(said: &Said, name: &str, wanted: &[String]) -> bool {
 
 /// The claim `name` as the value of a field: numbers and truths as JSON writes them, lists with commas, and no control in
 /// it. `None`: there is none, or nothing of it can be written so.
-pub fn written(said: &Said, name: &str) -> Option<Box<[u8]>> {
+pub(super) fn written(said: &Said, name: &str) -> Option<Box<[u8]>> {
     let mut out = Vec::new();
     match said.get(name)? {
         Value::Array(list) => {
