@@ -60,7 +60,9 @@ pub use self::{
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
-    route::{Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    route::{
+        Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Priority, Respond, Rewrite, Route, SplitBy, Text,
+    },
     statuses::Statuses,
     template::{Piece, Template, Variable},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
@@ -115,12 +117,25 @@ pub struct Server {
     pub forwarded: bool,
     /// Connections of the process, both sides together; `None` = `"auto"`: 90 % of the descriptors it may open.
     pub max_connections: Option<usize>,
+    /// Above so much memory load is shed; `None` = `"off"`.
+    pub max_memory: Option<MaxMemory>,
+    /// Above so many requests at a time load is shed; `None` = `"off"`.
+    pub max_in_flight: Option<usize>,
     /// On TERM: `/readyz` says 503 and we go on accepting for this long.
     pub drain_delay: Duration,
     /// Then exchanges may finish for this long, and what a reload takes away ends within it.
     pub drain_timeout: Duration,
     /// DNS servers that are asked for names; empty = the system's.
     pub resolvers: Vec<SocketAddr>,
+}
+
+/// `max_memory`: memory of the process, above which load is shed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxMemory {
+    /// So many bytes.
+    Bytes(u64),
+    /// A share of what the process may have, above 0 and up to 1.
+    Share(f64),
 }
 
 /// `trusted_proxies`: whose word on the client's address is taken.

@@ -54,6 +54,8 @@ pub struct Route {
     pub response_headers: HeaderRules,
     /// An edit of the path.
     pub rewrite: Option<Rewrite>,
+    /// Who is shed first.
+    pub priority: Priority,
     /// Bytes of a request body, beside the listener's bound; `None` = no other limit.
     pub max_body_size: Option<u64>,
     /// WebSocket upgrades are allowed.
@@ -92,6 +94,7 @@ impl Route {
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
             rewrite: None,
+            priority: Priority::Normal,
             max_body_size: None,
             upgrade: true,
             connect: false,
@@ -100,6 +103,17 @@ impl Route {
             access: true,
         }
     }
+}
+
+/// `priority`: who is shed first, when the process is at a high-water mark. In that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// First.
+    Low,
+    /// At the mark.
+    Normal,
+    /// Last.
+    High,
 }
 
 /// A `host` that a route is for.

@@ -53,3 +53,11 @@ pub struct Spares {
     /// Maps of fields for HTTP/2.
     pub maps: h2::Maps,
 }
+
+impl Spares {
+    /// Memory is short: buffers and heads go back to the allocator.
+    pub fn relieve(&self) {
+        self.buffers.clear();
+        self.heads.clear();
+    }
+}

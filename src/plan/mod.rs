@@ -6,6 +6,7 @@ mod discover;
 mod limits;
 mod pool;
 mod route;
+mod service;
 mod table;
 
 pub use checks::ChecksTls;
@@ -19,7 +20,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, dns::Question},
-    policy::{Auths, ErrorPages, Memory, limit::Rates},
+    policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -48,6 +49,8 @@ pub struct Plan {
     pub pools: Vec<Pool>,
     /// Ways in that routes ask for.
     pub auths: Auths,
+    /// Names of servers that have their keys.
+    asked: Vec<Arc<Question>>,
     /// Rate limits by name, used or not.
     pub rates: Rates,
     /// Bodies of our own errors.
@@ -174,12 +177,23 @@ impl Plan {
         let Ground { registry, memory, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
         let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
-        let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
-        let places =
-            pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
+        let mut pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
+        let services = pools.len();
+        for service in service::pools(config) {
+            pools.push(Pool::build(&service, registry, None, *before)?);
+        }
+        let places = pools
+            .iter()
+            .take(services)
+            .enumerate()
+            .map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place))
+            .collect();
         let (auths, rates) = match before.filter(|_| same) {
             Some(before) => (before.auths.clone(), before.rates.clone()),
-            None => (Auths::build(config, memory)?, memory.limits.rates(&config.rate_limits, telemetry)),
+            None => (
+                Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+                memory.limits.rates(&config.rate_limits, telemetry),
+            ),
         };
         let limits = |route| memory.limits.limits(route, &rates);
         let route = |route| Route::build(route, &places, (telemetry, &auths), limits(route));
@@ -217,6 +231,7 @@ impl Plan {
             unrouted,
             pools,
             auths,
+            asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
             rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
@@ -249,10 +264,10 @@ impl Plan {
         self.listeners.iter().flatten()
     }
 
-    /// The names that it has, of backends and of services.
+    /// The names that it has, of backends, of services, and of servers that have keys.
     pub fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
         let discovers = self.pools.iter().filter_map(|pool| pool.discovers.as_ref());
-        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers)
+        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers).chain(&self.asked)
     }
 
     /// Backends of all pools.

@@ -1,7 +1,7 @@
 //! A route of the plan: what becomes of its requests.
 
 use crate::{
-    config::{self, Action, Respond, Template},
+    config::{self, Action, Priority, Respond, Template},
     policy::{Auths, Headers, Policies, Rewrite, Split, limit},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
@@ -16,6 +16,8 @@ pub struct Route {
     pub act: Act,
     /// What is asked of requests first, if anything is.
     pub policies: Option<Box<Policies>>,
+    /// Who is shed first.
+    pub priority: Priority,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
     /// Edits of the response's fields.
@@ -132,6 +134,7 @@ impl Route {
             name: route.name.clone(),
             act,
             policies: Policies::build(route, auths, limits),
+            priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
             metrics,

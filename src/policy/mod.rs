@@ -10,6 +10,7 @@ mod chaos;
 mod cors;
 mod error_pages;
 mod field;
+mod fit;
 mod headers;
 mod key;
 pub mod limit;
@@ -17,6 +18,7 @@ mod memory;
 mod policies;
 mod request;
 mod rewrite;
+mod shed;
 mod split;
 mod sticky;
 #[cfg(test)]
@@ -25,16 +27,21 @@ mod values;
 mod visit;
 
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
-pub use auth::{Auth, Auths, Job};
+pub use auth::{
+    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, after_failures, fuzz as fuzz_token,
+    good_for,
+};
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
+pub use fit::Fit;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Asked, Policies, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
+pub use shed::{Level, Marks, Shed};
 pub use split::Split;
 pub use sticky::{By, Cookie, Read, Said, Sticky, Ticket, fuzz, hide, read_set_cookie};
 #[cfg(test)]

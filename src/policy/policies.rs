@@ -1,7 +1,7 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{Auth, Auths, Job, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
+use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
 use crate::{config, error::Kind, http::Head};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -65,6 +65,17 @@ pub enum Verdict {
     Reply(u16),
     /// A password is to be checked, beside the worker: [`Job::settle`] says how it goes on.
     Compute(Box<Job>),
+    /// Somebody else is to be asked first.
+    Ask(Ask),
+}
+
+/// Who is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Where the keys of tokens are: when the news have come, or did not, its token is looked at once more.
+    Keys(News),
+    /// The service that decides: [`Policies::forward`].
+    Service,
 }
 
 impl Policies {
@@ -96,7 +107,9 @@ impl Policies {
                 Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
                 Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
-            visit.stage = next;
+            if !matches!(verdict, Verdict::Ask(Ask::Keys(_))) {
+                visit.stage = next;
+            }
             if !matches!(verdict, Verdict::Pass) {
                 return verdict;
             }
@@ -120,6 +133,11 @@ impl Policies {
 
     fn preflight(&self, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
         self.cors.as_ref().map_or(Verdict::Pass, |cors| cors.preflight(visit, asked))
+    }
+
+    /// The service that decides, if one does.
+    pub fn forward(&self) -> Option<&Forward> {
+        self.auth.as_ref()?.forward()
     }
 
     fn auth(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {

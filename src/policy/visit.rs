@@ -18,6 +18,8 @@ pub struct Visit {
     pub claims: Option<Arc<Claims>>,
     /// The limit that refused it or made it wait, for the log.
     pub limit: Option<Box<str>>,
+    /// Newer keys have been waited for on its behalf.
+    pub waited: bool,
     /// It is counted as in flight while this is there.
     pub held: Option<Held>,
     /// Fields of its answer, whoever makes that.

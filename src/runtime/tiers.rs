@@ -5,11 +5,7 @@ use crate::{
     policy::limit::{Rate, Rates},
     tls::Stamp,
 };
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// As often as certificates.

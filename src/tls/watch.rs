@@ -24,10 +24,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// As it is now.
+    /// That of the file at `path`.
     ///
     /// # Errors
-    /// There is none, or it cannot be looked at.
+    /// Why it cannot be looked at.
     pub fn of(path: &Path) -> Result<Self, io::ErrorKind> {
         let data = fs::metadata(path).map_err(|error| error.kind())?;
         Ok(Self {

@@ -34,6 +34,9 @@ mod routing;
 // What the names of backends stand for.
 mod dns;
 
+// Who may come in.
+mod gate;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;
@@ -43,6 +46,10 @@ mod errors;
 mod faults;
 mod stale;
 mod timeouts;
+
+// Who comes in.
+mod forward_auth;
+mod tokens;
 
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
@@ -73,6 +80,7 @@ mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod overload;
 mod ports;
 mod reload;
 mod shutdown;

@@ -10,6 +10,7 @@ mod limit;
 mod outlier;
 mod queue;
 mod retry_budget;
+mod shed;
 mod slow_start;
 
 use std::env;

@@ -2,11 +2,15 @@
 //!
 //! Filled by `read::auth` and `read::route`; the plan makes its policies of it.
 
+mod jwks;
 mod keys;
 mod origin;
+#[cfg(test)]
+pub(crate) mod testing;
 mod users;
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,6 +19,7 @@ use std::{
 use super::{Address, Secret, files};
 
 pub use self::{
+    jwks::{Key, KeySet, MAX_KEY_SET, NoKey, key_set, sha256},
     keys::{ApiKeys, api_keys},
     origin::Origin,
     users::{PasswordHash, Users, users},
@@ -40,6 +45,13 @@ pub enum AuthKind {
     Jwt(Box<JwtAuth>),
     /// Another service decides.
     Forward(ForwardAuth),
+}
+
+impl Auth {
+    /// The name of the pool that the service of a `forward` is.
+    pub fn service(&self) -> String {
+        format!("auth:{}", self.name)
+    }
 }
 
 impl AuthKind {
@@ -120,7 +132,7 @@ pub struct JwtAuth {
 /// What signatures of tokens are verified with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JwtKeys {
-    /// A JWKS (RFC 7517) on this machine. It is read with the plan, not with the configuration.
+    /// A JWKS (RFC 7517) on this machine. It is read with each plan.
     File(PathBuf),
     /// A JWKS of a server.
     Url(Url),
@@ -158,7 +170,7 @@ impl JwtAlgorithm {
 pub struct ForwardAuth {
     /// What is asked.
     pub url: Url,
-    /// For the whole answer's head.
+    /// For the whole answer.
     pub timeout: Duration,
     /// Fields of its answer that the request gets. In lower case.
     pub copy_headers: Vec<String>,
@@ -190,6 +202,13 @@ pub struct Cors {
     pub credentials: bool,
     /// A preflight's answer holds so long.
     pub max_age: Duration,
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
 }
 
 /// The file at `path`, of at most `most` bytes; no device, and no pipe.

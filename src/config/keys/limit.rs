@@ -45,7 +45,14 @@ pub(in super::super) const TIER: Keys = Keys {
     example: "`tiers = [{ name = \"gold\", keys = { file = \"gold.keys\" }, rate = \"1000/s\" }]`",
     known: &["name", "keys", "rate", "burst"],
     later: &[],
-    peers: &[("file", "keys"), ("key", "keys"), ("match", "keys"), ("values", "keys"), ("limit", "rate"), ("average", "rate")],
+    peers: &[
+        ("file", "keys"),
+        ("key", "keys"),
+        ("match", "keys"),
+        ("values", "keys"),
+        ("limit", "rate"),
+        ("average", "rate"),
+    ],
 };
 
 /// `keys` of a tier.

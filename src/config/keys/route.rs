@@ -39,10 +39,7 @@ pub(in super::super) const ROUTE: Keys = Keys {
         "in_flight_limit",
         "access",
     ],
-    later: &[
-        ("cache", Inert::Never),
-        ("compress", Inert::Never),
-    ],
+    later: &[("cache", Inert::Never), ("compress", Inert::Never)],
     peers: &[
         ("limiter", "rate_limit"),
         ("local_ratelimit", "rate_limit"),
@@ -122,6 +119,8 @@ pub(in super::super) const ROUTE: Keys = Keys {
         ("tunnel", "connect"),
         ("access_log", "access"),
         ("order", "priority"),
+        ("importance", "priority"),
+        ("criticality", "priority"),
         ("whitelist", "allow"),
         ("allow_from", "allow"),
         ("allowed_ips", "allow"),

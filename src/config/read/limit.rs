@@ -92,7 +92,8 @@ fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     let section = field.section(&keys::RATE_LIMIT)?;
     let fine = |letter: char| letter == ' ' || letter.is_ascii_graphic() && !"\"\\".contains(letter);
     if !values::check_name(name) || !name.chars().all(fine) {
-        let wrong = Wrong::new("wanted a name of 1 to 255 visible letters of ASCII without quotes: clients are told it");
+        let wrong =
+            Wrong::new("wanted a name of 1 to 255 visible letters of ASCII without quotes: clients are told it");
         field.wrong_name(wrong);
     }
     let algorithm = section.read("algorithm", LimitAlgorithm::TokenBucket, values::choice(ALGORITHMS, &[], PEERS));
@@ -124,9 +125,11 @@ fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
 /// Reports what the algorithm has no use for.
 fn useless(section: &Section<'_>, algorithm: LimitAlgorithm) {
     let (key, why, help) = match algorithm {
-        LimitAlgorithm::TokenBucket => {
-            ("max_delay", "`max_delay` is of the leaky bucket alone", "take it out, or write algorithm = \"leaky_bucket\"")
-        }
+        LimitAlgorithm::TokenBucket => (
+            "max_delay",
+            "`max_delay` is of the leaky bucket alone",
+            "take it out, or write algorithm = \"leaky_bucket\"",
+        ),
         LimitAlgorithm::LeakyBucket => (
             "burst",
             "`burst` is of the token bucket alone",
@@ -143,7 +146,10 @@ fn useless(section: &Section<'_>, algorithm: LimitAlgorithm) {
 /// `rate`, which must be written; `None` if it is not, or is wrong, which has been reported.
 fn written_rate(section: &Section<'_>) -> Option<Rate> {
     let Some(field) = section.field("rate") else {
-        section.missing("rate", Wrong::new("nothing says how many requests pass").help("write rate = \"100/s\", for example"));
+        section.missing(
+            "rate",
+            Wrong::new("nothing says how many requests pass").help("write rate = \"100/s\", for example"),
+        );
         return None;
     };
     field.read(rate)
@@ -154,7 +160,9 @@ fn rate(field: &Field<'_>) -> Result<Rate, Wrong> {
     let off = |text: &str| ["off", "0"].contains(&text);
     let text = match field.value() {
         DeValue::String(text) if off(text) => {
-            return Err(wrong().help("to turn a limit off take it out of `rate_limit` of the routes, or write dry_run = true"));
+            return Err(
+                wrong().help("to turn a limit off take it out of `rate_limit` of the routes, or write dry_run = true")
+            );
         }
         DeValue::String(text) => text,
         DeValue::Integer(number) => return Err(wrong().help(format!("write \"{}/s\"", number.as_str()))),
@@ -184,7 +192,9 @@ fn rate(field: &Field<'_>) -> Result<Rate, Wrong> {
         return Err(if units::is_whole(short) { wrong().help(format!("write \"{short}/{unit}\"")) } else { wrong() });
     }
     match number.parse() {
-        Ok(0) => Err(wrong().help("nothing would ever pass: to refuse all, write respond = { status = 403 } in the route")),
+        Ok(0) => {
+            Err(wrong().help("nothing would ever pass: to refuse all, write respond = { status = 403 } in the route"))
+        }
         Ok(requests) if requests <= FASTEST * seconds => Ok(Rate { requests, seconds }),
         _ => Err(wrong().help("at most 1000000 in a second")),
     }

@@ -53,6 +53,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         pool::none(document);
     }
     let (listeners, pools, routes, auths, limits) = (listeners?, pools?, routes?, auths?, limits?);
+    auth::services(&auths, &pools);
     warn::shut(&listeners, &server, document);
     warn::prefixed(&listeners, &server, &pools);
     if silent && pools.len() > 1 {
@@ -60,6 +61,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+    }
+    if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
     }

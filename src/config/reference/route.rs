@@ -56,7 +56,10 @@ pub(super) struct Route {
     /// that as well, for all of it; its backend is told what is left.
     #[schemars(extend("default" = "60s"))]
     timeout: String,
-    /// "normal": there is no other yet.
+    /// Who is shed first when the process is at a high-water mark (server.max_in_flight, server.max_memory): "low" from 90 %
+    /// of the mark on | "normal" at it | "high" from 110 %. A request that is shed gets 503 with Retry-After, before any
+    /// other policy is asked and any backend. redirect and respond are never shed: their answers are as cheap as the
+    /// refusal, and health checks of whoever stands in front may go there.
     #[schemars(extend("default" = "normal"))]
     priority: String,
     /// Bytes of a request body; the listener's bound holds as well.

@@ -4,15 +4,28 @@
 mod api_key;
 mod basic;
 mod desk;
+mod forward;
+mod jwks;
+mod jwt;
 mod shown;
+mod token;
 mod written;
 
 pub(super) use self::desk::Desk;
-pub use self::desk::Job;
-pub(super) use self::written::Written;
-use self::{api_key::ApiKey, basic::Basic};
-use super::{Asked, Memory, Verdict, Visit};
-use crate::config::{self, AuthKind, Config};
+use self::{
+    api_key::ApiKey,
+    basic::Basic,
+    jwt::{Jwt, Vouched},
+};
+pub use self::{
+    desk::Job,
+    forward::{Forward, Judged, MAX_ANSWER},
+    jwks::{Keys, News, Place, after_failures, good_for},
+    token::fuzz,
+};
+pub(super) use self::{jwks::Places, written::Written};
+use super::{Ask, Asked, Memory, Verdict, Visit};
+use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, auth::KeySet};
 use std::{path::Path, sync::Arc};
 
 /// The ways in that a plan has, by their names.
@@ -35,6 +48,19 @@ pub struct Auth {
 enum Kind {
     Basic(Basic),
     ApiKey(ApiKey),
+    Jwt(Box<Jwt>),
+    Forward(Forward),
+}
+
+/// What ways in are made from beside the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthGround<'g> {
+    /// What survives reloads.
+    pub memory: &'g Memory,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Where in the plan the pool of the first service is; the others follow in the order of the file.
+    pub services: usize,
 }
 
 impl Auths {
@@ -42,11 +68,13 @@ impl Auths {
     ///
     /// # Errors
     /// A sentence for people: what one of them needs is not on this machine.
-    pub fn build(config: &Config, memory: &Memory) -> Result<Self, String> {
-        let build = |auth| Auth::build(auth, memory).map(Arc::new);
-        let written = config.auths.iter().flat_map(|auth| auth.kind.written());
+    pub fn build(config: &Config, ground: AuthGround<'_>) -> Result<Self, String> {
+        let mut services = ground.services..;
+        let mut build = |auth| Auth::build(auth, ground, &mut services).map(Arc::new);
+        // What clients show themselves goes only where somebody writes another one in its place.
+        let written = config.auths.iter().flat_map(|auth| auth.kind.written()).filter(|name| !is_credential(name));
         Ok(Self {
-            all: config.auths.iter().map(build).collect::<Result<_, _>>()?,
+            all: config.auths.iter().map(&mut build).collect::<Result<_, _>>()?,
             written: Arc::new(Written::new(written)),
         })
     }
@@ -68,13 +96,19 @@ impl Auths {
 }
 
 impl Auth {
-    fn build(auth: &config::Auth, memory: &Memory) -> Result<Self, String> {
+    fn build(
+        auth: &config::Auth,
+        ground: AuthGround<'_>,
+        services: &mut impl Iterator<Item = usize>,
+    ) -> Result<Self, String> {
         let kind = match &auth.kind {
-            AuthKind::Basic(basic) => Kind::Basic(Basic::new(basic, memory.desk())),
+            AuthKind::Basic(basic) => Kind::Basic(Basic::new(basic, ground.memory.desk())),
             AuthKind::ApiKey(api_key) => Kind::ApiKey(ApiKey::new(&auth.name, api_key)),
-            AuthKind::Jwt(_) | AuthKind::Forward(_) => {
-                return Err(format!("auth {}: this `type` is not supported yet", auth.name));
+            AuthKind::Jwt(jwt) => {
+                let vouched = vouched(jwt, ground.memory).map_err(|why| format!("auth {}: jwks: {why}", auth.name))?;
+                Kind::Jwt(Box::new(Jwt::new(&auth.name, jwt, vouched, &[], ground.workers)))
             }
+            AuthKind::Forward(forward) => Kind::Forward(Forward::new(forward, services.next().unwrap_or_default())),
         };
         Ok(Self { name: auth.name.as_str().into(), kind })
     }
@@ -84,6 +118,24 @@ impl Auth {
         match &self.kind {
             Kind::Basic(basic) => basic.look(visit, asked),
             Kind::ApiKey(api_key) => api_key.look(visit, asked),
+            Kind::Jwt(jwt) => jwt.look(visit, asked),
+            Kind::Forward(_) => Verdict::Ask(Ask::Service),
+        }
+    }
+
+    /// The service that is asked, if one is.
+    pub(super) fn forward(&self) -> Option<&Forward> {
+        match &self.kind {
+            Kind::Forward(forward) => Some(forward),
+            _ => None,
+        }
+    }
+
+    /// The keys that are fetched, if it has such.
+    pub fn keys(&self) -> Option<&Arc<Keys>> {
+        match &self.kind {
+            Kind::Jwt(jwt) => jwt.keys(),
+            _ => None,
         }
     }
 
@@ -92,6 +144,11 @@ impl Auth {
         match &self.kind {
             Kind::Basic(basic) => Some(basic.file()),
             Kind::ApiKey(api_key) => Some(api_key.file()),
+            Kind::Jwt(jwt) => match &jwt.keys()?.place {
+                Place::File(path) => Some(path),
+                Place::Url(_) => None,
+            },
+            Kind::Forward(_) => None,
         }
     }
 
@@ -103,6 +160,36 @@ impl Auth {
         match &self.kind {
             Kind::Basic(basic) => basic.read(),
             Kind::ApiKey(api_key) => api_key.read(),
+            Kind::Jwt(jwt) => jwt.keys().map_or(Ok(false), |keys| read(keys)),
+            Kind::Forward(_) => Ok(false),
         }
     }
+}
+
+/// What `jwt` is verified with. A file is read, and what it says is in force; a server is asked later.
+fn vouched(jwt: &JwtAuth, memory: &Memory) -> Result<Vouched, String> {
+    let place = match &jwt.keys {
+        JwtKeys::Secret(secret) => return Ok(Vouched::Secret(Arc::new(KeySet::secret(secret.expose())))),
+        JwtKeys::File(path) => Place::File(path.clone()),
+        JwtKeys::Url(url) => Place::Url(url.clone()),
+    };
+    let keys = memory.places().keys(&place);
+    read(&keys)?;
+    Ok(Vouched::Set(keys))
+}
+
+/// Reads keys that are in a file anew. True: they are others than before.
+fn read(keys: &Keys) -> Result<bool, String> {
+    let Place::File(path) = &keys.place else { return Ok(false) };
+    let (set, strange) = config::auth::key_set(path)?;
+    let news = keys.replace(set);
+    if news {
+        strange.iter().for_each(|why| tracing::warn!(file = %path.display(), %why, "a key is not used"));
+    }
+    Ok(news)
+}
+
+/// Fields in which clients show who they are: somebody has to look at them first.
+fn is_credential(name: &str) -> bool {
+    matches!(name, "authorization" | "cookie")
 }

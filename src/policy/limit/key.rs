@@ -87,7 +87,9 @@ impl Part {
         let said = |value: &&[u8]| !value.is_empty();
         let head = &*asked.request;
         let text = match self {
-            Self::ClientIp => return asked.client.map_or_else(|| fixed(seed, Kind::Missing, 0), |ip| address(seed, ip)),
+            Self::ClientIp => {
+                return asked.client.map_or_else(|| fixed(seed, Kind::Missing, 0), |ip| address(seed, ip));
+            }
             Self::Path => return bytes(seed, Kind::Path, head.text(head.target.path)),
             Self::Route => return bytes(seed, Kind::Route, asked.route.as_bytes()),
             Self::Global => return fixed(seed, Kind::Global, 0),

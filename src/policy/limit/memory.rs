@@ -59,9 +59,7 @@ impl Memory {
     /// The limits of a configuration, by name.
     pub fn rates(&self, limits: &[config::RateLimit], telemetry: &Telemetry) -> Rates {
         let rate = |limit: &config::RateLimit| {
-            let make = |deepest| {
-                self.tables.find(&limit.name, &limit.key, || Table::new(limit.max_keys, deepest))
-            };
+            let make = |deepest| self.tables.find(&limit.name, &limit.key, || Table::new(limit.max_keys, deepest));
             (limit.name.clone(), Arc::new(Rate::new(limit, &self.seed, make, telemetry.limit(&limit.name))))
         };
         limits.iter().map(rate).collect()

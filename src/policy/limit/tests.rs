@@ -199,10 +199,10 @@ fn tiers_have_terms_of_their_own_and_their_keys_may_change() {
     assert_eq!((passing("key-1", 0), passing("key-2", 0), passing("# those who pay", 0)), (20, 2, 2));
     let told = |key: &str| said(&ask_with(&limits, 0, &with(key)).1, "ratelimit-policy").to_owned();
     assert_eq!([told("key-1"), told("key-2")], ["\"api\";q=10;w=1", "\"api\";q=2;w=1"]);
-    assert_eq!(rates["api"].files().map(|(path, name)| (path.to_owned(), name.to_owned())).collect::<Vec<_>>(), [(
-        file.clone(),
-        "gold".to_owned()
-    )]);
+    assert_eq!(
+        rates["api"].files().map(|(path, name)| (path.to_owned(), name.to_owned())).collect::<Vec<_>>(),
+        [(file.clone(), "gold".to_owned())]
+    );
     rates["api"].replace(Path::new("/other"), &[]);
     assert_eq!(told("key-1"), "\"api\";q=10;w=1");
     rates["api"].replace(&file, &[config::Secret::new(b"key-2")]);
@@ -214,7 +214,9 @@ fn tiers_have_terms_of_their_own_and_their_keys_may_change() {
 #[test]
 fn buckets_outlive_the_plan_and_another_key_begins_anew() {
     let world = World::new();
-    let limit = |key: &str, rate: &str, burst: u64| format!("[rate_limit.x]\nkey = \"{key}\"\nrate = \"{rate}\"\nburst = {burst}\n");
+    let limit = |key: &str, rate: &str, burst: u64| {
+        format!("[rate_limit.x]\nkey = \"{key}\"\nrate = \"{rate}\"\nburst = {burst}\n")
+    };
     let first = world.build(&limit("client_ip", "1/m", 10), "rate_limit = \"x\"");
     let passing = |of_route: &OfRoute, now| (0..99).take_while(|_| passes(of_route.0.as_ref().unwrap(), now)).count();
     assert_eq!(passing(&first.1, 0), 10);

@@ -20,6 +20,7 @@ use super::super::{
     units::quoted,
     values,
 };
+use super::pool;
 
 /// `type`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,17 @@ pub(super) fn auths<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
         }
     }
     read.into_iter().collect()
+}
+
+/// Reports pools that are called like the pool of a service.
+pub(super) fn services(auths: &[Entry<'_>], pools: &[pool::Entry<'_>]) {
+    for entry in auths.iter().filter(|entry| matches!(entry.auth.kind, AuthKind::Forward(_))) {
+        let name = entry.auth.service();
+        if let Some(pool) = pools.iter().find(|pool| pool.pool.name == name) {
+            let wrong = Wrong::new(format!("{} is what the pool of this service is called", quoted(&name)));
+            entry.field.clash(wrong.help("give the pool of the file another name"), &pool.field);
+        }
+    }
 }
 
 /// The names that there are, for routes.
@@ -195,13 +207,12 @@ fn kept<T>(
         return None;
     };
     let file = file(&field, &help)?;
-    let loaded = file.read(|file| {
+    file.read(|file| {
         let path = files::path(file)?;
         let loaded = load(&path);
         let loaded = loaded.map_err(|why| Wrong::new(format!("{}: {why}", quoted(&path.to_string_lossy()))))?;
         Ok((path, Arc::new(loaded)))
-    });
-    loaded
+    })
 }
 
 /// The `file` of the table in `field`.
