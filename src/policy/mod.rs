@@ -39,7 +39,7 @@ pub use fit::Fit;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Ask, Asked, Policies, PolicyGround, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use shed::{Level, Marks, Shed};
