@@ -345,6 +345,12 @@ impl Kind {
         matches!(self, NoBackend | BreakerOpen | Dns | QueueFull | QueueTimeout | PortsExhausted)
     }
 
+    /// No connection to the backend could be made.
+    pub fn is_connect(self) -> bool {
+        use Kind::{BackendCertificate, BackendTls, ConnectFailed, ConnectRefused, ConnectTimeout};
+        matches!(self, ConnectRefused | ConnectFailed | ConnectTimeout | BackendTls | BackendCertificate)
+    }
+
     /// A later request may fare better: the answer carries `Retry-After`.
     pub fn retry_later(self) -> bool {
         self.status() == 503

@@ -1,4 +1,5 @@
 """One measurement: one proxy, one workload, one window. Backend, proxy and generator start anew for each."""
+import json
 import os
 import shutil
 import subprocess
@@ -26,10 +27,13 @@ class Workload:
     memory: bool = False
     generator: str = "wrk"  # see load.py
     streams: int = 1  # of each connection
+    rate: int = 0  # a limit per client address, requests a second; 0 = none
+    met: bool = False  # the load is above it
+    slow: int = 0  # connections that send their heads byte by byte, while others are served
 
     def serves(self, proxy):
         """Whether this can be asked of the proxy."""
-        return proxy.tls is not None or not self.tls
+        return (proxy.tls is not None or not self.tls) and (proxy.limit is not None or not (self.rate or self.slow))
 
 
 WORKLOADS = {
@@ -44,6 +48,12 @@ WORKLOADS = {
                           generator="handshakes"),
     "h2": Workload("HTTP/2 over TLS 1.3, 128 B, 16 connections x 32 streams", connections=16, streams=32, tls=True,
                    generator="h2load"),
+    "limited": Workload("keep-alive, 128 B, 64 connections, a limit per client address that is not met", rate=1000000),
+    "limit": Workload("a limit of 1,000/s per client address, 64 connections that ask for more", rate=1000, met=True),
+    "slow": Workload("8,000 connections that send a head for ever, a byte in 5 s; others meanwhile", slow=8000,
+                     generator=None),
+    "slow-full": Workload("10,000 of them, where nginx may hold 18,000, and HAProxy and evenkeel 9,000", slow=10000,
+                          generator=None),
     "tls-memory": Workload("resident memory, idle and with idle kept TLS 1.3 connections", tls=True, memory=True,
                            generator=None),
 }
@@ -52,8 +62,9 @@ WORKLOADS = {
 class Bench:
     """What all measurements share: programs, settings, a temporary folder."""
 
-    def __init__(self, options, generators, backend, openssl):
-        self.options, self.generators, self.backend = options, generators, backend
+    def __init__(self, options, generators, built, openssl):
+        self.options, self.generators = options, generators
+        self.backend, self.slowloris = built["echo_backend"], built["slowloris"]
         self.cpus = sorted(os.sched_getaffinity(0))
         self.dir = tempfile.mkdtemp(prefix="evenkeel-compare-")
         self.certificate = os.path.join(self.dir, "certificate.pem")  # its key is in the same file
@@ -74,6 +85,14 @@ class Bench:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def measure(self, proxy, workload):
+        result = self.once(proxy, workload, workload.rate)
+        if workload.rate and not workload.met:
+            # The same without the limit, right after it: what it costs.
+            plain = self.once(proxy, workload, None)
+            result |= {"cost": result["cpu_us"] / plain["cpu_us"], "noise": max(result["noise"], plain["noise"])}
+        return result
+
+    def once(self, proxy, workload, rate):
         pinned = workload.pinned
         workers, threads = (1, 1) if pinned else (self.options.workers, min(2, len(self.cpus)))
         cpu, other_cpu = (self.cpus[0], self.cpus[1]) if pinned else (None, None)
@@ -87,9 +106,11 @@ class Bench:
             port = free_port()
             values = {"dir": self.dir, "port": port, "workers": workers, "certificate": self.certificate,
                       **dict(zip(("b1", "b2", "b3"), ports))}
-            started = self.start(proxy.name, proxy.prepare(values, workload.tls), [port], cpu, running, tls)
+            started = self.start(proxy.name, proxy.prepare(values, workload.tls, rate), [port], cpu, running, tls)
             if workload.memory:
                 return self.memory(started, port, tls)
+            if workload.slow:
+                return self.slow(started, port, workload.slow)
             return self.window(started, backend, port, workload, threads, other_cpu)
         finally:
             for process in reversed(running):
@@ -108,7 +129,10 @@ class Bench:
         return process
 
     def window(self, proxy, backend, port, workload, threads, cpu):
-        self.generate(port, workload, threads, self.options.warmup, cpu)
+        if workload.met:
+            time.sleep(2)  # no warm-up: the burst is part of what is measured, and what asked whether it serves is not
+        else:
+            self.generate(port, workload, threads, self.options.warmup, cpu)
 
         def clocks():
             return time.monotonic(), proxy.cpu(), backend.cpu(), own_cpu(), *machine()
@@ -118,7 +142,7 @@ class Bench:
         elapsed, cpu_proxy, cpu_backend, cpu_own, busy, stolen = (b - a for a, b in zip(before, clocks()))
         if not load["requests"]:
             raise Failed(f"no request was answered; it said: {proxy.said()}")
-        return {
+        result = {
             "cpu_us": cpu_proxy / load["requests"] * 1e6,
             "rps": load["requests"] / (load["us"] / 1e6),
             "p50_us": load["p50"],
@@ -127,6 +151,11 @@ class Bench:
             "errors": load["errors"],
             "noise": max(0, busy - cpu_proxy - cpu_backend - cpu_own, stolen) / elapsed,  # cores
         }
+        if workload.met:
+            # Errors are those that were refused. As many as a second's worth may come at once, and the rate from then on.
+            allowed = workload.rate * (1 + load["us"] / 1e6)
+            result |= {"let_in": (load["requests"] - load["errors"]) / allowed, "errors": 0}
+        return result
 
     def generate(self, port, workload, threads, seconds, cpu):
         command = self.generators.command(workload, port, threads, seconds)
@@ -141,6 +170,21 @@ class Bench:
         if figures is None:
             raise Failed(f"{name}: {(done.stdout + done.stderr).strip()[-500:]}")
         return figures
+
+    def slow(self, proxy, port, connections):
+        pids = [word for pid, _ in proxy.members() for word in ("--pid", str(pid))]
+        command = [self.slowloris, f"127.0.0.1:{port}", "--connections", str(connections), *pids]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+            said = json.loads(done.stdout)
+        except (subprocess.TimeoutExpired, ValueError) as error:
+            raise Failed(f"slowloris: {error}") from None
+        during = said["during"]
+        return {"kept_ratio": said["p99_ratio"]["kept"], "fresh_ratio": said["p99_ratio"]["fresh"],
+                "p99_us": during["kept"]["p99_us"], "fresh_p99_us": during["fresh"]["p99_us"],
+                "held": said["slow"]["open"], "connection_b": said["bytes_per_connection"] or 0,
+                "errors": during["kept"]["errors"] + during["fresh"]["errors"] + said["opening"]["kept"]["errors"]
+                + said["opening"]["fresh"]["errors"], "noise": 0.0}
 
     def memory(self, proxy, port, tls):
         time.sleep(1)

@@ -41,8 +41,36 @@ def measured(rounds, names):
     return [name for name in names if any(one.get(name) for one in rounds)]
 
 
-def workload_table(rounds, names, connections, memory):
-    names = measured(rounds, names)
+def limit_table(rounds, names, workload):
+    if workload.met:
+        head = ["proxy", "let in ÷ allowed", "least", "most", "CPU µs/request, refused ones included"]
+        found = {name: [one[name]["let_in"] for one in rounds if one.get(name)] for name in names}
+        return table(head, [[name, *(f"{value:.3f}" for value in (median(of), min(of), max(of))),
+                             figure(rounds, name, "cpu_us")] for name, of in found.items()])
+    peers = [peer for peer in measured(rounds, PEERS) if peer != "relay"]
+    head = ["proxy", "CPU µs/request", *(f"÷ {peer}" for peer in peers), "CPU ÷ the same without the limit", "errors"]
+    costs = {name: [one[name]["cost"] for one in rounds if one.get(name)] for name in names}
+    return table(head, [[name, figure(rounds, name, "cpu_us"),
+                         *(ratio(rounds, name, peer, "cpu_us", span=True) for peer in peers),
+                         f"{median(costs[name]):.3f} ({min(costs[name]):.2f}..{max(costs[name]):.2f})",
+                         errors(rounds, name)] for name in names])
+
+
+def slow_table(rounds, names):
+    head = ["proxy", "p99 of others ÷ before, kept connections", "fresh ones", "p99 µs, kept", "fresh", "errors of others",
+            "slow ones held", "B per slow connection"]
+    return table(head, [[name, *(f"{median(one[name][key] for one in rounds if one.get(name)):.2f}"
+                                 for key in ("kept_ratio", "fresh_ratio")),
+                         *(figure(rounds, name, key) for key in ("p99_us", "fresh_p99_us")), errors(rounds, name),
+                         *(figure(rounds, name, key) for key in ("held", "connection_b"))] for name in names])
+
+
+def workload_table(rounds, names, connections, workload):
+    names, memory = measured(rounds, names), workload.memory
+    if workload.slow:
+        return slow_table(rounds, names)
+    if workload.rate:
+        return limit_table(rounds, names, workload)
     if memory:
         head = ["proxy", "idle, MiB", "idle, shared pages divided, MiB", f"KiB per kept connection ({connections:,})",
                 "errors"]
@@ -66,7 +94,8 @@ def summary(results, workloads):
     columns = [(peer, "cpu_us") for peer in peers] + [(peer, "rps") for peer in servers]
     columns += [(peer, "p99_us") for peer in servers]
     rows = [[workloads[name].title, *(ratio(rounds, SUBJECT, peer, key) for peer, key in columns)]
-            for name, rounds in results.items() if not workloads[name].memory and measured(rounds, [SUBJECT])]
+            for name, rounds in results.items()
+            if workloads[name].generator and not workloads[name].met and measured(rounds, [SUBJECT])]
     return table(head, rows) if rows and peers else ""
 
 
@@ -78,7 +107,7 @@ def report(heading, results, workloads, options):
         text += ["## Ratios (less is better, but for requests/s)", short]
     for name, rounds in results.items():
         text += [f"## {name}: {workloads[name].title}",
-                 workload_table(rounds, options.proxies, options.connections, workloads[name].memory)]
+                 workload_table(rounds, options.proxies, options.connections, workloads[name])]
         runs = [run for one in rounds for run in one.values()]
         disturbed = sum(run["noise"] > options.noise for run in runs)
         if disturbed:

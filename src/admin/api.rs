@@ -106,60 +106,45 @@ impl Api {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: BackendChange = parse(&body)?;
         change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
-        // Control takes one after the other: the view is the one before the change.
-        let (view, before) = oneshot::channel();
-        self.send(Command::Pools(view))?;
-        let (reply, after) = oneshot::channel();
-        let asked = change.clone();
-        self.send(Command::Change { pool: pool.clone(), backend: backend.clone(), change, if_match, reply })?;
-        let by = peer.to_string();
-        let done = tokio::spawn(async move {
-            let pools = before.await.unwrap_or_default();
-            let after = after.await;
-            if let Ok(after) = &after {
-                let pool = (pool.as_str(), pools.iter().find(|view| view.name == pool));
-                tell_change(&by, pool, &backend, &asked, after);
-            }
-            after
+        let mut before = self.pools()?;
+        let (by, asked) = (peer.to_string(), change.clone());
+        let command = {
+            let (pool, backend) = (pool.clone(), backend.clone());
+            |reply| Command::Change { pool, backend, change, if_match, reply }
+        };
+        let view = self.order(command, move |after| {
+            let pools = before.try_recv().unwrap_or_default();
+            let view = pools.iter().find(|view| view.name == pool);
+            tell_change(&by, (&pool, view), &backend, &asked, after);
         });
-        let view = self.wait(async { done.await.ok()?.ok() }).await??;
-        Ok(json(&view, None))
+        Ok(json(&view.await?, None))
     }
 
     async fn change_pool(&self, pool: String, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: PoolChange = parse(&body)?;
         change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
-        let (view, before) = oneshot::channel();
-        self.send(Command::Pools(view))?;
-        let (reply, after) = oneshot::channel();
-        let asked = serde_json::to_string(&change).unwrap_or_default();
-        self.send(Command::ChangePool { pool: pool.clone(), change, if_match, reply })?;
-        let by = peer.to_string();
-        let done = tokio::spawn(async move {
-            let pools = before.await.unwrap_or_default();
-            let from = pools.into_iter().find(|view| view.name == pool).map(|view| view.circuit).unwrap_or_default();
-            let after = after.await;
-            match &after {
-                Ok(Ok(view)) => {
-                    tracing::info!(by, pool, asked, from, to = view.circuit, "changed over the admin API");
+        let mut before = self.pools()?;
+        let (by, asked) = (peer.to_string(), serde_json::to_string(&change).unwrap_or_default());
+        let name = pool.clone();
+        let view = self.order(
+            |reply| Command::ChangePool { pool: name, change, if_match, reply },
+            move |after| {
+                let pools = before.try_recv().unwrap_or_default();
+                let from =
+                    pools.into_iter().find(|view| view.name == pool).map(|view| view.circuit).unwrap_or_default();
+                match after {
+                    Ok(view) => {
+                        tracing::info!(by, pool, asked, from, to = view.circuit, "changed over the admin API");
+                    }
+                    Err(refused) => {
+                        let why = why(refused);
+                        tracing::info!(by, pool, asked, from, why, "a change over the admin API was refused");
+                    }
                 }
-                Ok(Err(refused)) => {
-                    tracing::info!(
-                        by,
-                        pool,
-                        asked,
-                        from,
-                        why = why(refused),
-                        "a change over the admin API was refused"
-                    );
-                }
-                Err(_) => {}
-            }
-            after
-        });
-        let view = self.wait(async { done.await.ok()?.ok() }).await??;
-        Ok(json(&view, None))
+            },
+        );
+        Ok(json(&view.await?, None))
     }
 
     async fn reload(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
@@ -167,19 +152,15 @@ impl Api {
         if !body.trim_ascii().is_empty() {
             let ReloadBody {} = parse(&body)?;
         }
-        let (reply, after) = oneshot::channel();
-        self.send(Command::Reload { if_match, reply })?;
         let by = peer.to_string();
-        let done = tokio::spawn(async move {
-            let after = after.await;
-            match &after {
-                Ok(Ok(now)) => tracing::info!(by, generation = now.generation, "reloaded over the admin API"),
-                Ok(Err(refused)) => tracing::info!(by, why = why(refused), "a reload over the admin API was refused"),
-                Err(_) => {}
-            }
-            after
-        });
-        let reloaded = self.wait(async { done.await.ok()?.ok() }).await??;
+        let reloaded = self.order(
+            |reply| Command::Reload { if_match, reply },
+            move |after| match after {
+                Ok(now) => tracing::info!(by, generation = now.generation, "reloaded over the admin API"),
+                Err(refused) => tracing::info!(by, why = why(refused), "a reload over the admin API was refused"),
+            },
+        );
+        let reloaded = reloaded.await?;
         Ok(json(&reloaded, Some(reloaded.generation)))
     }
 
@@ -187,21 +168,42 @@ impl Api {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: ChaosChange = parse(&body)?;
         let rule = change.rule().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
+        let (by, asked) = (peer.to_string(), serde_json::to_string(&change).unwrap_or_default());
+        let chaos = self.order(
+            |reply| Command::Chaos { rule, if_match, reply },
+            move |after| match after {
+                Ok(_) => tracing::info!(by, asked, "chaos was set over the admin API"),
+                Err(refused) => tracing::info!(by, asked, why = why(refused), "chaos was refused"),
+            },
+        );
+        Ok(json(&Rules { chaos: chaos.await? }, None))
+    }
+
+    /// What the pools are now. Control takes one command after the other: by the time that it has answered the next one,
+    /// this has been answered.
+    fn pools(&self) -> Result<oneshot::Receiver<Vec<PoolView>>, Problem> {
+        let (view, before) = oneshot::channel();
+        self.send(Command::Pools(view))?;
+        Ok(before)
+    }
+
+    /// Sends the command that `command` makes, and waits for what comes of it. `tell` writes that into the log, also when
+    /// nobody waits any more.
+    async fn order<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Command,
+        tell: impl FnOnce(&Result<T, Refused>) + Send + 'static,
+    ) -> Result<T, Problem> {
         let (reply, after) = oneshot::channel();
-        self.send(Command::Chaos { rule, if_match, reply })?;
-        let by = peer.to_string();
+        self.send(command(reply))?;
         let done = tokio::spawn(async move {
             let after = after.await;
-            let asked = serde_json::to_string(&change).unwrap_or_default();
-            match &after {
-                Ok(Ok(_)) => tracing::info!(by, asked, "chaos was set over the admin API"),
-                Ok(Err(refused)) => tracing::info!(by, asked, why = why(refused), "chaos was refused"),
-                Err(_) => {}
+            if let Ok(after) = &after {
+                tell(after);
             }
             after
         });
-        let chaos = self.wait(async { done.await.ok()?.ok() }).await??;
-        Ok(json(&Rules { chaos }, None))
+        Ok(self.wait(async { done.await.ok()?.ok() }).await??)
     }
 
     /// The generation that it asks for and the body of a request that may change something.
@@ -278,7 +280,10 @@ fn tell_change(
     change: &BackendChange,
     after: &Result<BackendView, Refused>,
 ) {
-    let brief = |view: &BackendView| format!("{}, weight {}", view.state, view.weight);
+    let brief = |view: &BackendView| match &view.deadline {
+        None => format!("{}, weight {}", view.state, view.weight),
+        Some(until) => format!("{}, weight {}, until {until}", view.state, view.weight),
+    };
     let from = view.and_then(|pool| pool.backends.iter().find(|view| view.name == backend)).map(brief);
     let from = from.unwrap_or_default();
     let asked = serde_json::to_string(change).unwrap_or_default();

@@ -108,6 +108,17 @@ pub(super) fn call(field: &Field<'_>) -> Result<Address, Wrong> {
     Ok(address)
 }
 
+/// The address of `host`, as it stands in a URL, at `port`.
+pub(super) fn of(host: &str, port: u16) -> Option<Address> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let address = match bare.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => return None,
+        Ok(ip) => Address::Tcp(SocketAddr::new(ip, port)),
+        Err(_) => Address::Named(named::host(host).ok()?, port),
+    };
+    (port != 0).then_some(address)
+}
+
 fn parse(field: &Field<'_>, role: Role) -> Result<Address, Wrong> {
     let Some(text) = field.value().as_str() else {
         let wrong = values::wanted(field.value(), role.what());

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::Statuses;
+
 /// `circuit_breaker`: when a backend that fails is left alone, and for how long.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CircuitBreaker {
@@ -17,8 +19,8 @@ pub struct CircuitBreaker {
     pub on_reset: bool,
     /// A response, or a piece of its body, that did not come in time.
     pub on_timeout: bool,
-    /// Answers that are failures, as inclusive ranges of statuses.
-    pub on_status: Vec<(u16, u16)>,
+    /// Answers with these statuses.
+    pub on_status: Statuses,
     /// So many in a row open it; `None`: however many.
     pub consecutive_failures: Option<u32>,
     /// This share of the window's requests opens it, 0 to 1; `None`: whatever share.
@@ -54,7 +56,7 @@ impl Default for CircuitBreaker {
             on_connect: true,
             on_reset: true,
             on_timeout: true,
-            on_status: vec![(502, 502), (503, 503), (504, 504)],
+            on_status: Statuses::of([502..=504]),
             consecutive_failures: Some(5),
             failure_rate: Some(0.5),
             min_requests: 20,

@@ -5,6 +5,7 @@
 //! binds a socket, and nothing here reaches the request path: the plan says what a configuration means.
 
 mod address;
+pub mod auth;
 mod balance;
 mod breaker;
 mod field;
@@ -13,6 +14,7 @@ mod health;
 mod host;
 mod include;
 mod keys;
+mod limit;
 mod named;
 mod network;
 mod path;
@@ -48,13 +50,19 @@ use toml::de::DeTable;
 
 pub use self::{
     address::Address,
+    auth::{
+        ApiKeyAuth, Auth, AuthKind, BasicAuth, Cors, ForwardAuth, JwtAlgorithm, JwtAuth, JwtKeys, Origin, ShownIn, Url,
+    },
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
+    limit::{InFlightLimit, LimitAlgorithm, LimitKey, MOST_LIMITS, Rate, RateLimit, Tier},
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
-    route::{Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Respond, Rewrite, Route, SplitBy, Text},
+    route::{
+        Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Priority, Respond, Rewrite, Route, SplitBy, Text,
+    },
     statuses::Statuses,
     template::{Piece, Template, Variable},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
@@ -82,6 +90,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[pool.NAME]`, in the order of the file; at least one, unless every route answers by itself.
     pub pools: Vec<Pool>,
+    /// `[auth.NAME]`, in the order of the file.
+    pub auths: Vec<Auth>,
+    /// `[rate_limit.NAME]`, in the order of the file.
+    pub rate_limits: Vec<RateLimit>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.
@@ -105,12 +117,25 @@ pub struct Server {
     pub forwarded: bool,
     /// Connections of the process, both sides together; `None` = `"auto"`: 90 % of the descriptors it may open.
     pub max_connections: Option<usize>,
+    /// Above so much memory load is shed; `None` = `"off"`.
+    pub max_memory: Option<MaxMemory>,
+    /// Above so many requests at a time load is shed; `None` = `"off"`.
+    pub max_in_flight: Option<usize>,
     /// On TERM: `/readyz` says 503 and we go on accepting for this long.
     pub drain_delay: Duration,
     /// Then exchanges may finish for this long, and what a reload takes away ends within it.
     pub drain_timeout: Duration,
     /// DNS servers that are asked for names; empty = the system's.
     pub resolvers: Vec<SocketAddr>,
+}
+
+/// `max_memory`: memory of the process, above which load is shed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxMemory {
+    /// So many bytes.
+    Bytes(u64),
+    /// A share of what the process may have, above 0 and up to 1.
+    Share(f64),
 }
 
 /// `trusted_proxies`: whose word on the client's address is taken.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Template;
+use super::{Cors, InFlightLimit, Template};
 
 /// `[[route]]`: which requests, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,14 @@ pub struct Route {
     pub query: Vec<(String, Text)>,
     /// Networks that the client must be in; empty = any.
     pub client_ip: Vec<IpNet>,
+    /// Networks that the client must be in; empty = any. One without an address is in none.
+    pub allow: Vec<IpNet>,
+    /// Networks that it must not be in.
+    pub deny: Vec<IpNet>,
+    /// Which pages of other origins may ask; `None` = what backends say of it.
+    pub cors: Option<Cors>,
+    /// The name of an [`Auth`](super::Auth) that there is: who may ask.
+    pub auth: Option<String>,
     /// What becomes of the request.
     pub action: Action,
     /// What becomes of it when the pool cannot answer.
@@ -46,12 +54,18 @@ pub struct Route {
     pub response_headers: HeaderRules,
     /// An edit of the path.
     pub rewrite: Option<Rewrite>,
+    /// Who is shed first.
+    pub priority: Priority,
     /// Bytes of a request body, beside the listener's bound; `None` = no other limit.
     pub max_body_size: Option<u64>,
     /// WebSocket upgrades are allowed.
     pub upgrade: bool,
     /// CONNECT is allowed: a tunnel to a backend. Never beside an answer of ours.
     pub connect: bool,
+    /// Names of rate limits, which there are and which all must agree.
+    pub rate_limit: Vec<String>,
+    /// How many of a key may be in flight.
+    pub in_flight_limit: Option<InFlightLimit>,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
 }
@@ -69,6 +83,10 @@ impl Route {
             cookies: Vec::new(),
             query: Vec::new(),
             client_ip: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            cors: None,
+            auth: None,
             action: Action::Pool(pool.to_owned()),
             fallback: None,
             mirror: None,
@@ -76,12 +94,26 @@ impl Route {
             request_headers: HeaderRules::default(),
             response_headers: HeaderRules::default(),
             rewrite: None,
+            priority: Priority::Normal,
             max_body_size: None,
             upgrade: true,
             connect: false,
+            rate_limit: Vec::new(),
+            in_flight_limit: None,
             access: true,
         }
     }
+}
+
+/// `priority`: who is shed first, when the process is at a high-water mark. In that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// First.
+    Low,
+    /// At the mark.
+    Normal,
+    /// Last.
+    High,
 }
 
 /// A `host` that a route is for.

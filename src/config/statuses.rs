@@ -1,6 +1,8 @@
 //! A set of statuses of failures. Pure.
 //!
-//! Filled by `read::retry`; looked at by `proxy` with each answer, so it is a few words and no list.
+//! Filled by `read::retry` and `read::breaker`; looked at with each answer, so it is a few words and no list.
+
+use std::ops::RangeInclusive;
 
 /// Statuses from 400 to 599.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,13 @@ impl Statuses {
         if let Some((word, bit)) = place(status) {
             self.0[word] |= bit;
         }
+    }
+
+    /// Those of `ranges`.
+    pub fn of(ranges: impl IntoIterator<Item = RangeInclusive<u16>>) -> Self {
+        let mut set = Self::default();
+        ranges.into_iter().flatten().for_each(|status| set.add(status));
+        set
     }
 
     /// It is one of them.
@@ -53,5 +62,8 @@ mod tests {
             set.add(status);
         }
         assert!((FIRST..END).all(|status| set.has(status)));
+        assert_eq!(set, Statuses::of([400..=599]));
+        let two = Statuses::of([500..=500, 502..=503]);
+        assert!((0..1000).all(|status| two.has(status) == [500, 502, 503].contains(&status)));
     }
 }

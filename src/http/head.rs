@@ -157,6 +157,13 @@ impl Head {
         self.target.path = Span::new(start, self.buf.len());
     }
 
+    /// From here on it asks for `path` and `query`, which has its `?`, at `authority`, whatever it has asked for.
+    pub fn become_get(&mut self, authority: &[u8], path: &[u8], query: &[u8]) {
+        self.start = Start::Request(Method::Get);
+        let (authority, path, query) = (self.note(authority), self.note(path), self.note(query));
+        self.target = Target { scheme: Span::default(), authority, path, query };
+    }
+
     /// What the head begins with.
     pub fn start(&self) -> Start {
         self.start
@@ -462,6 +469,11 @@ impl Heads {
     /// An empty head.
     pub fn take(&self) -> Box<Head> {
         self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives back all that is spare.
+    pub fn clear(&self) {
+        drop(self.spare.take());
     }
 
     /// Takes a head back, unless it has grown large.

@@ -33,7 +33,7 @@ pub mod fuzz;
 pub use client::{ByProxy, Client, Origin, Waits};
 pub use exchange::{Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
-pub use head::{Head, Heads, Span, Start, Target, Version};
+pub use head::{Head, Heads, Repeated, Span, Start, Target, Version};
 pub use inlet::Inlet;
 pub use method::Method;
 pub use name::Name;
@@ -52,4 +52,12 @@ pub struct Spares {
     pub heads: Heads,
     /// Maps of fields for HTTP/2.
     pub maps: h2::Maps,
+}
+
+impl Spares {
+    /// Memory is short: buffers and heads go back to the allocator.
+    pub fn relieve(&self) {
+        self.buffers.clear();
+        self.heads.clear();
+    }
 }

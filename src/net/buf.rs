@@ -119,6 +119,11 @@ pub struct Buffers {
 }
 
 impl Buffers {
+    /// Gives back all that is spare.
+    pub fn clear(&self) {
+        [&self.small, &self.large, &self.scratch].into_iter().for_each(|spare| drop(spare.take()));
+    }
+
     /// An empty buffer of [`SMALL`] bytes.
     pub fn small(&self) -> Buf {
         let data = self.small.borrow_mut().pop().unwrap_or_else(|| vec![0; SMALL]);

@@ -1,5 +1,6 @@
 //! Backends of a pool that are not in the file: those that DNS knows under the name of its service. Made with the pool.
 
+use super::service;
 use crate::{
     config::{self, Address, Backend, Config, Discover},
     net::dns::{Ask, Endpoint, Question},
@@ -26,7 +27,9 @@ pub fn questions(config: &Config, registry: &Registry) -> Vec<Arc<Question>> {
         let asks = backends.map(|name| Ask::Addresses(name.to_owned())).chain(pool.discover.as_ref().map(ask));
         asks.collect::<HashSet<_>>()
     };
-    let asks: HashSet<_> = config.pools.iter().flat_map(of_pool).collect();
+    let services: Vec<_> = service::pools(config).collect();
+    let mut asks: HashSet<_> = config.pools.iter().chain(&services).flat_map(of_pool).collect();
+    asks.extend(service::names(config));
     asks.iter().map(|ask| registry.question(ask)).collect()
 }
 

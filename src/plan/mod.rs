@@ -7,6 +7,7 @@ mod door;
 mod limits;
 mod pool;
 mod route;
+mod service;
 mod table;
 
 pub use checks::ChecksTls;
@@ -21,7 +22,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, PerIp, dns::Question},
-    policy::{ErrorPages, Memory},
+    policy::{AuthGround, Auths, ErrorPages, Memory, PolicyGround, limit::Rate},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -48,6 +49,12 @@ pub struct Plan {
     pub unrouted: Arc<RouteMetrics>,
     /// In the order of the file.
     pub pools: Vec<Pool>,
+    /// Ways in that routes ask for.
+    pub auths: Auths,
+    /// Names of servers that have their keys.
+    asked: Vec<Arc<Question>>,
+    /// Rate limits, used or not.
+    pub rates: Vec<Arc<Rate>>,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -183,11 +190,25 @@ impl Plan {
         let Ground { registry, memory, numbers, algorithm, before } = ground;
         let telemetry = registry.telemetry();
         let pool = |pool| Pool::build(pool, registry, *algorithm, *before);
-        let pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
-        let places =
-            pools.iter().enumerate().map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place)).collect();
-        let routes: Vec<_> =
-            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, memory))).collect();
+        let mut pools = config.pools.iter().map(pool).collect::<Result<Vec<_>, _>>()?;
+        let services = pools.len();
+        for service in service::pools(config) {
+            pools.push(Pool::build(&service, registry, None, *before)?);
+        }
+        let places = pools
+            .iter()
+            .take(services)
+            .enumerate()
+            .map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place))
+            .collect();
+        let auths = match before.filter(|_| same) {
+            Some(before) => before.auths.clone(),
+            None => Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+        };
+        let rates = memory.limits.rates(&config.rate_limits, telemetry);
+        let grounds = PolicyGround { memory, auths: &auths, rates: &rates };
+        let route = |route| Route::build(route, &places, (telemetry, &grounds));
+        let routes: Vec<_> = config.routes.iter().map(route).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
         let unrouted = telemetry.route("");
@@ -221,6 +242,9 @@ impl Plan {
             router,
             unrouted,
             pools,
+            auths,
+            asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
+            rates: rates.into_values().collect(),
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,
@@ -252,10 +276,10 @@ impl Plan {
         self.listeners.iter().flatten()
     }
 
-    /// The names that it has, of backends and of services.
+    /// The names that it has, of backends, of services, and of servers that have keys.
     pub fn questions(&self) -> impl Iterator<Item = &Arc<Question>> {
         let discovers = self.pools.iter().filter_map(|pool| pool.discovers.as_ref());
-        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers)
+        self.backends().filter_map(|backend| backend.question.as_ref()).chain(discovers).chain(&self.asked)
     }
 
     /// Backends of all pools.

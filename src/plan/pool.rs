@@ -234,7 +234,7 @@ fn guard(breaker: &config::CircuitBreaker) -> Option<Guard> {
         connect: breaker.on_connect,
         reset: breaker.on_reset,
         timeout: breaker.on_timeout,
-        statuses: breaker.on_status.clone().into(),
+        statuses: breaker.on_status,
     };
     let whole = breaker.scope == config::BreakerScope::Pool;
     breaker.enabled.then_some(Guard { rules, on, max_ejected: breaker.max_ejected, whole })

@@ -1,8 +1,8 @@
 //! A route of the plan: what becomes of its requests.
 
 use crate::{
-    config::{self, Action, Respond, Template},
-    policy::{Headers, Memory, Policies, Rewrite, Split},
+    config::{self, Action, Priority, Respond, Template},
+    policy::{Headers, Policies, PolicyGround, Rewrite, Split},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -16,6 +16,8 @@ pub struct Route {
     pub act: Act,
     /// What is asked of requests first, if anything is.
     pub policies: Option<Box<Policies>>,
+    /// Who is shed first.
+    pub priority: Priority,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
     /// Edits of the response's fields.
@@ -90,9 +92,8 @@ impl Route {
     pub(super) fn build(
         route: &config::Route,
         pools: &HashMap<&str, usize>,
-        (telemetry, memory): (&Telemetry, &Memory),
+        (telemetry, ground): (&Telemetry, &PolicyGround<'_>),
     ) -> Self {
-        let _ = memory;
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
         let forward = |split, names: &[&str]| {
@@ -131,7 +132,8 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: None,
+            policies: Policies::build(route, ground),
+            priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),
             metrics,

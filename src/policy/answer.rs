@@ -51,6 +51,11 @@ pub fn redirect_to(status: u16, location: &[u8], head: &mut Head) {
     head.add_pieces(b"Location", Name::Other, &[&encoded]);
 }
 
+/// Makes the head of an answer that has nothing but it in `head`.
+pub fn empty(status: u16, head: &mut Head) {
+    begin(status, head);
+}
+
 /// Writes where `request` finds the same over https to `out`: the standard port of the host that it asked for. False:
 /// it named no host, and there is no such place.
 pub fn https_location(request: &Head, out: &mut Vec<u8>) -> bool {

@@ -1,13 +1,40 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::Visit;
-use crate::{error::Kind, http::Head};
-use std::{net::IpAddr, time::Duration};
+use super::{
+    Auth, Auths, Forward, Job, Memory, News, Visit,
+    access::Access,
+    auth::Written,
+    cors::Cors,
+    limit::{Limits, Rate},
+};
+use crate::{config, error::Kind, http::Head};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
 #[derive(Debug)]
-pub struct Policies {}
+pub struct Policies {
+    /// What clients may not send: some route's `auth` writes it for backends.
+    written: Option<Arc<Written>>,
+    access: Option<Access>,
+    cors: Option<Cors>,
+    auth: Option<Arc<Auth>>,
+    /// Limits by what a request shows.
+    pub limits: Option<Box<Limits>>,
+    /// Limits by what `auth` has found out.
+    pub claims: Option<Box<Limits>>,
+}
+
+/// What the policies of a plan are built with, beside their routes.
+#[derive(Debug)]
+pub struct PolicyGround<'a> {
+    /// What survives the plan.
+    pub memory: &'a Memory,
+    /// Its ways in.
+    pub auths: &'a Auths,
+    /// Its rate limits, by name.
+    pub rates: &'a HashMap<String, Arc<Rate>>,
+}
 
 /// Where the walk is. In order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,25 +78,90 @@ pub enum Verdict {
     Refuse(Kind),
     /// It goes on after so long.
     Sleep(Duration),
+    /// It is answered so, without a body; [`Visit::answer`] has the answer's fields.
+    Reply(u16),
+    /// A password is to be checked, beside the worker: [`Job::settle`] says how it goes on.
+    Compute(Box<Job>),
+    /// Somebody else is to be asked first.
+    Ask(Ask),
+}
+
+/// Who is asked.
+#[derive(Debug)]
+pub enum Ask {
+    /// Where the keys of tokens are: when the news have come, or did not, its token is looked at once more.
+    Keys(News),
+    /// The service that decides: [`Policies::forward`].
+    Service,
 }
 
 impl Policies {
+    /// What `route` asks; `None`: nothing.
+    pub fn build(route: &config::Route, ground: &PolicyGround<'_>) -> Option<Box<Self>> {
+        let PolicyGround { memory, auths, rates } = ground;
+        let (limits, claims) = memory.limits.limits(route, rates);
+        let policies = Self {
+            written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
+            access: Access::new(route),
+            cors: route.cors.as_ref().map(Cors::new),
+            auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
+            limits,
+            claims,
+        };
+        let Self { written, access, cors, auth, limits, claims } = &policies;
+        let none = written.is_none() && access.is_none() && cors.is_none() && auth.is_none();
+        (!none || limits.is_some() || claims.is_some()).then(|| Box::new(policies))
+    }
+
     /// Asks what has not been asked yet, until one says something else than [`Verdict::Pass`], or nobody is left.
     pub fn before(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
-        let _ = &asked;
         while visit.stage < Stage::Passed {
             let (verdict, next) = match visit.stage {
-                Stage::Access => (Verdict::Pass, Stage::Preflight),
-                Stage::Preflight => (Verdict::Pass, Stage::Limits),
-                Stage::Limits => (Verdict::Pass, Stage::Auth),
-                Stage::Auth => (Verdict::Pass, Stage::Claims),
-                Stage::Claims | Stage::Passed => (Verdict::Pass, Stage::Passed),
+                Stage::Access => (self.access(visit, asked), Stage::Preflight),
+                Stage::Preflight => (self.preflight(visit, asked), Stage::Limits),
+                Stage::Limits => (limit(&self.limits, visit, asked), Stage::Auth),
+                Stage::Auth => (self.auth(visit, asked), Stage::Claims),
+                Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
+                Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
-            visit.stage = next;
+            if !matches!(verdict, Verdict::Ask(Ask::Keys(_))) {
+                visit.stage = next;
+            }
             if !matches!(verdict, Verdict::Pass) {
                 return verdict;
             }
         }
         Verdict::Pass
     }
+
+    /// `allow` and `deny`. Before it is refused, its answer is marked for the pages that may see it.
+    fn access(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
+        if let Some(written) = &self.written {
+            written.remove(asked.request);
+        }
+        if let Some(cors) = &self.cors {
+            cors.note(visit, asked.request);
+        }
+        match &self.access {
+            Some(access) if !access.lets_in(asked.client) => Verdict::Refuse(Kind::Denied),
+            _ => Verdict::Pass,
+        }
+    }
+
+    fn preflight(&self, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+        self.cors.as_ref().map_or(Verdict::Pass, |cors| cors.preflight(visit, asked))
+    }
+
+    /// The service that decides, if one does.
+    pub fn forward(&self) -> Option<&Forward> {
+        self.auth.as_ref()?.forward()
+    }
+
+    fn auth(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
+        self.auth.as_ref().map_or(Verdict::Pass, |auth| auth.look(visit, asked))
+    }
+}
+
+fn limit(limits: &Option<Box<Limits>>, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+    limits.as_ref().map_or(Verdict::Pass, |limits| limits.ask(visit, asked))
 }

@@ -1,7 +1,11 @@
 //! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
 
-use super::Stage;
+use super::{Stage, cors, limit::Held};
 use crate::http::{Head, Name};
+use std::sync::Arc;
+
+/// What a token says of its bearer, by claim; what is no text is written as JSON writes it. Only what limits go by.
+pub type Claims = [(Box<str>, Box<[u8]>)];
 
 /// One exchange's way through its route's [`Policies`](super::Policies).
 #[derive(Debug, Default)]
@@ -10,11 +14,40 @@ pub struct Visit {
     pub stage: Stage,
     /// Who has been let in, for the log.
     pub user: Option<Box<[u8]>>,
+    /// What is known of who that is: shared by all requests with the same token.
+    pub claims: Option<Arc<Claims>>,
     /// The limit that refused it or made it wait, for the log.
     pub limit: Option<Box<str>>,
+    /// Newer keys have been waited for on its behalf.
+    pub waited: bool,
+    /// It is counted as in flight while this is there.
+    pub held: Option<Held>,
     /// Fields of its answer, whoever makes that.
     pub answer: Fields,
+    /// What a backend says of CORS gives way to them.
+    pub cors: bool,
 }
+
+impl Visit {
+    /// Writes what its answer says into `head`.
+    pub fn say(&self, head: &mut Head) {
+        if self.cors {
+            cors::strip(head);
+        }
+        self.answer.write(head);
+    }
+}
+
+impl Visit {
+    /// What the request's token says under the claim `name`, if a limit asks for that: never empty.
+    pub fn claim(&self, name: &str) -> Option<&[u8]> {
+        let claims = self.claims.as_deref().unwrap_or_default();
+        claims.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
+    }
+}
+
+/// Bytes of the fields of most answers.
+const ROOM: usize = 112;
 
 /// Fields that are written into a head later.
 #[derive(Debug, Default)]
@@ -40,6 +73,8 @@ impl Fields {
 
     /// Adds the field `name`, whose value `write` appends: visible ASCII and blanks.
     pub fn add(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        // Once for all of most answers.
+        self.bytes.reserve(if self.bytes.is_empty() { ROOM } else { name.len() });
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name.as_bytes());
         let value = self.bytes.len();
@@ -65,6 +100,14 @@ impl Fields {
 mod tests {
     use super::*;
     use crate::policy::{test_head, test_lines};
+
+    #[test]
+    fn claims_are_found_by_their_names() {
+        let mut visit = Visit::default();
+        assert_eq!(visit.claim("sub"), None);
+        visit.claims = Some(Arc::new([("tenant".into(), b"t"[..].into()), ("sub".into(), b"7"[..].into())]));
+        assert_eq!([visit.claim("sub"), visit.claim("SUB"), visit.claim("")], [Some(&b"7"[..]), None, None]);
+    }
 
     #[test]
     fn fields_are_written_as_they_were_added() {

@@ -2,7 +2,7 @@
 //! carried to leases by the pool's table. Hot path: a few comparisons of what has failed.
 
 use super::{Backend, Breaker, Slot, breaker::Rules};
-use crate::error::Kind;
+use crate::{config::Statuses, error::Kind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The breakers of a pool, as its configuration wants them.
@@ -27,8 +27,8 @@ pub struct On {
     pub reset: bool,
     /// What did not come in time.
     pub timeout: bool,
-    /// Answers, as inclusive ranges of statuses.
-    pub statuses: Box<[(u16, u16)]>,
+    /// Answers with these statuses.
+    pub statuses: Statuses,
 }
 
 impl Guard {
@@ -51,11 +51,7 @@ impl On {
     /// says that it was a timeout.
     pub(super) fn has(&self, kind: Kind) -> bool {
         match kind {
-            Kind::ConnectRefused
-            | Kind::ConnectFailed
-            | Kind::ConnectTimeout
-            | Kind::BackendTls
-            | Kind::BackendCertificate => self.connect,
+            kind if kind.is_connect() => self.connect,
             Kind::Reset | Kind::Truncated | Kind::BadResponse | Kind::ResponseHeadTooLarge | Kind::UpgradeFailed => {
                 self.reset
             }
@@ -66,7 +62,7 @@ impl On {
 
     /// An answer with `status` counts.
     pub(super) fn has_status(&self, status: u16) -> bool {
-        status >= 400 && self.statuses.iter().any(|(from, to)| (*from..=*to).contains(&status))
+        self.statuses.has(status)
     }
 }
 
@@ -117,7 +113,7 @@ mod tests {
             open_for_max: 1,
             trials: 1,
         };
-        let on = On { connect: true, reset: true, timeout: true, statuses: [(500, 502), (504, 504)].into() };
+        let on = On { connect: true, reset: true, timeout: true, statuses: Statuses::of([500..=502, 504..=504]) };
         Guard { rules, on, max_ejected, whole: false }
     }
 

@@ -46,7 +46,7 @@ impl Attempt<'_> {
         if !upload.open && record.deadline.is_none() {
             record.deadline = self.way.forward.timeout.map(|time| upload.sent + time);
         }
-        let deadline = [record.deadline, record.ends].into_iter().flatten().min();
+        let deadline = record.latest();
         if deadline.is_some_and(|deadline| deadline <= now + wait) {
             return None;
         }

@@ -24,6 +24,10 @@ pub(super) enum Answer<'a> {
     Https,
     /// Elsewhere, with that status.
     Redirect(&'a Template, u16),
+    /// That status and no body: its route's policies have said the rest.
+    Empty(u16),
+    /// What a service has said instead of letting the request in; the record has it.
+    Theirs,
     /// What the route says.
     Respond(&'a Respond),
     /// What the route says in place of that failure.
@@ -120,6 +124,15 @@ fn make(
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
             }
         }
+        Answer::Theirs => {
+            let Some(theirs) = record.rare.as_mut().and_then(|rare| rare.theirs.take()) else {
+                return make(local, plan, Answer::Failure(Kind::Internal), request, client, record, head);
+            };
+            head.clone_from(&theirs.head);
+            local.spares.heads.give(theirs.head);
+            body = theirs.body;
+        }
+        Answer::Empty(status) => policy::empty(status, head),
         Answer::Respond(respond) => policy::respond(respond, &values, head, &mut body),
         Answer::Fallback(respond, kind) => {
             policy::respond(respond, &values, head, &mut body);

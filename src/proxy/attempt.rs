@@ -42,7 +42,7 @@ use tokio::time::Instant;
 /// What we take of a backend's response head.
 pub(super) const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
 /// Interim responses (1xx) to one request.
-const MAX_INTERIM: u8 = 32;
+pub(super) const MAX_INTERIM: u8 = 32;
 
 /// How an attempt ended.
 #[derive(Debug)]

@@ -41,7 +41,7 @@ pub(super) fn strike<'s>(
 /// Holds the request for `time`, unless it is over before, or the rehearsal is.
 async fn hold(local: &Local, exchange: &mut Exchange<'_>, record: &Record, time: Duration) -> Result<(), Kind> {
     let until = Instant::now() + time;
-    let deadline = [record.deadline, record.ends].into_iter().flatten().min();
+    let deadline = record.latest();
     let end = deadline.map_or(until, |deadline| deadline.min(until));
     while Instant::now() < end && local.chaos.is_on() {
         exchange.timer.set(Some(end.min(Instant::now() + LOOK)));

@@ -143,6 +143,34 @@ enum Found<'p> {
     Full { connection: bool },
 }
 
+/// Backends that are out of the question in one look.
+struct Out {
+    /// Those that are full,
+    full: Tried,
+    /// those that take nothing, for that or another reason,
+    shut: Tried,
+    /// and these, with all that have failed the exchange.
+    passed: Tried,
+    /// One that has not failed it can be waited for.
+    others: bool,
+}
+
+impl Out {
+    fn new(tried: &Tried) -> Self {
+        Self { full: Tried::default(), shut: Tried::default(), passed: tried.clone(), others: false }
+    }
+
+    /// `backend` takes nothing, perhaps because it is full.
+    fn add(&mut self, backend: u32, is_full: bool, pool: &Pool, state: &State) {
+        if is_full {
+            self.others |= pool.settings.queue.is_some() && !state.tried.has(backend);
+            self.full.add(backend);
+        }
+        self.shut.add(backend);
+        self.passed.add(backend);
+    }
+}
+
 /// Chooses a backend and gets a connection to it; `first` has been chosen already. One that is full is passed over; if all
 /// are, the other workers are asked to close idle connections, a few times. Where all have been tried, they may be once
 /// more; while others can be waited for, they are not.
@@ -157,19 +185,17 @@ async fn find<'p>(
     let (local, pool) = (way.local, way.pool(place));
     let (mut asked, mut met_full, mut lacking) = (Vec::new(), false, false);
     for round in 1..=ROUNDS {
-        // Those that are full; those that take nothing for that or another reason; and those with all that have failed it.
-        let (mut full, mut shut, mut passed) = (Tried::default(), Tried::default(), state.tried.clone());
-        let mut others = false;
+        let mut out = Out::new(&state.tried);
         loop {
-            let waits = (state.patient || !asked.is_empty()).then_some(&full);
-            let choice = first.take().or_else(|| choose(way, place, now, state, (&passed, waits), record));
+            let waits = (state.patient || !asked.is_empty()).then_some(&out.full);
+            let choice = first.take().or_else(|| choose(way, place, now, state, (&out.passed, waits), record));
             // Backups have their turn before those that have failed it have a second one.
             let spare = |record: &mut Record| {
-                let fails = !met_full && !passed.is_empty();
-                if fails { stand_by(way, place, now, state, &passed, record) } else { None }
+                let fails = !met_full && !out.passed.is_empty();
+                if fails { stand_by(way, place, now, state, &out.passed, record) } else { None }
             };
             let choice = match choice.or_else(|| spare(record)) {
-                None if !others => choose(way, place, now, state, (&shut, waits), record),
+                None if !out.others => choose(way, place, now, state, (&out.shut, waits), record),
                 choice => choice,
             };
             let (lease, mut checkout) = match choice {
@@ -178,15 +204,8 @@ async fn find<'p>(
                 Some(Choice::Refused(_, Refused::PoolOpen)) => return Found::Failed(Kind::BreakerOpen),
                 Some(Choice::Refused(_, Refused::Queued)) => return Found::Full { connection: false },
                 Some(Choice::Refused(backend, refused)) => {
-                    if refused == Refused::Full {
-                        met_full = true;
-                        others |= pool.settings.queue.is_some() && !state.tried.has(backend);
-                    }
-                    if refused == Refused::Full {
-                        full.add(backend);
-                    }
-                    shut.add(backend);
-                    passed.add(backend);
+                    met_full |= refused == Refused::Full;
+                    out.add(backend, refused == Refused::Full, pool, state);
                     continue;
                 }
             };
@@ -203,10 +222,7 @@ async fn find<'p>(
                 Checkout::Wait(_) => continue,
                 Checkout::Full => {
                     (met_full, lacking) = (true, true);
-                    others |= pool.settings.queue.is_some() && !state.tried.has(backend.id);
-                    full.add(backend.id);
-                    shut.add(backend.id);
-                    passed.add(backend.id);
+                    out.add(backend.id, true, pool, state);
                     if round < ROUNDS {
                         asked.extend((local.ask_others)(backend.id));
                     }

@@ -145,11 +145,7 @@ impl State {
     ) -> Option<Retry> {
         let retry = &pool.retry;
         let (on, reason) = match kind {
-            Kind::ConnectRefused
-            | Kind::ConnectFailed
-            | Kind::ConnectTimeout
-            | Kind::BackendTls
-            | Kind::BackendCertificate => (retry.on_connect, Retry::Connect),
+            kind if kind.is_connect() => (retry.on_connect, Retry::Connect),
             Kind::Reset => (retry.on_reset, Retry::Reset),
             Kind::ResponseTimeout => (retry.on_timeout, Retry::Timeout),
             _ => return None,

@@ -1,7 +1,14 @@
 //! What one worker owns and lends to its exchanges. Not `Send`, by design. Hot path.
 
 use crate::{
-    balance::splitmix64, dial::Dialer, http::Spares, net::Splice, plan::Plan, policy::Chaos, pool::Seen,
+    balance::splitmix64,
+    config::Priority,
+    dial::Dialer,
+    http::Spares,
+    net::Splice,
+    plan::Plan,
+    policy::{Chaos, Shed},
+    pool::Seen,
     telemetry::access_log::Writer,
 };
 use std::{
@@ -35,6 +42,8 @@ pub struct Local {
     pub scratch: RefCell<Vec<u8>>,
     /// Failures that are being rehearsed.
     pub chaos: Arc<Chaos>,
+    /// Who is let in while load is shed.
+    pub shed: Arc<Shed>,
     /// How to reach the others.
     pub ask_others: AskOthers,
     /// Where its lines of the access log go.
@@ -77,14 +86,31 @@ impl Pinned {
     }
 }
 
+/// A request that has been let in: counts while this lives.
+#[derive(Debug)]
+pub(super) struct Admitted(Rc<Local>);
+
+impl Admitted {
+    /// Lets a request of that priority in, unless such are shed.
+    pub(super) fn new(local: &Rc<Local>, priority: Priority) -> Option<Self> {
+        local.shed.admit(local.worker, priority).then(|| Self(Rc::clone(local)))
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.shed.leave(self.0.worker);
+    }
+}
+
 impl Local {
     /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time; seconds are
-    /// counted from `epoch`, and `chaos` has the failures that are being rehearsed.
+    /// counted from `epoch`, `chaos` has the failures that are being rehearsed, and `shed` knows who is let in.
     pub fn new(
         plan: Arc<Plan>,
         worker: usize,
         pipes: usize,
-        (epoch, chaos): (Instant, &Arc<Chaos>),
+        (epoch, chaos, shed): (Instant, &Arc<Chaos>, &Arc<Shed>),
         ask_others: AskOthers,
     ) -> Self {
         Self {
@@ -93,6 +119,7 @@ impl Local {
             worker,
             scratch: RefCell::default(),
             chaos: Arc::clone(chaos),
+            shed: Arc::clone(shed),
             ask_others,
             log: RefCell::default(),
             logged: Notify::new(),
@@ -139,6 +166,11 @@ impl Local {
     pub fn forget(&self, now: Instant, has_connections: impl Fn(usize) -> bool) {
         let mut retired = self.retired.borrow_mut();
         retired.retain(|&listener, (since, _)| now - *since < LATE || has_connections(listener));
+    }
+
+    /// Memory is short: what is kept for later is given back.
+    pub fn relieve(&self) {
+        self.spares.relieve();
     }
 
     /// Hands the lines of the access log over.

@@ -104,7 +104,7 @@ pub(super) fn unreached(way: &Way<'_>, backend: &Backend, kind: Kind, now: Insta
     }
 }
 
-fn took(backend: &Backend, now: u64, time: Duration, taken: Taken) {
+pub(super) fn took(backend: &Backend, now: u64, time: Duration, taken: Taken) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     backend.load.took(now, micros, taken);
     if taken == Taken::Answered {

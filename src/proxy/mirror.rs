@@ -4,44 +4,22 @@
 //! hear of it. It goes out once; its answer is read and thrown away. Hot path for routes that have a mirror; any other
 //! pays a look at a pointer.
 
-use super::{Local, Pinned, Record, attempt::RESPONSE_HEAD, client};
+use super::{
+    Local, Pinned, Record, client,
+    side::{Side, Taken},
+};
 use crate::{
-    balance::{Pick, Taken, Tried},
-    dial::{self, Checkout, Connection},
     error::Kind,
-    http::{
-        Exchange, Framing, Guarded, Head, Inlet, Name,
-        body::{Chunk, Outlet, Source},
-        guard::Asked,
-        h1::{
-            Writer,
-            write::{Connection as Said, Hop},
-        },
-    },
+    http::{Exchange, Framing, Head, Name},
     plan::{Mirror, Pool},
-    pool::{Backend, Lease, Refused},
     telemetry::metrics::{Copied, RouteMetrics},
 };
-use bytes::Bytes;
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    net::IpAddr,
-    rc::Rc,
-    sync::Arc,
-    task::{Poll, ready},
-    time::Duration,
-};
-use tokio::time::Instant;
+use std::{fmt, net::IpAddr, rc::Rc, sync::Arc};
 
 /// Copies of a worker at a time, those included that wait for their bodies.
 const MOST: usize = 128;
 /// Bytes of an answer that are read so that its connection can be used again.
 const ANSWER: u64 = 1024 * 1024;
-/// Where the pool has no bound, a copy has.
-const LONGEST: Duration = Duration::from_secs(60);
-/// Interim responses (1xx) to one copy.
-const MAX_INTERIM: usize = 32;
 
 /// A copy of a request. It counts, and is counted when it goes.
 pub(super) struct Copy {
@@ -121,9 +99,6 @@ async fn run(mut copy: Box<Copy>) {
     }
 }
 
-/// A backend for a copy, and a connection to it.
-type Way<'c> = (Lease<'c>, Connection, Instant);
-
 impl Copy {
     /// A piece of the body. False: it has become too large.
     pub(super) fn add(&mut self, bytes: &[u8]) -> bool {
@@ -138,202 +113,22 @@ impl Copy {
         &self.pinned.plan.pools[self.pool]
     }
 
-    /// Sends it and reads its answer.
+    /// Sends it and reads its answer, which nobody wants.
     async fn go(&self) -> Result<(), Kind> {
-        let (lease, connection, begun) = self.connected().await?;
-        let backend = lease.backend();
-        let answered = self.converse(backend, &connection, begun).await;
-        let now = Instant::now();
-        let status = answered.as_ref().map_or_else(|kind| kind.status(), |answer| answer.status);
-        let waited = answered.as_ref().map_or_else(|_| now - begun, |answer| answer.waited);
-        backend.metrics.attempt(self.local.worker, status, answered.is_ok().then_some(waited));
-        match &answered {
-            Ok(answer) => lease.answered(answer.status, self.local.micros(now)),
-            Err(kind) => lease.failed(*kind, now),
-        }
-        self.tell(backend, now, waited, status);
-        let answer = answered?;
-        let kept = answer.keep.filter(|_| answer.whole);
-        if let (Some(keep), Connection::H1(connection)) = (kept, connection) {
-            self.local.dialer.give(backend.id, connection, &self.pool().settings, now, keep);
-        }
-        Ok(())
-    }
-
-    /// Tells the backend's load how it went.
-    fn tell(&self, backend: &Backend, now: Instant, waited: Duration, status: u16) {
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        let taken = if status < 500 { Taken::Answered } else { Taken::Failed };
-        backend.load.took(self.local.micros(now), micros, taken);
-        match status {
-            // It says so, or it is silent.
-            503 | 504 => backend.load.overloaded(),
-            ..500 => backend.load.answered_in(micros),
-            _ => {}
-        }
-    }
-
-    /// Chooses a backend and gets a connection to it. One that is full is passed over; nobody is waited for but a connection
-    /// that is being made.
-    async fn connected(&self) -> Result<Way<'_>, Kind> {
-        let (local, pool) = (&*self.local, self.pool());
-        let key = pool.key.as_ref().and_then(|key| key.of(&self.head, self.address));
-        let key = key.unwrap_or_else(|| local.random());
-        let mut tried = Tried::default();
-        loop {
-            let now = Instant::now();
-            let seen = self.pinned.table(self.pool);
-            let (worker, random, tried_now) = (local.worker, local.random(), local.micros(now));
-            let pick = Pick { key, worker, random, now: tried_now, tried: &tried };
-            let Some(place) = seen.table.pick(&pick) else {
-                return Err(if tried.is_empty() { pool.nobody() } else { Kind::QueueFull });
-            };
-            let lease = match Lease::take(seen, place, &pool.slot, worker, None) {
-                Ok(lease) => lease,
-                Err((_, Refused::PoolOpen)) => return Err(Kind::BreakerOpen),
-                Err((seen, _)) => {
-                    tried.add(seen.table.backend(place).id);
-                    continue;
-                }
-            };
-            match self.connect(lease.backend(), now).await {
-                Ok(Some((connection, begun))) => return Ok((lease, connection, begun)),
-                Ok(None) => {
-                    tried.add(lease.backend().id);
-                    lease.forgo();
-                }
-                Err(kind) => {
-                    lease.failed(kind, Instant::now());
-                    lease.backend().metrics.attempt(worker, kind.status(), None);
-                    self.tell(lease.backend(), Instant::now(), now.elapsed(), kind.status());
-                    return Err(kind);
-                }
-            }
-        }
-    }
-
-    /// A connection to `backend`, and since when there is one; `None`: it is full.
-    async fn connect(&self, backend: &Arc<Backend>, now: Instant) -> Result<Option<(Connection, Instant)>, Kind> {
-        let (local, settings) = (&*self.local, &self.pool().settings);
-        loop {
-            match local.dialer.checkout(backend, settings, now, true) {
-                Checkout::Kept(connection) => return Ok(Some((connection, now))),
-                Checkout::Full => return Ok(None),
-                Checkout::Wait(dial) => {
-                    let bound = settings.connect_timeout.unwrap_or(LONGEST);
-                    tokio::time::timeout(bound, dial.wait()).await.unwrap_or(Err(Kind::ConnectTimeout))?;
-                }
-                Checkout::New(room) => {
-                    let (dialer, spares) = (&local.dialer, &local.spares);
-                    let connection = dial::connect(dialer, backend, settings, room, spares, &self.proxied).await;
-                    return connection.map(|own| Some((own, Instant::now()))).map_err(|error| error.kind());
-                }
-            }
-        }
-    }
-
-    /// Sends the request on `connection` and reads the answer.
-    async fn converse(&self, backend: &Backend, connection: &Connection, begun: Instant) -> Result<Answer, Kind> {
-        let settings = &self.pool().settings;
-        let (mut outlet, mut inlet) = self.begin(backend, connection)?;
-        let mut head = self.local.spares.heads.take();
-        let read = self.head(&mut outlet, &mut inlet, &mut head);
-        let read = within(settings.response_timeout, Kind::ResponseTimeout, read).await;
-        let status = head.status();
-        self.local.spares.heads.give(head);
-        let (guarded, sent) = read?;
-        let waited = begun.elapsed();
-        let body = self.read_out(inlet.body(guarded.framing, &RESPONSE_HEAD));
-        // What comes too slowly, or not whole, has been an answer all the same.
-        let whole = within(settings.body_timeout, Kind::BodyTimeout, body).await.unwrap_or(false);
-        let whole = whole && sent && inlet.is_drained();
-        Ok(Answer { status, waited, keep: guarded.keep_alive.then_some(guarded.keep_timeout), whole })
-    }
-
-    /// Stages the request.
-    fn begin<'w>(&self, backend: &Backend, connection: &'w Connection) -> Result<(Outlet<'w>, Inlet<'w>), Kind> {
-        let head = &self.head;
-        let authority = head.text(head.target.authority);
-        let pass_host = self.pool().settings.pass_host && !authority.is_empty();
-        let authority = if pass_host { authority } else { backend.host.as_bytes() };
-        let length = self.has_body.then_some(self.body.len() as u64);
-        let framing = length.filter(|length| *length > 0).map_or(Framing::None, Framing::Length);
-        let hop = Hop { authority, framing, length, connection: Said::Keep, trailers: false, expect: false, key: None };
-        let (mut outlet, inlet) = match connection {
-            Connection::H1(own) => {
-                let mut writer = Writer::new(&own.wire);
-                writer.head(head, &hop);
-                (Outlet::H1(writer), Inlet::H1(&own.wire))
-            }
-            Connection::H2(share) => {
-                let sent = share.session().request(head, &hop, framing == Framing::None);
-                let (sender, reply) = sent.map_err(|_| Kind::Reset)?;
-                (Outlet::H2(sender), Inlet::H2(Box::new(reply)))
-            }
+        let side = Side {
+            local: &self.local,
+            pinned: &self.pinned,
+            pool: self.pool,
+            head: &self.head,
+            body: self.has_body.then_some(&*self.body),
+            address: self.address,
+            proxied: &self.proxied,
         };
-        if framing != Framing::None {
-            let body = Chunk::Bytes(Bytes::copy_from_slice(&self.body));
-            outlet.push(body, true).map_err(|_| Kind::Internal)?;
-        }
-        Ok((outlet, inlet))
+        let mut head = self.local.spares.heads.take();
+        let gone = side.go(&mut head, &mut Taken::nothing(ANSWER)).await;
+        self.local.spares.heads.give(head);
+        gone.map_err(|failed| failed.kind)
     }
-
-    /// Sends what is staged, and reads the final response's head. True: all has been sent.
-    async fn head(
-        &self,
-        outlet: &mut Outlet<'_>,
-        inlet: &mut Inlet<'_>,
-        head: &mut Head,
-    ) -> Result<(Guarded, bool), Kind> {
-        let asked = Asked { method: self.head.method(), upgrade: None };
-        let (mut sent, mut interims) = (None, 0);
-        poll_fn(|cx| {
-            if sent.is_none()
-                && let Poll::Ready(flushed) = outlet.poll_flush(cx)
-            {
-                sent = Some(flushed.is_ok());
-            }
-            loop {
-                let guarded = ready!(inlet.poll_head(cx, head, &RESPONSE_HEAD, asked)).map_err(|_| Kind::Reset)?;
-                interims += 1;
-                if head.status() >= 200 {
-                    return Poll::Ready(Ok((guarded, sent == Some(true))));
-                }
-                if interims > MAX_INTERIM {
-                    return Poll::Ready(Err(Kind::BadResponse));
-                }
-            }
-        })
-        .await
-    }
-
-    /// Reads `source` to its end. False: there was too much of it, or it broke.
-    async fn read_out(&self, mut source: Source<'_>) -> Result<bool, Kind> {
-        while source.received() <= ANSWER {
-            match poll_fn(|cx| source.poll_pull(cx)).await {
-                Ok(Some(pulled)) => self.local.spares.recycle(pulled.chunk),
-                Ok(None) => return Ok(true),
-                Err(_) => break,
-            }
-        }
-        Ok(false)
-    }
-}
-
-/// How a copy was answered.
-struct Answer {
-    status: u16,
-    /// From the request sent to the answer's head.
-    waited: Duration,
-    /// The connection may be used again, and how long it is kept.
-    keep: Option<Option<Duration>>,
-    /// All was sent, and all was read.
-    whole: bool,
-}
-
-/// `work`, within `time`.
-async fn within<T>(time: Option<Duration>, late: Kind, work: impl Future<Output = Result<T, Kind>>) -> Result<T, Kind> {
-    tokio::time::timeout(time.unwrap_or(LONGEST), work).await.unwrap_or(Err(late))
 }
 
 impl Drop for Copy {

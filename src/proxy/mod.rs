@@ -2,6 +2,7 @@
 
 mod again;
 mod answer;
+mod ask;
 mod attempt;
 mod chaos;
 mod choice;
@@ -21,11 +22,13 @@ mod raw;
 mod relay;
 mod replay;
 mod report;
+mod side;
 mod sticky;
 mod timing;
 mod tunnel;
 mod upload;
 
+use local::Admitted;
 pub use local::{AskOthers, Local, Pinned};
 
 use self::{answer::Answer, attempt::Outcome};
@@ -78,6 +81,8 @@ struct Record {
     ttfb: Option<Duration>,
     /// What is known of the client, where the pool wants to know it.
     sticky: Option<Box<sticky::Session>>,
+    /// It counts as in flight.
+    admitted: Option<Admitted>,
     /// What its route's policies say of it.
     visit: Option<Box<Visit>>,
     /// What most exchanges do not have.
@@ -97,6 +102,8 @@ struct Rare {
     chaos: Option<Blow>,
     /// The route's own pool has failed so, and another one was asked.
     fallback: Option<Kind>,
+    /// What a service has said instead of letting it in.
+    theirs: Option<ask::Theirs>,
 }
 
 impl Record {
@@ -110,10 +117,15 @@ impl Record {
         self.rare.as_ref()?.fallback
     }
 
+    /// When it must be answered at the latest, whoever asks for that.
+    fn latest(&self) -> Option<Instant> {
+        [self.deadline, self.ends].into_iter().flatten().min()
+    }
+
     /// Writes what the route's policies say into the answer's head.
     fn say(&self, head: &mut Head) {
         if let Some(visit) = &self.visit {
-            visit.answer.write(head);
+            visit.say(head);
         }
     }
 
@@ -177,7 +189,8 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     let found = find(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
     let mut step = match found {
-        Ok(route) => match let_in(local, route, exchange, &mut record).await {
+        Ok(route) if is_shed(local, route, &mut record) => Step::failed(Kind::Shed),
+        Ok(route) => match let_in(local, &pinned, route, exchange, &mut record).await {
             None => step(local, plan, route, exchange, &mut record),
             Some(answer) => Step::Answer(answer),
         },
@@ -272,9 +285,20 @@ fn find<'a>(
     Ok(&plan.routes[place])
 }
 
+/// The process is at a high-water mark, and requests of this route are shed. Answers of our own are not: they are as cheap
+/// as the refusal.
+fn is_shed(local: &Rc<Local>, route: &Route, record: &mut Record) -> bool {
+    if let Act::Forward(_) = route.act {
+        record.admitted = Admitted::new(local, route.priority);
+        return record.admitted.is_none();
+    }
+    false
+}
+
 /// Asks the route's policies. Gives what is answered, if the request is not let in.
 async fn let_in<'a>(
     local: &'a Local,
+    pinned: &'a Pinned,
     route: &'a Route,
     exchange: &mut Exchange<'_>,
     record: &mut Record,
@@ -283,7 +307,8 @@ async fn let_in<'a>(
     match gate::look(local, (route, policies), exchange, record) {
         Verdict::Pass => None,
         Verdict::Refuse(kind) => Some(Answer::Failure(kind)),
-        verdict => gate::carry_out(local, (route, policies), verdict, exchange, record).await,
+        Verdict::Reply(status) => Some(Answer::Empty(status)),
+        verdict => gate::carry_out((local, pinned), (route, policies), verdict, exchange, record).await,
     }
 }
 

@@ -81,6 +81,8 @@ pub(super) async fn run(
 ) -> Outcome {
     let spares = &local.spares;
     exchange.client.becomes_tunnel(route);
+    // A connection from here on, which others bound: not a request in flight.
+    record.admitted = None;
     let timer = exchange.timer;
     timer.set_after(Instant::now(), exchange.client.limits.write_timeout);
     if !exchange.sink.flushed(timer).await {

@@ -22,8 +22,9 @@ impl Control {
                     return Err(Refused::NotFound(format!("route {name:?}")));
                 }
                 let rule = Rule::new(route, share, blow, Instant::now() + time, SystemTime::now() + time);
-                let ChaosView { share, ends, .. } = view(&rule);
-                tracing::warn!(route = rule.route, share, what = view(&rule).what(), ends, "chaos begins: a rehearsal");
+                let shown = view(&rule);
+                let (share, ends, what) = (&shown.share, &shown.ends, shown.what());
+                tracing::warn!(route = rule.route, share, what, ends, "chaos begins: a rehearsal");
                 self.shared.chaos.set(rule)
             }
         };

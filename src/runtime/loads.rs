@@ -6,6 +6,7 @@ use crate::{
     plan::{CustomLoad, Member, Pool},
 };
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Control {
     /// Polls follow the plan.
@@ -21,9 +22,10 @@ impl Control {
 
     /// Says which metrics have not come though they count.
     pub(super) fn warn_of_silence(&self) {
-        let now = u64::try_from(self.shared.epoch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now = Instant::now();
         for pool in &self.plan.pools {
-            let Some(overdue) = pool.custom_load.as_ref().and_then(|load| load.overdue(now)) else { continue };
+            let overdue = |load: &Arc<CustomLoad>| load.overdue(pool.slot.micros(now));
+            let Some(overdue) = pool.custom_load.as_ref().and_then(overdue) else { continue };
             let (missing, came) = (overdue.missing.join(", "), overdue.came.join(", "));
             tracing::warn!(pool = %pool.name, missing, came, "no backend has said these metrics of `custom_load`");
         }

@@ -5,10 +5,15 @@ mod certificates;
 mod chaos;
 mod connection;
 mod control;
+mod credentials;
+mod fetch;
 mod introduce;
+mod keys;
 mod loads;
+mod memory;
 mod names;
 mod outliers;
+mod overload;
 mod ramps;
 mod relief;
 mod reload;
@@ -30,7 +35,7 @@ use crate::{
     config::Config,
     net::Budget,
     plan::Plan,
-    policy::{Chaos, Memory},
+    policy::{Chaos, Fit, Memory, Shed},
     pool::Registry,
     telemetry::{
         Seldom,
@@ -43,7 +48,7 @@ use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -66,6 +71,8 @@ pub(crate) enum Message {
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
     /// That backend is in use again: what was to end with it may stay.
     Stay { backend: u32 },
+    /// Memory is short: what is kept for later is given back.
+    Relieve,
     /// Whoever reads this is alive.
     Ping(oneshot::Sender<()>),
 }
@@ -98,6 +105,12 @@ pub(crate) struct Shared {
     pub(crate) pipes: usize,
     /// Failures that are being rehearsed.
     pub(crate) chaos: Arc<Chaos>,
+    /// Who is let in while load is shed.
+    pub(crate) shed: Arc<Shed>,
+    /// The high-water marks, as the configuration has them.
+    pub(crate) overload: watch::Sender<overload::Wanted>,
+    /// How many requests fit into memory. Control's alone.
+    pub(crate) fit: Mutex<Option<Fit>>,
     /// What policies remember.
     pub(crate) memory: Memory,
     /// Seconds are counted from here.

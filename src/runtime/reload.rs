@@ -1,6 +1,6 @@
 //! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
 
-use super::{Message, Phase, control::Control, names, ramps::Ramps, sockets, systemd};
+use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, sockets, systemd};
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
@@ -43,6 +43,7 @@ pub(super) fn settle(plan: &Plan, now: Instant) -> Vec<Arc<Table>> {
         listener.connections.resize(listener.max_connections);
         listener.metrics.set_limit(listener.max_connections.map(|most| most as u64));
     }
+    plan.rates.iter().for_each(|rate| rate.settle());
     plan.pools.iter().map(|pool| pool.refresh(now)).collect()
 }
 
@@ -161,6 +162,7 @@ impl Control {
             tokio::task::yield_now().await;
         }
         self.use_log(&config, log);
+        overload::set(&config.server, &self.shared);
         self.token.store(config.admin.token.clone().map(Arc::new));
         self.shared.telemetry.set_backend_histograms(config.metrics.backend_histograms);
         self.shared.telemetry.config_accepted(generation, SystemTime::now());

@@ -3,7 +3,7 @@
 use super::{
     Builder, Handle, Phase, Server, Shared, accept,
     control::{self, Control},
-    names,
+    names, overload,
     relief::Relief,
     reload,
     sockets::Sockets,
@@ -14,7 +14,7 @@ use crate::{
     error::Kind,
     net::{self, Budget},
     plan::{Ground, Numbers, Plan},
-    policy::Memory,
+    policy::{Memory, Shed},
     pool::Registry,
     telemetry::{Seldom, metrics::Telemetry},
 };
@@ -23,7 +23,7 @@ use std::{
     net::SocketAddr,
     os::unix::net::UnixListener,
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, channel},
     },
     time::SystemTime,
@@ -79,6 +79,8 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
     let plan = Arc::new(plan);
     reload::settle(&plan, tokio::time::Instant::now());
+    overload::set(&config.server, &shared);
+    shared.telemetry.read_overload(overload::reader(&shared.shed));
     let (dealt, _) = sockets.adopt(bound, &config, &plan, count);
     shared.telemetry.config_accepted(1, SystemTime::now());
     let names = config.listeners.iter().map(|listener| listener.name.clone());
@@ -138,6 +140,9 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
         chaos: Arc::default(),
+        shed: Shed::new(count),
+        overload: watch::Sender::default(),
+        fit: Mutex::default(),
         epoch: registry.epoch(),
         registry,
         memory: Memory::default(),

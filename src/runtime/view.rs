@@ -113,10 +113,7 @@ impl Control {
             member.backend.order_weight((weight != member.weight).then_some(weight));
         }
         self.refresh(&[pool.to_owned()]);
-        let view = self::backend(of_pool, member);
-        let until = view.deadline.as_deref().unwrap_or("-");
-        tracing::info!(pool, backend, state = view.state, weight = view.weight, until, "changed over the admin API");
-        Ok(view)
+        Ok(self::backend(of_pool, member))
     }
 
     /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's

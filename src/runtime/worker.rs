@@ -148,6 +148,7 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 worker.left.borrow_mut().push((backend, at));
             }
             Message::Stay { backend } => worker.stay(backend),
+            Message::Relieve => worker.local.relieve(),
             Message::Ping(done) => drop(done.send(())),
         }
     }
@@ -179,8 +180,13 @@ async fn flush(worker: Rc<Worker>) {
 
 impl Worker {
     fn new(number: usize, shared: &Arc<Shared>, plan: Arc<Plan>) -> Rc<Self> {
-        let local =
-            Rc::new(Local::new(plan, number, shared.pipes, (shared.epoch, &shared.chaos), ask_others(number, shared)));
+        let local = Rc::new(Local::new(
+            plan,
+            number,
+            shared.pipes,
+            (shared.epoch, &shared.chaos, &shared.shed),
+            ask_others(number, shared),
+        ));
         let lent = Rc::clone(&local);
         let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await;
         let (shared, floods) = (Arc::clone(shared), Seldom::new(SECOND));

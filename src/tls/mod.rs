@@ -19,7 +19,7 @@ pub use certificate::Identity;
 pub use client::{Client, Refused, SystemRoots, connect, is_refusal};
 pub use handshake::Handshake;
 pub use server::Server;
-pub use watch::{Expiry, Look, Watched};
+pub use watch::{Expiry, Look, Stamp, Watched};
 
 #[cfg(test)]
 mod tests;

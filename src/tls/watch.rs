@@ -16,7 +16,7 @@ const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Which file a path leads to, behind all links, and of which state. The time of the change of the inode tells of what
 /// hides behind a modification time that was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub struct Stamp {
     file: (u64, u64),
     size: u64,
     modified: (i64, i64),
@@ -24,7 +24,11 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Result<Self, io::ErrorKind> {
+    /// That of the file at `path`.
+    ///
+    /// # Errors
+    /// Why it cannot be looked at.
+    pub fn of(path: &Path) -> Result<Self, io::ErrorKind> {
         let data = fs::metadata(path).map_err(|error| error.kind())?;
         Ok(Self {
             file: (data.dev(), data.ino()),

@@ -44,6 +44,10 @@ mod faults;
 mod stale;
 mod timeouts;
 
+// Who comes in.
+mod forward_auth;
+mod tokens;
+
 // Who gets a request, who is fit to, and who gets it next.
 mod balancing;
 mod breaker;
@@ -75,6 +79,7 @@ mod kill;
 mod limits;
 mod memory;
 mod metrics;
+mod overload;
 mod ports;
 mod reload;
 mod shutdown;

@@ -328,15 +328,21 @@ fn a_backend_that_dies_takes_nobody_with_it_who_waits() {
     evenkeel.assert_no_failure();
 }
 
-#[test]
-fn those_who_wait_for_a_backend_that_is_taken_out_hear_of_it() {
+/// A process whose one backend takes one request at a time: that has one, and another one waits.
+fn one_held_one_waits() -> (Process, Backend, Client, Client) {
     let backend = Backend::thinking();
     let setup = Setup::to(&[backend.address()]).pool("max_in_flight = 1");
     let process = Process::spawn(&operated(&setup));
-    let _held = process_asks(&process);
+    let held = process_asks(&process);
     wait_for("it is at the backend", || backend.requests() == 1);
-    let mut waits = process_asks(&process);
+    let waits = process_asks(&process);
     wait_for("one waits", || process.metric("evenkeel_queue_length", &[]) == 1.0);
+    (process, backend, held, waits)
+}
+
+#[test]
+fn those_who_wait_for_a_backend_that_is_taken_out_hear_of_it() {
+    let (process, backend, _held, mut waits) = one_held_one_waits();
     let line = format!("PATCH /api/v1/pools/web/backends/{}", backend.address());
     let start = Instant::now();
     assert_eq!(call(process.listener("admin"), &line, &bearer(), "{\"state\": \"maintenance\"}").status, 200);
@@ -346,13 +352,7 @@ fn those_who_wait_for_a_backend_that_is_taken_out_hear_of_it() {
 
 #[test]
 fn those_who_wait_hear_that_an_operator_has_opened_the_circuit() {
-    let backend = Backend::thinking();
-    let setup = Setup::to(&[backend.address()]).pool("max_in_flight = 1");
-    let process = Process::spawn(&operated(&setup));
-    let _held = process_asks(&process);
-    wait_for("it is at the backend", || backend.requests() == 1);
-    let mut waits = process_asks(&process);
-    wait_for("one waits", || process.metric("evenkeel_queue_length", &[]) == 1.0);
+    let (process, _backend, _held, mut waits) = one_held_one_waits();
     let answer = call(process.listener("admin"), "PATCH /api/v1/pools/web", &bearer(), "{\"circuit\": \"open\"}");
     assert_eq!(answer.status, 200, "{}", answer.text());
     waits.response().assert_refused(503, "breaker_open");

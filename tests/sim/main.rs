@@ -9,6 +9,7 @@ mod judge;
 mod outlier;
 mod queue;
 mod retry_budget;
+mod shed;
 mod slow_start;
 
 use std::env;

@@ -1,9 +1,11 @@
 //! `circuit_breaker` and `outlier` of a pool: what counts as a failure, how much of it is too much, and for how long.
 
+use std::ops::RangeInclusive;
+
 use toml::de::DeValue;
 
 use super::super::{
-    BreakerScope, CircuitBreaker, Outlier, Pool, keys,
+    BreakerScope, CircuitBreaker, Outlier, Pool, Statuses, keys,
     report::Wrong,
     section::{Field, Section},
     units::quoted,
@@ -53,8 +55,7 @@ pub(super) fn circuit_breaker(pool: &Section<'_>) -> CircuitBreaker {
         read.on_connect = on.contains(&On::Connect);
         read.on_reset = on.contains(&On::Reset);
         read.on_timeout = on.contains(&On::Timeout);
-        read.on_status =
-            on.iter().filter_map(|on| if let On::Status(from, to) = on { Some((*from, *to)) } else { None }).collect();
+        read.on_status = Statuses::of(on.iter().filter_map(statuses));
     }
     read.consecutive_failures = section.read("consecutive_failures", read.consecutive_failures, |field| {
         match values::limit(field)?.map(u32::try_from) {
@@ -126,6 +127,10 @@ fn doubt(read: &CircuitBreaker, section: &Section<'_>) {
         let wrong = Wrong::new("nobody is ever ejected");
         field.warn(wrong.help("write enabled = false if that is meant, or \"off\" for no bound"));
     }
+}
+
+fn statuses(on: &On) -> Option<RangeInclusive<u16>> {
+    if let On::Status(first, last) = *on { Some(first..=last) } else { None }
 }
 
 fn on(field: &Field<'_>) -> Result<On, Wrong> {

@@ -2,11 +2,13 @@
 //!
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
+mod auth;
 mod balance;
 mod breaker;
 mod custom_load;
 mod discover;
 mod health;
+mod limit;
 mod listener;
 mod log;
 mod pages;
@@ -35,15 +37,23 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let log = log::log(document);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
-    let names = Names { listeners: listener::names(document), pools: pool::names(document) };
+    let names = Names {
+        listeners: listener::names(document),
+        pools: pool::names(document),
+        auths: auth::names(document),
+        limits: limit::names(document),
+    };
     let listeners = listener::listeners(document, &taken);
     let pools = pool::pools(document);
+    let auths = auth::auths(document);
+    let limits = limit::limits(document);
     let routes = route::routes(document, &names);
     let silent = document.written("route").is_empty();
     if silent {
         pool::none(document);
     }
-    let (listeners, pools, routes) = (listeners?, pools?, routes?);
+    let (listeners, pools, routes, auths, limits) = (listeners?, pools?, routes?, auths?, limits?);
+    auth::services(&auths, &pools);
     warn::shut(&listeners, &server, document);
     warn::prefixed(&listeners, &server, &pools);
     if silent && pools.len() > 1 {
@@ -51,13 +61,29 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+        auth::warn(&auths, &routes, &listeners, &server);
+        warn::unused(&limits, &routes);
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
+    let auths = auths.into_iter().map(|entry| entry.auth).collect();
     let routes = match pools.first() {
         Some(pool) if silent => vec![Route::all_to(&pool.name)],
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, error_pages, warnings: None })
+    let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    Some(Config {
+        server,
+        admin,
+        log,
+        metrics,
+        listeners,
+        routes,
+        pools,
+        auths,
+        rate_limits,
+        error_pages,
+        warnings: None,
+    })
 }
 
 /// `[admin]`, whatever else is wrong.
@@ -82,6 +108,8 @@ fn unrouted(pools: &[pool::Entry<'_>]) {
 struct Names {
     listeners: BTreeSet<String>,
     pools: BTreeSet<String>,
+    auths: BTreeSet<String>,
+    limits: BTreeSet<String>,
 }
 
 /// An address, its text, and the field that it stands in.

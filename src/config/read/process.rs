@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::super::{
-    Address, Admin, Server, Trusted, Underscores, address, field, files, keys, network,
+    Address, Admin, MaxMemory, Server, Trusted, Underscores, address, field, files, keys, network,
     report::Wrong,
     section::{Document, Field, Section},
     values,
@@ -16,6 +16,8 @@ use super::super::{
 const MAX_WORKERS: u64 = 1024;
 /// `fs.nr_open` of Linux allows no process more descriptors than this.
 const MAX_CONNECTIONS: u64 = 1 << 30;
+/// A process that serves nobody takes about as much.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// `[server]`, or its defaults.
 pub(super) fn server(document: &Document<'_>) -> Server {
@@ -27,6 +29,8 @@ pub(super) fn server(document: &Document<'_>) -> Server {
         name: host_name(),
         forwarded: false,
         max_connections: None,
+        max_memory: None,
+        max_in_flight: None,
         drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
         resolvers: Vec::new(),
@@ -42,10 +46,36 @@ pub(super) fn server(document: &Document<'_>) -> Server {
     server.name = section.read("name", server.name, values::name);
     server.forwarded = section.read("forwarded", server.forwarded, values::flag);
     server.max_connections = section.read("max_connections", server.max_connections, values::auto(MAX_CONNECTIONS));
+    server.max_memory = section.read("max_memory", None, max_memory);
+    server.max_in_flight = section.read("max_in_flight", None, values::limit);
     server.drain_delay = section.read("drain_delay", server.drain_delay, values::delay);
     server.drain_timeout = section.read("drain_timeout", server.drain_timeout, drain_timeout);
     server.resolvers = section.list("resolvers", network::resolver);
+    doubt(&section, &server);
     server
+}
+
+/// A size, or a share of what the process may have.
+fn max_memory(field: &Field<'_>) -> Result<Option<MaxMemory>, Wrong> {
+    match field.value().as_str() {
+        Some(text) if text.ends_with('%') => {
+            let share = values::share(field)?;
+            Ok((share > 0.0).then_some(MaxMemory::Share(share)))
+        }
+        _ => Ok(values::size_limit(field)?.map(MaxMemory::Bytes)),
+    }
+}
+
+/// Warns of a mark that the process is above before it has served anybody.
+fn doubt(section: &Section<'_>, server: &Server) {
+    if let Some(MaxMemory::Bytes(size)) = server.max_memory
+        && size < LEAST_MEMORY
+        && let Some(field) = section.field("max_memory")
+    {
+        let wrong = Wrong::new("the process itself takes some MiB: with so little, every request would be shed");
+        field
+            .warn(wrong.help("write \"256MiB\", for example, or a share of the memory that there is, such as \"80%\""));
+    }
 }
 
 /// It may be 0; without an end, one slow client would keep the process for ever.

@@ -1,5 +1,7 @@
 //! `retry` of a pool: how often, after what, and within which budget.
 
+use std::ops::RangeInclusive;
+
 use super::super::{
     GRPC_STATUSES, Retry, Statuses,
     keys::{self, nearest},
@@ -49,7 +51,7 @@ pub(super) fn retry(pool: &Section<'_>) -> Retry {
         retry.on_connect = on.contains(&On::Connect);
         retry.on_reset = on.contains(&On::Reset);
         retry.on_timeout = on.contains(&On::Timeout);
-        retry.on_status = statuses(&on);
+        retry.on_status = Statuses::of(on.iter().filter_map(statuses));
         retry.on_grpc = on.iter().fold(0, |bits, on| if let On::Grpc(code) = on { bits | 1 << code } else { bits });
     }
     retry.idempotency_key = section.read("idempotency_key", retry.idempotency_key, values::flag);
@@ -73,6 +75,10 @@ fn backoff(retry: &Section<'_>, read: &mut Retry) {
     if let Some(max) = section.field("max").filter(|_| read.backoff_max < read.backoff_base) {
         max.wrong(values::wanted(max.value(), "a duration of at least `base`").help("it is where the backoff ends"));
     }
+}
+
+fn statuses(on: &On) -> Option<RangeInclusive<u16>> {
+    if let On::Status(first, last) = *on { Some(first..=last) } else { None }
 }
 
 fn on(field: &Field<'_>) -> Result<On, Wrong> {
@@ -115,16 +121,6 @@ fn statuses_of_peers(text: &str) -> Option<String> {
         "retriable_status_codes" | "retriable_4xx" => Some("the statuses themselves, such as \"503\"".to_owned()),
         _ => plain.strip_prefix("http_").filter(|text| status(text).is_some()).map(quoted),
     }
-}
-
-fn statuses(on: &[On]) -> Statuses {
-    let mut statuses = Statuses::default();
-    for on in on {
-        if let On::Status(first, last) = *on {
-            (first..=last).for_each(|status| statuses.add(status));
-        }
-    }
-    statuses
 }
 
 fn grpc(field: &Field<'_>, name: &str) -> Result<On, Wrong> {

@@ -75,8 +75,10 @@ fn every_key_of_a_route_is_read() {
                 \"header:X-User\"\nmirror = { pool = \"next\", share = \"25%\" }\nfallback = { respond = { status = 503, body = \"{route}\" } }\ntimeout = \"5s\"\n\
                 request_headers = { set = { X-A = \"1\" }, add = { x-b = [\"2\", \"3\"] }, remove = [\"X-C\", \"x-d\"] }\n\
                 response_headers = { set = { x-e = \"{client_ip}\" } }\nrewrite = { strip_prefix = \"/v1/\", add_prefix = \"/\" \
-                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"normal\"\nconnect = false\nallow = []\n\
-                [pool.next]\nbackends = \"10.0.0.2:80\"\n";
+                }\nmax_body_size = \"1MiB\"\nupgrade = []\naccess = \"off\"\npriority = \"low\"\nconnect = false\nallow = [\"10.0.0.0/8\", \"::1\"]\n\
+                deny = \"10.0.0.7\"\nauth = \"desk\"\ncors = { origins = [\"https://*.Example.com\", \"null\"], methods \
+                = [\"GET\", \"PUT\"], headers = \"X-A\", max_age = \"1h\" }\n\
+                [auth.desk]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1/v\"\n[pool.next]\nbackends = \"10.0.0.2:80\"\n";
     let hosts = ["api.example.com", "[::1]"].map(|name| HostMatch::Exact(name.into()));
     let text_of = |name: &str, text: Text| (name.to_owned(), text);
     let expected = Route {
@@ -99,6 +101,19 @@ fn every_key_of_a_route_is_read() {
         cookies: vec![text_of("Plan", Text::Prefix("p".into()))],
         query: vec![text_of("b c", Text::Absent)],
         client_ip: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        allow: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        deny: vec!["10.0.0.7/32".parse().unwrap()],
+        cors: Some(Cors {
+            origins: vec![
+                Origin::Below { scheme: "https://".into(), rest: ".example.com".into() },
+                Origin::Exact("null".into()),
+            ],
+            methods: vec!["PUT".into()],
+            headers: vec!["x-a".into()],
+            credentials: false,
+            max_age: Duration::from_secs(3600),
+        }),
+        auth: Some("desk".into()),
         action: Action::Split {
             pools: vec![("web".into(), 95), ("next".into(), 1)],
             by: Some(SplitBy::Header("x-user".into())),
@@ -120,6 +135,9 @@ fn every_key_of_a_route_is_read() {
         max_body_size: Some(1 << 20),
         upgrade: false,
         connect: false,
+        priority: Priority::Low,
+        rate_limit: vec![],
+        in_flight_limit: None,
         access: false,
     };
     assert_eq!(routes(text), [expected]);
@@ -554,5 +572,80 @@ fn keys_that_sign_cookies_are_read_line_by_line_and_never_shown() {
                 assert!(!problems.to_string().contains("oooo"), "{text}\n{problems}");
             }
         }
+    }
+}
+
+#[test]
+fn the_pool_of_a_service_has_its_name_for_itself() {
+    let service = "[auth.door]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1\"\n";
+    let route = "[[route]]\npool = \"web\"\nauth = \"door\"\n[[route]]\npath = \"/x\"\npool = \"auth:door\"\n";
+    let pool = "[pool.\"auth:door\"]\nbackends = [\"10.0.0.2:80\"]\n";
+    let problems = parse(&format!("{LISTENER}{POOL}{pool}{service}{route}")).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+    assert_eq!(told, ["auth.door"], "{problems}");
+    let other =
+        service.replace("forward", "jwt").replace("url = \"http://127.0.0.1:1\"", "jwks = \"https://a.example\"");
+    assert!(parse(&format!("{LISTENER}{POOL}{pool}{other}{route}")).is_ok(), "a token has no pool");
+}
+
+#[test]
+fn every_key_of_a_limit_is_read() {
+    let main = format!(
+        "{LISTENER}{POOL}[rate_limit.per-ip]\nkey = \"client_ip\"\nrate = \"90/m\"\n[rate_limit.full]\nkey = \
+         [\"header:X-Api-Key\", \"cookie:s\", \"claim:sub\", \"path\", \"route\"]\nalgorithm = \"token_bucket\"\n\
+         rate = \"1000/h\"\nburst = 7\ntiers = [{{ name = \"gold\", keys = {{ file = \"gold.keys\" }}, rate = \
+         \"20/s\" }}, {{ name = \"silver\", keys.file = \"gold.keys\", rate = \"5/s\", burst = 9 }}]\nmax_keys = 5000\n\
+         dry_run = true\n[rate_limit.slow]\nkey = [\"global\"]\nalgorithm = \"leaky_bucket\"\nrate = \"1000000/s\"\n\
+         max_delay = \"2s\"\n[[route]]\npool = \"web\"\nrate_limit = [\"slow\", \"full\", \"per-ip\"]\n\
+         in_flight_limit = {{ key = [\"client_ip\", \"path\"], max = 50 }}\n"
+    );
+    let folder = Folder::new(&[("main.toml", &main), ("gold.keys", "# ours\nkey-1\n\n key-2 \n")]);
+    let read = folder.load().unwrap();
+    assert_eq!(read.warnings, None);
+    let limit = |name: &str, key: Vec<LimitKey>, rate: (u64, u64), burst| RateLimit {
+        name: name.into(),
+        key,
+        algorithm: LimitAlgorithm::TokenBucket,
+        rate: Rate { requests: rate.0, seconds: rate.1 },
+        burst,
+        max_delay: Duration::from_secs(1),
+        tiers: vec![],
+        max_keys: 1_000_000,
+        dry_run: false,
+    };
+    let tier = |name: &str, requests, burst| Tier {
+        name: name.into(),
+        file: folder.0.join("gold.keys"),
+        keys: vec![Secret::new(b"key-1"), Secret::new(b"key-2")],
+        rate: Rate { requests, seconds: 1 },
+        burst,
+    };
+    let parts = vec![
+        LimitKey::Header("x-api-key".into()),
+        LimitKey::Cookie("s".into()),
+        LimitKey::Claim("sub".into()),
+        LimitKey::Path,
+        LimitKey::Route,
+    ];
+    let full = RateLimit {
+        tiers: vec![tier("gold", 20, 20), tier("silver", 5, 9)],
+        max_keys: 5000,
+        dry_run: true,
+        ..limit("full", parts, (1000, 3600), 7)
+    };
+    let slow = RateLimit {
+        algorithm: LimitAlgorithm::LeakyBucket,
+        max_delay: Duration::from_secs(2),
+        ..limit("slow", vec![LimitKey::Global], (1_000_000, 1), 1_000_000)
+    };
+    assert_eq!(read.rate_limits, [limit("per-ip", vec![LimitKey::ClientIp], (90, 60), 2), full, slow]);
+    assert!(!format!("{:?}", read.rate_limits).contains("key-1"));
+    let route = &read.routes[0];
+    assert_eq!(route.rate_limit, ["slow", "full", "per-ip"]);
+    let wanted = InFlightLimit { key: vec![LimitKey::ClientIp, LimitKey::Path], max: 50 };
+    assert_eq!(route.in_flight_limit, Some(wanted));
+    for off in ["\"off\"", "0"] {
+        let text = format!("[[route]]\npool = \"web\"\nin_flight_limit = {off}\nrate_limit = []\n");
+        assert_eq!(config(&text).routes[0].in_flight_limit, None);
     }
 }

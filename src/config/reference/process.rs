@@ -45,6 +45,21 @@ pub(super) struct Server {
     /// open.
     #[schemars(extend("default" = "auto"))]
     max_connections: String,
+    /// The high-water mark of memory: a size, or a share of what the process may have (its cgroup's limit, or the
+    /// machine's memory, the least of these: evenkeel_memory_limit_bytes); "off" = none. Measured is resident memory, as ps
+    /// shows it, ten times a second: sockets' buffers in the kernel are not in it. What is kept for later (spare buffers) is
+    /// given back from 90 % of the mark on, and load is shed by the routes' `priority`, until memory is 10 % below. Memory
+    /// that was needed once may stay with the process, where it is used again; so no more requests at a time are let in than
+    /// there were at the mark, fewer while memory grows still, and one at a time close to what the process may have.
+    #[schemars(extend("default" = "off", "examples" = ["1GiB", "80%"]))]
+    max_memory: String,
+    /// The high-water mark of requests in flight, of the process: those on their way to a backend, waiting for one, or
+    /// being answered by one. A WebSocket or CONNECT counts until it is a tunnel: that is a connection (max_connections).
+    /// Above the mark load is shed by the routes' `priority`: "low" from 90 % of it on, "normal" at it, "high" from 110 %;
+    /// each until 10 % of the mark less are in flight. The log says when it begins and ends;
+    /// evenkeel_failures_total{route,reason="shed"} counts, evenkeel_shedding{by} shows who is shed now.
+    #[schemars(extend("default" = "off", "examples" = [10000]))]
+    max_in_flight: String,
     /// Header names with "_", which WSGI and CGI take for the same name with "-": "drop" | "allow" | "reject" (400).
     #[schemars(extend("default" = "drop"))]
     underscore_headers: String,

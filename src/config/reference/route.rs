@@ -36,6 +36,16 @@ pub(super) struct Route {
     /// Networks and addresses that the client must be in.
     #[schemars(extend("examples" = [["10.0.0.0/8"]]))]
     client_ip: Vec<String>,
+    /// Networks and addresses that the client must be in, beside what the route matches: others get 403 denied. A client on
+    /// a unix socket whose address nobody tells is in none. Default: any.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8"]]))]
+    allow: Vec<String>,
+    /// Networks and addresses that it must not be in, whatever `allow` says: 403 denied.
+    #[schemars(extend("default" = [], "examples" = [["192.0.2.7"]]))]
+    deny: Vec<String>,
+    /// Who may ask: the name of an [auth.NAME]. Default: everybody.
+    #[schemars(extend("examples" = ["main"]))]
+    auth: String,
     /// Requests go to this pool. A route has one of pool, split, redirect and respond.
     #[schemars(extend("examples" = ["api"], "x-shown" = true))]
     pool: String,
@@ -46,7 +56,10 @@ pub(super) struct Route {
     /// that as well, for all of it; its backend is told what is left.
     #[schemars(extend("default" = "60s"))]
     timeout: String,
-    /// "normal": there is no other yet.
+    /// Who is shed first when the process is at a high-water mark (server.max_in_flight, server.max_memory): "low" from 90 %
+    /// of the mark on | "normal" at it | "high" from 110 %. A request that is shed gets 503 with Retry-After, before any
+    /// other policy is asked and any backend. redirect and respond are never shed: their answers are as cheap as the
+    /// refusal, and health checks of whoever stands in front may go there.
     #[schemars(extend("default" = "normal"))]
     priority: String,
     /// Bytes of a request body; the listener's bound holds as well.
@@ -62,6 +75,10 @@ pub(super) struct Route {
     /// matches does not allow it: 405. Beside pool or split alone.
     #[schemars(extend("default" = false))]
     connect: bool,
+    /// Names of limits, see [rate_limit.NAME], which all must agree: a request that one refuses is counted by none of them.
+    /// Those by claims are asked after `auth`, the others before.
+    #[schemars(extend("default" = [], "examples" = [["per-ip"]]))]
+    rate_limit: Vec<String>,
     /// "off": no line in the access log but for failures.
     #[schemars(extend("default" = "on"))]
     access: String,

@@ -80,6 +80,10 @@ pub(super) static FALLBACKS: Family = counter(
 );
 pub(super) static MIRRORED: Family =
     counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
+pub(super) static RATE_LIMITED: Family = counter(
+    "evenkeel_rate_limited_total",
+    "Requests that a rate limit has refused, or would have but for its dry_run.",
+);
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -139,9 +143,18 @@ pub(super) static LOG_DROPPED: Family =
 pub(super) static RESOLUTIONS: Family =
     counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
+pub(super) static SHEDDING: Family = gauge(
+    "evenkeel_shedding",
+    "Whose requests are shed, by the high-water mark: 0 nobody's, 1 priority low, 2 low and normal, 3 all.",
+);
+pub(super) static MEMORY_LIMIT: Family =
+    gauge("evenkeel_memory_limit_bytes", "Memory that the process may have: its cgroup's limit, or the machine's.");
+
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 44] = [
+pub(super) static ALL: [&Family; 47] = [
+    &SHEDDING,
+    &MEMORY_LIMIT,
     &BUILD,
     &GENERATION,
     &RELOAD_OK,
@@ -161,6 +174,7 @@ pub(super) static ALL: [&Family; 44] = [
     &FAILURES,
     &FALLBACKS,
     &MIRRORED,
+    &RATE_LIMITED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,

@@ -27,9 +27,11 @@ impl Sources {
     /// Writes everything but what the process's own collector says.
     pub(super) fn gather(&self, page: &mut Page) {
         self.gather_process(page);
+        self.gather_overload(page);
         self.gather_workers(page);
         self.gather_listeners(page);
         self.gather_routes(page);
+        self.gather_limits(page);
         let pools = self.pools.living();
         self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
@@ -50,6 +52,17 @@ impl Sources {
                 samples.add_with("", ("result", word), count.load(Relaxed));
             }
         });
+    }
+
+    fn gather_overload(&self, page: &mut Page) {
+        let Some(overload) = self.overload.get().map(|read| read()) else { return };
+        page.family(&family::SHEDDING, |samples| {
+            samples.add_with("", ("by", "in_flight"), overload.by_flight);
+            samples.add_with("", ("by", "memory"), overload.by_memory);
+        });
+        if let Some(limit) = overload.memory_limit {
+            page.family(&family::MEMORY_LIMIT, |samples| samples.add("", limit));
+        }
     }
 
     fn gather_workers(&self, page: &mut Page) {
@@ -139,6 +152,13 @@ impl Sources {
                     total.into_iter().for_each(|total| samples.add_with(&route.labels, ("result", word), total));
                 }
             }
+        });
+    }
+
+    fn gather_limits(&self, page: &mut Page) {
+        let limits = self.limits.living();
+        page.family(&family::RATE_LIMITED, |samples| {
+            limits.iter().for_each(|limit| samples.add(&limit.labels, limit.total()));
         });
     }
 

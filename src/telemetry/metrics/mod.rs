@@ -14,6 +14,7 @@ mod count;
 mod family;
 mod gather;
 mod histogram;
+mod limit;
 mod listener;
 mod names;
 mod page;
@@ -37,6 +38,7 @@ pub use self::backend::{BackendGauges, BackendMetrics, Ejection, ReadBackend, St
 pub use self::certificate::CertificateMetrics;
 pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
+pub use self::limit::LimitMetrics;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
@@ -56,6 +58,20 @@ pub type ReadBusy = Box<dyn Fn() -> Duration + Send + Sync>;
 
 /// Reads how many lines of the access log were dropped; called at each scrape on a blocking thread.
 pub type ReadDropped = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a scrape is told of high-water marks.
+#[derive(Clone, Copy, Debug)]
+pub struct Overload {
+    /// Bytes of memory that the process may have, as far as that is known.
+    pub memory_limit: Option<u64>,
+    /// Who is shed because of what is in flight, from 0, nobody, to 3, everybody.
+    pub by_flight: u8,
+    /// The same because of memory.
+    pub by_memory: u8,
+}
+
+/// Reads that; called at each scrape on a blocking thread.
+pub type ReadOverload = Box<dyn Fn() -> Overload + Send + Sync>;
 
 /// All metrics of the process. Made by control at start; shared with the admin listener.
 pub struct Telemetry {
@@ -82,7 +98,9 @@ struct Sources {
     backends: Names<BackendMetrics>,
     reported: Names<ReportedLoad>,
     certificates: Names<CertificateMetrics>,
+    limits: Names<LimitMetrics>,
     log_dropped: Mutex<Option<ReadDropped>>,
+    overload: OnceLock<ReadOverload>,
     generation: AtomicU64,
     accepted: AtomicBool,
     /// Unix time of the last accepted configuration, in milliseconds.
@@ -109,7 +127,9 @@ impl Telemetry {
             backends: Names::new(),
             reported: Names::new(),
             certificates: Names::new(),
+            limits: Names::new(),
             log_dropped: Mutex::new(None),
+            overload: OnceLock::new(),
             generation: AtomicU64::new(0),
             accepted: AtomicBool::new(false),
             accepted_at: AtomicU64::new(0),
@@ -182,6 +202,12 @@ impl Telemetry {
         self.sources.certificates.handle(labels(&[("certificate", name)]), CertificateMetrics::new)
     }
 
+    /// The rate limit of that name: the living one, or a new one at 0.
+    pub fn limit(&self, name: &str) -> Arc<LimitMetrics> {
+        let workers = self.sources.workers.len();
+        self.sources.limits.handle(labels(&[("limit", name)]), |labels| LimitMetrics::new(labels, workers))
+    }
+
     /// Where a worker's busy time comes from. Once each: a second call changes nothing.
     pub fn read_busy(&self, worker: usize, read: ReadBusy) {
         let _ = self.sources.busy[worker].set(read);
@@ -193,6 +219,11 @@ impl Telemetry {
         let former = lock(&self.sources.log_dropped).replace(read);
         // Whatever that held ends outside of the lock.
         drop(former);
+    }
+
+    /// Where it is read how the process fares beside its high-water marks. Once: a second call changes nothing.
+    pub fn read_overload(&self, read: ReadOverload) {
+        let _ = self.sources.overload.set(read);
     }
 
     /// A configuration is in use from now on.

@@ -191,6 +191,7 @@ fn every_family_is_valid_text_with_help_and_type_and_no_series_twice() {
     odd.attempt(1, 200, Some(Duration::from_millis(7)));
     held.backends.push(odd);
     held.route.set_mirrored(true);
+    telemetry.read_overload(Box::new(|| Overload { memory_limit: Some(1 << 30), by_flight: 1, by_memory: 0 }));
     for round in 0..2 {
         held.request(0, 200, Duration::from_micros(1234));
         held.backends[0].attempt(0, 200, None);

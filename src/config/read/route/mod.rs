@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what becomes of them.
 
+mod access;
 mod action;
 mod edit;
 mod matches;
@@ -9,13 +10,13 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     super::{
-        Action, Route, Variable, keys,
+        Action, Priority, Route, Variable, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
         values,
     },
-    Names,
+    Names, limit,
 };
 
 /// A route, and where in the files it stands.
@@ -60,6 +61,10 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         cookies: matches::cookies(&section),
         query: matches::query(&section),
         client_ip: matches::client_ip(&section),
+        allow: access::networks(&section, "allow"),
+        deny: access::networks(&section, "deny"),
+        cors: access::cors(&section),
+        auth: access::auth(&section, names),
         action: Action::Pool(String::new()),
         fallback: None,
         mirror,
@@ -70,10 +75,11 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         max_body_size: section.read("max_body_size", None, values::size_limit),
         upgrade: upgrade(&section),
         connect: section.read("connect", false, values::flag),
+        priority: priority(&section),
+        rate_limit: limit::of_route(&section, names),
+        in_flight_limit: limit::in_flight(&section),
         access: access(&section),
     };
-    let peers = &[("default", "normal"), ("medium", "normal")];
-    section.read("priority", (), values::choice(&[("normal", ())], &["high", "low"], peers));
     let route = Route { action: action?, fallback, ..route };
     idle(&section, &route);
     doubt(&section, &route);
@@ -94,6 +100,21 @@ fn upgrade(section: &Section<'_>) -> bool {
         })
     });
     !upgrades.is_empty()
+}
+
+fn priority(section: &Section<'_>) -> Priority {
+    let words = &[("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
+    let peers = &[
+        ("default", "normal"),
+        ("medium", "normal"),
+        ("critical", "high"),
+        ("urgent", "high"),
+        ("best_effort", "low"),
+        ("background", "low"),
+        ("batch", "low"),
+        ("sheddable", "low"),
+    ];
+    section.read("priority", Priority::Normal, values::choice(words, &[], peers))
 }
 
 fn access(section: &Section<'_>) -> bool {

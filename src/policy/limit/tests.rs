@@ -1,0 +1,1 @@
+//! What a route's limits say together.
