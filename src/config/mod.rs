@@ -285,6 +285,12 @@ pub struct Listener {
     pub defer_accept: bool,
     /// Further connections wait in the kernel's queue; `None` = no limit.
     pub max_connections: Option<usize>,
+    /// Those of one IPv4 address, or one /64 of IPv6; further ones are closed. `None` = no limit.
+    pub max_connections_per_ip: Option<u32>,
+    /// Who may connect; empty = all.
+    pub allow: Vec<IpNet>,
+    /// Who may not, whatever `allow` says.
+    pub deny: Vec<IpNet>,
     /// For a whole request head; `None` = no limit.
     pub header_timeout: Option<Duration>,
     /// The longest silence inside a request body; `None` = no limit.

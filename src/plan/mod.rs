@@ -3,6 +3,7 @@
 mod checks;
 mod custom_load;
 mod discover;
+mod door;
 mod limits;
 mod pool;
 mod route;
@@ -12,6 +13,7 @@ mod table;
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};
 pub use discover::questions;
+pub use door::Door;
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Mirror, Route};
 
@@ -19,7 +21,7 @@ use crate::{
     balance::Algorithm,
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
-    net::{Budget, Peer, dns::Question},
+    net::{Budget, Peer, PerIp, dns::Question},
     policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::Router,
@@ -109,6 +111,8 @@ pub struct Listener {
     pub connections: Arc<Budget>,
     /// Connections at a time.
     pub max_connections: Option<usize>,
+    /// Looks at who connects, if anything is asked of them.
+    pub door: Option<Arc<Door>>,
     /// What clients may do.
     pub limits: Arc<Limits>,
     /// Connections begin with a PROXY header.
@@ -127,16 +131,25 @@ pub struct Listener {
 /// same one; at another address it is not.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    known: HashMap<(config::Address, Option<String>), (usize, Arc<Budget>)>,
+    known: HashMap<(config::Address, Option<String>), Known>,
+}
+
+/// A listener's number, and what counts its connections: all, and those of each address.
+#[derive(Clone, Debug)]
+struct Known {
+    number: usize,
+    connections: Arc<Budget>,
+    per_ip: Arc<PerIp>,
 }
 
 impl Numbers {
-    /// The number of `listener`, and what counts its connections; new ones for a new address.
-    fn of(&mut self, listener: &config::Listener) -> (usize, Arc<Budget>) {
+    /// What is known of `listener`; new for a new address.
+    fn of(&mut self, listener: &config::Listener) -> Known {
         // Port 0 asks for any: then the name tells.
         let key = (listener.address.clone(), listener.address.is_any_port().then(|| listener.name.clone()));
-        let next = self.known.len();
-        self.known.entry(key).or_insert_with(|| (next, Budget::new(None))).clone()
+        let number = self.known.len();
+        let new = || Known { number, connections: Budget::new(None), per_ip: Arc::default() };
+        self.known.entry(key).or_insert_with(new).clone()
     }
 }
 
@@ -203,7 +216,8 @@ impl Plan {
         let unrouted = telemetry.route("");
         let mut listeners = Vec::new();
         for (place, listener) in config.listeners.iter().enumerate() {
-            let (number, connections) = numbers.of(listener);
+            let known = numbers.of(listener);
+            let number = known.number;
             if listeners.len() <= number {
                 listeners.resize_with(number + 1, || None);
             }
@@ -214,7 +228,7 @@ impl Plan {
             });
             let tls = tls.transpose();
             let tls = tls.map_err(|why| format!("listener {}: tls: {why}", listener.name))?;
-            let mut built = Listener::build(listener, (place, number), connections, &config.server, telemetry);
+            let mut built = Listener::build(listener, place, known, &config.server, telemetry);
             built.metrics.set_tls(tls.is_some());
             built.tls = tls;
             let all = routes.iter().map(|route| &route.metrics).chain([&unrouted]);
@@ -279,8 +293,8 @@ impl Plan {
 impl Listener {
     fn build(
         listener: &config::Listener,
-        (place, number): (usize, usize),
-        connections: Arc<Budget>,
+        place: usize,
+        Known { number, connections, per_ip }: Known,
         server: &config::Server,
         telemetry: &Telemetry,
     ) -> Self {
@@ -309,6 +323,7 @@ impl Listener {
             number,
             connections,
             max_connections: listener.max_connections,
+            door: Door::build(listener, per_ip),
             limits: Arc::new(limits),
             proxy_protocol: listener.proxy_protocol,
             tls: None,

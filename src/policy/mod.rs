@@ -26,10 +26,11 @@ mod testing;
 mod values;
 mod visit;
 
+pub use crate::config::auth::KeySet;
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
 pub use auth::{
-    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, after_failures, fuzz as fuzz_token,
-    good_for,
+    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, TokenFault, TokenRules, TokenSaid,
+    after_failures, fuzz as fuzz_token, good_for, verify_token,
 };
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;

@@ -71,6 +71,9 @@ mod simulate;
 // What is written about it.
 mod access_log;
 
+// Who may connect, who makes room for whom, and clients that are slow.
+mod door;
+
 // What the process holds and lets go.
 mod admin_api;
 mod backend_drain;

@@ -10,9 +10,36 @@ use serde_json::Value;
 use crate::{Dice, compare};
 
 const WORDS: &[&[u8]] = &[
-    b"{", b"}", b"[", b"]", b":", b",", b"\"", b"\\", b"\\u0000", b"\\ud800", b"1e999", b"-0", b"-1", b"0.5", b"NaN", b"inf",
-    b"null", b"true", b"TEXT ", b"JSON ", b"BIN ", b"=", b"cpu_utilization", b"namedMetrics", b".", b" ", b"1e-400", b"\xff",
-    b"18446744073709551616", b"\"a\":1,",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b",",
+    b"\"",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"1e999",
+    b"-0",
+    b"-1",
+    b"0.5",
+    b"NaN",
+    b"inf",
+    b"null",
+    b"true",
+    b"TEXT ",
+    b"JSON ",
+    b"BIN ",
+    b"=",
+    b"cpu_utilization",
+    b"namedMetrics",
+    b".",
+    b" ",
+    b"1e-400",
+    b"\xff",
+    b"18446744073709551616",
+    b"\"a\":1,",
 ];
 
 type Said = HashMap<String, f64>;
@@ -39,8 +66,14 @@ fn walk(value: &Value, path: &str, said: &mut Said) {
 fn snake(name: &str) -> String {
     let (first, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
     let first = match first {
-        "cpuUtilization" | "memUtilization" | "applicationUtilization" | "rpsFractional" | "namedMetrics" | "requestCost" => {
-            let lower = |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.to_string() };
+        "cpuUtilization"
+        | "memUtilization"
+        | "applicationUtilization"
+        | "rpsFractional"
+        | "namedMetrics"
+        | "requestCost" => {
+            let lower =
+                |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.to_string() };
             first.chars().map(lower).collect()
         }
         _ => first.to_owned(),
@@ -96,7 +129,8 @@ fn make(dice: &mut Dice, depth: usize) -> String {
 }
 
 fn object(dice: &mut Dice, depth: usize) -> String {
-    let names = ["cpu_utilization", "cpuUtilization", "namedMetrics", "named_metrics", "a", "b.c", "", "\\u0061b", "é", " x "];
+    let names =
+        ["cpu_utilization", "cpuUtilization", "namedMetrics", "named_metrics", "a", "b.c", "", "\\u0061b", "é", " x "];
     let mut members: Vec<String> = Vec::new();
     let from = dice.below(names.len());
     for place in 0..dice.below(5) {
@@ -145,7 +179,8 @@ fn orca() {
         let wanted = field(&input);
         // A damaged object may have a member twice: serde_json knows the last one alone, we add up what both say. And two
         // spellings of one metric have no order there.
-        let spelled_twice = [&b"cpu"[..], b"named"].iter().any(|word| input.windows(word.len()).filter(|w| w == word).count() > 1);
+        let spelled_twice =
+            [&b"cpu"[..], b"named"].iter().any(|word| input.windows(word.len()).filter(|w| w == word).count() > 1);
         for (name, number) in &wanted {
             let said = ours.get(name).copied();
             let fine = said.is_some_and(|said| near(said, *number)) || spelled_twice && said.is_some();

@@ -21,12 +21,12 @@ pub use self::{
     desk::Job,
     forward::{Forward, Judged, MAX_ANSWER},
     jwks::{Keys, News, Place, after_failures, good_for},
-    token::fuzz,
+    token::{Fault as TokenFault, Rules as TokenRules, Said as TokenSaid, fuzz, verify as verify_token},
 };
 pub(super) use self::{jwks::Places, written::Written};
 use super::{Ask, Asked, Memory, Verdict, Visit};
-use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, auth::KeySet};
-use std::{path::Path, sync::Arc};
+use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, LimitKey, auth::KeySet};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The ways in that a plan has, by their names.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,8 @@ impl Auths {
     /// A sentence for people: what one of them needs is not on this machine.
     pub fn build(config: &Config, ground: AuthGround<'_>) -> Result<Self, String> {
         let mut services = ground.services..;
-        let mut build = |auth| Auth::build(auth, ground, &mut services).map(Arc::new);
+        let counted = counted(config);
+        let mut build = |auth| Auth::build(auth, ground, &counted, &mut services).map(Arc::new);
         // What clients show themselves goes only where somebody writes another one in its place.
         let written = config.auths.iter().flat_map(|auth| auth.kind.written()).filter(|name| !is_credential(name));
         Ok(Self {
@@ -99,6 +100,7 @@ impl Auth {
     fn build(
         auth: &config::Auth,
         ground: AuthGround<'_>,
+        counted: &[Box<str>],
         services: &mut impl Iterator<Item = usize>,
     ) -> Result<Self, String> {
         let kind = match &auth.kind {
@@ -106,7 +108,7 @@ impl Auth {
             AuthKind::ApiKey(api_key) => Kind::ApiKey(ApiKey::new(&auth.name, api_key)),
             AuthKind::Jwt(jwt) => {
                 let vouched = vouched(jwt, ground.memory).map_err(|why| format!("auth {}: jwks: {why}", auth.name))?;
-                Kind::Jwt(Box::new(Jwt::new(&auth.name, jwt, vouched, &[], ground.workers)))
+                Kind::Jwt(Box::new(Jwt::new(&auth.name, jwt, vouched, counted, ground.workers)))
             }
             AuthKind::Forward(forward) => Kind::Forward(Forward::new(forward, services.next().unwrap_or_default())),
         };
@@ -164,6 +166,17 @@ impl Auth {
             Kind::Forward(_) => Ok(false),
         }
     }
+}
+
+/// Claims that some limit goes by.
+fn counted(config: &Config) -> Vec<Box<str>> {
+    let rates = config.rate_limits.iter().flat_map(|limit| &limit.key);
+    let in_flight = config.routes.iter().filter_map(|route| route.in_flight_limit.as_ref());
+    let claims = rates.chain(in_flight.flat_map(|limit| &limit.key)).filter_map(|part| match part {
+        LimitKey::Claim(name) => Some(Box::from(name.as_str())),
+        _ => None,
+    });
+    claims.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What `jwt` is verified with. A file is read, and what it says is in force; a server is asked later.

@@ -32,6 +32,11 @@ pub enum Closed {
 impl Closed {
     /// The label `reason` of each, in the order of their numbers.
     pub(super) const WORDS: [&str; 6] = ["limit", "per_ip", "denied", "flood", "idle_pressure", "proxy_protocol"];
+
+    /// The label `reason`.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
 }
 
 /// Why a client's TLS handshake has failed.

@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 /// What a token says.
-pub(super) type Said = Map<String, Value>;
+pub type Said = Map<String, Value>;
 
 /// What `token` says, and the second from which on it no longer counts. `now` is in seconds since 1970.
 ///
