@@ -88,6 +88,19 @@ fn bad_tls_is_explained() {
 }
 
 #[test]
+fn bad_ways_in_are_explained() {
+    let folder = Certs::new();
+    let put = |name: &str, text: &str| fs::write(folder.0.join(name), text).unwrap();
+    put("users", "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n");
+    put("md5", "# staff\nann:$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\n");
+    put("keys", &format!("mobile:{}\n", "a".repeat(64)));
+    put("plain", "mobile:hunter2\n");
+    put("jwks", "{}");
+    put("secret", &"a".repeat(40));
+    golden_in(&folder.0, "auth.txt", POOL);
+}
+
+#[test]
 fn what_is_hardly_meant_is_warned_of() {
     golden("warning.txt", &format!("{LISTENER}{POOL}"));
 }
@@ -377,6 +390,9 @@ fn every_recipe_is_valid_without_a_warning() {
     let certs = Certs::new();
     let keys = "a".repeat(64);
     fs::write(certs.0.join("sticky.key"), format!("{keys}\n{keys}\n")).unwrap();
+    fs::write(certs.0.join("users.htpasswd"), "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n")
+        .unwrap();
+    fs::write(certs.0.join("api.keys"), format!("mobile:{keys}\n")).unwrap();
     let of_test = certs.0.to_str().unwrap();
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
@@ -384,13 +400,15 @@ fn every_recipe_is_valid_without_a_warning() {
         if path.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&path).unwrap();
             let text = text.replace("/etc/evenkeel/certs", of_test);
-            let text = text.replace("/etc/evenkeel/sticky.key", &format!("{of_test}/sticky.key"));
+            let text = ["sticky.key", "users.htpasswd", "api.keys"]
+                .iter()
+                .fold(text, |text, name| text.replace(&format!("/etc/evenkeel/{name}"), &format!("{of_test}/{name}")));
             let config = Config::parse(&text, &path).unwrap_or_else(|problems| panic!("{problems}"));
             assert!(config.warnings.is_none(), "{}", config.warnings.unwrap());
             count += 1;
         }
     }
-    assert!(count >= 17, "{count}");
+    assert!(count >= 24, "{count}");
 }
 
 #[test]
@@ -604,6 +622,9 @@ const WORDS: &[&str] = &[
     "[server]",
     "[log]",
     "[[route]]",
+    "[auth.a]",
+    "type = \"jwt\"\n",
+    "[route.cors]",
     "[route.header]",
     "[error_pages]",
     "[pool.web.sticky]",

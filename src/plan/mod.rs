@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
     net::{Budget, Peer, PerIp, dns::Question},
-    policy::{AuthGround, Auths, ErrorPages, Memory, PolicyGround, limit::Rate},
+    policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -53,8 +53,8 @@ pub struct Plan {
     pub auths: Auths,
     /// Names of servers that have their keys.
     asked: Vec<Arc<Question>>,
-    /// Rate limits, used or not.
-    pub rates: Vec<Arc<Rate>>,
+    /// Rate limits by name, used or not.
+    pub rates: Rates,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -201,13 +201,15 @@ impl Plan {
             .enumerate()
             .map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place))
             .collect();
-        let auths = match before.filter(|_| same) {
-            Some(before) => before.auths.clone(),
-            None => Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+        let (auths, rates) = match before.filter(|_| same) {
+            Some(before) => (before.auths.clone(), before.rates.clone()),
+            None => (
+                Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+                memory.limits.rates(&config.rate_limits, telemetry),
+            ),
         };
-        let rates = memory.limits.rates(&config.rate_limits, telemetry);
-        let grounds = PolicyGround { memory, auths: &auths, rates: &rates };
-        let route = |route| Route::build(route, &places, (telemetry, &grounds));
+        let limits = |route| memory.limits.limits(route, &rates);
+        let route = |route| Route::build(route, &places, (telemetry, &auths), limits(route));
         let routes: Vec<_> = config.routes.iter().map(route).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
@@ -244,7 +246,7 @@ impl Plan {
             pools,
             auths,
             asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
-            rates: rates.into_values().collect(),
+            rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,

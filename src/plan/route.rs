@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Priority, Respond, Template},
-    policy::{Headers, Policies, PolicyGround, Rewrite, Split},
+    policy::{Auths, Headers, Policies, Rewrite, Split, limit},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -92,7 +92,8 @@ impl Route {
     pub(super) fn build(
         route: &config::Route,
         pools: &HashMap<&str, usize>,
-        (telemetry, ground): (&Telemetry, &PolicyGround<'_>),
+        (telemetry, auths): (&Telemetry, &Auths),
+        limits: limit::OfRoute,
     ) -> Self {
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
@@ -132,7 +133,7 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: Policies::build(route, ground),
+            policies: Policies::build(route, auths, limits),
             priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),

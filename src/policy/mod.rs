@@ -26,10 +26,11 @@ mod testing;
 mod values;
 mod visit;
 
+pub use crate::config::auth::KeySet;
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
 pub use auth::{
-    Auth, AuthGround, Auths, Forward, Job, Judged, KeySet, Keys, MAX_ANSWER, MAX_KEY_SET, News, Place, after_failures,
-    fuzz as fuzz_token, good_for,
+    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, TokenFault, TokenRules, TokenSaid,
+    after_failures, fuzz as fuzz_token, good_for, verify_token,
 };
 pub use chaos::{Blow, Chaos, Rule};
 pub use error_pages::ErrorPages;
@@ -38,7 +39,7 @@ pub use fit::Fit;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;
-pub use policies::{Ask, Asked, Policies, PolicyGround, Stage, Verdict};
+pub use policies::{Ask, Asked, Policies, Stage, Verdict};
 pub use request::{Parameter, cookies, host, parameters};
 pub use rewrite::Rewrite;
 pub use shed::{Level, Marks, Shed};

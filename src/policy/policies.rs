@@ -1,15 +1,9 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{
-    Auth, Auths, Forward, Job, Memory, News, Visit,
-    access::Access,
-    auth::Written,
-    cors::Cors,
-    limit::{Limits, Rate},
-};
+use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
 use crate::{config, error::Kind, http::Head};
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
 #[derive(Debug)]
@@ -18,22 +12,11 @@ pub struct Policies {
     written: Option<Arc<Written>>,
     access: Option<Access>,
     cors: Option<Cors>,
+    /// By what a request shows.
+    limits: Option<Box<Limits>>,
     auth: Option<Arc<Auth>>,
-    /// Limits by what a request shows.
-    pub limits: Option<Box<Limits>>,
-    /// Limits by what `auth` has found out.
-    pub claims: Option<Box<Limits>>,
-}
-
-/// What the policies of a plan are built with, beside their routes.
-#[derive(Debug)]
-pub struct PolicyGround<'a> {
-    /// What survives the plan.
-    pub memory: &'a Memory,
-    /// Its ways in.
-    pub auths: &'a Auths,
-    /// Its rate limits, by name.
-    pub rates: &'a HashMap<String, Arc<Rate>>,
+    /// By what `auth` has found out.
+    claims: Option<Box<Limits>>,
 }
 
 /// Where the walk is. In order.
@@ -96,21 +79,21 @@ pub enum Ask {
 }
 
 impl Policies {
-    /// What `route` asks; `None`: nothing.
-    pub fn build(route: &config::Route, ground: &PolicyGround<'_>) -> Option<Box<Self>> {
-        let PolicyGround { memory, auths, rates } = ground;
-        let (limits, claims) = memory.limits.limits(route, rates);
+    /// What `route` asks, with the ways in that its plan has; `None`: nothing.
+    pub fn build(route: &config::Route, auths: &Auths, limits: limit::OfRoute) -> Option<Box<Self>> {
+        let (limits, claims) = limits;
         let policies = Self {
             written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
             access: Access::new(route),
             cors: route.cors.as_ref().map(Cors::new),
-            auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
             limits,
+            auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
             claims,
         };
-        let Self { written, access, cors, auth, limits, claims } = &policies;
+        let Self { written, access, cors, limits, auth, claims } = &policies;
         let none = written.is_none() && access.is_none() && cors.is_none() && auth.is_none();
-        (!none || limits.is_some() || claims.is_some()).then(|| Box::new(policies))
+        let none = none && limits.is_none() && claims.is_none();
+        (!none).then(|| Box::new(policies))
     }
 
     /// Asks what has not been asked yet, until one says something else than [`Verdict::Pass`], or nobody is left.

@@ -20,6 +20,7 @@ mod reload;
 mod sockets;
 mod start;
 mod systemd;
+mod tiers;
 mod view;
 mod worker;
 

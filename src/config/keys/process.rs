@@ -14,10 +14,10 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "metrics",
         "listener",
         "route",
-        "rate_limit",
         "auth",
         "error_pages",
         "pool",
+        "rate_limit",
     ],
     later: &["trace", "test", "cache"],
     peers: &[

@@ -61,6 +61,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+    }
+    if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
     }
@@ -71,19 +73,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
-    Some(Config {
-        server,
-        admin,
-        log,
-        metrics,
-        listeners,
-        routes,
-        pools,
-        auths,
-        rate_limits,
-        error_pages,
-        warnings: None,
-    })
+    let warnings = None;
+    Some(Config { server, admin, log, metrics, listeners, routes, pools, auths, rate_limits, error_pages, warnings })
 }
 
 /// `[admin]`, whatever else is wrong.

@@ -576,6 +576,85 @@ fn keys_that_sign_cookies_are_read_line_by_line_and_never_shown() {
 }
 
 #[test]
+fn ways_in_that_are_safe_are_not_warned_of() {
+    let auth = "[auth.a]\ntype = \"forward\"\nurl = \"http://localhost:9000\"\n";
+    for listeners in [
+        "[[listener]]\naddress = \"127.0.0.1:1\"\n",
+        "[[listener]]\naddress = \"[::1]:1\"\n",
+        "[[listener]]\naddress = \"unix:/run/a.sock\"\n",
+        "[[listener]]\naddress = \"0.0.0.0:1\"\nredirect_to_https = true\n",
+        "[[listener]]\naddress = \"0.0.0.0:1\"\n[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n",
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nname = \"near\"\n[[listener]]\naddress = \"0.0.0.0:2\"\n[[route]]\n\
+         path = \"/open\"\npool = \"web\"\n",
+    ] {
+        let own = if listeners.contains("near") { "listener = \"near\"\n" } else { "" };
+        let text = format!("{listeners}{auth}{POOL}[[route]]\n{own}pool = \"web\"\nauth = \"a\"\n");
+        let config = parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.warnings.is_none(), "{text}\n{}", config.warnings.unwrap());
+    }
+}
+
+#[test]
+fn every_key_of_a_way_in_is_read() {
+    let folder = Folder::new(&[("secret", &"a".repeat(64)), ("jwks", "{}")]);
+    let read = |keys: &str| {
+        let text = format!("{LISTENER}{POOL}[[route]]\npool = \"web\"\nauth = \"a\"\n[auth.a]\n{keys}\n");
+        let config = Config::parse(&text, &folder.0.join("main.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+        config.auths[0].kind.clone()
+    };
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let jwt = read(
+        "type = \"jwt\"\njwks = { file = \"jwks\" }\nalgorithms = [\"ES384\", \"PS256\", \"ES384\"]\nissuer = \"i\"\naudience \
+         = [\"a\", \"b\"]\nleeway = 0\nfrom = \"query:a b\"\nclaims_to_headers = { sub = \"X-User\" }\nrequire = { scope = \
+         [\"a\", \"b\"], admin = true, level = 1_0 }\nuser = \"email\"",
+    );
+    let expected = JwtAuth {
+        keys: JwtKeys::File(folder.0.join("jwks")),
+        algorithms: vec![JwtAlgorithm::Es384, JwtAlgorithm::Ps256],
+        issuers: list(&["i"]),
+        audiences: list(&["a", "b"]),
+        leeway: Duration::ZERO,
+        from: ShownIn::Query("a b".into()),
+        claims_to_headers: vec![("sub".into(), "x-user".into())],
+        require: vec![
+            ("scope".into(), list(&["a", "b"])),
+            ("admin".into(), list(&["true"])),
+            ("level".into(), list(&["10"])),
+        ],
+        user: "email".into(),
+    };
+    assert_eq!(jwt, AuthKind::Jwt(Box::new(expected)));
+    let AuthKind::Jwt(short) = read("type = \"jwt\"\nsecret = { file = \"secret\" }") else { panic!("it is jwt") };
+    assert_eq!((short.algorithms, short.user.as_str()), (vec![JwtAlgorithm::Hs256], "sub"));
+    assert_eq!((short.leeway, short.from), (Duration::from_secs(30), ShownIn::Header("authorization".into())));
+    let url = |text: &str| match read(&format!(
+        "type = \"forward\"\nurl = {text:?}\ncopy_headers = [\"X-B\", \"x-a\", \"x-b\"]"
+    )) {
+        AuthKind::Forward(forward) => {
+            assert_eq!((forward.timeout, forward.copy_headers), (Duration::from_secs(2), list(&["x-a", "x-b"])));
+            forward.url
+        }
+        other => panic!("{other:?}"),
+    };
+    let named = |name: &str, port| Address::Named(name.into(), port);
+    for (text, tls, address, authority, path) in [
+        (
+            "http://127.0.0.1:9000/v?a=1",
+            false,
+            Address::Tcp("127.0.0.1:9000".parse().unwrap()),
+            "127.0.0.1:9000",
+            "/v?a=1",
+        ),
+        ("https://Auth.example.com", true, named("auth.example.com", 443), "Auth.example.com", "/"),
+        ("http://localhost?a", false, named("localhost", 80), "localhost", "/?a"),
+        ("https://[::1]:8443/", true, Address::Tcp("[::1]:8443".parse().unwrap()), "[::1]:8443", "/"),
+    ] {
+        let expected = Url { tls, address, authority: authority.into(), path: path.into() };
+        assert_eq!(url(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn the_pool_of_a_service_has_its_name_for_itself() {
     let service = "[auth.door]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1\"\n";
     let route = "[[route]]\npool = \"web\"\nauth = \"door\"\n[[route]]\npath = \"/x\"\npool = \"auth:door\"\n";

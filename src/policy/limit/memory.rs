@@ -16,6 +16,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+/// The limits of a configuration, by name.
+pub type Rates = HashMap<String, Arc<Rate>>;
+
+/// The limits of a route: those by what requests show, and those by what `auth` finds out.
+pub type OfRoute = (Option<Box<Limits>>, Option<Box<Limits>>);
+
 /// Buckets and counts of all limits, while a plan has them: what no plan has any more begins anew should it come again, as
 /// does what is counted by another key.
 #[derive(Debug, Default)]
@@ -51,7 +57,7 @@ impl<T> ByName<T> {
 
 impl Memory {
     /// The limits of a configuration, by name.
-    pub fn rates(&self, limits: &[config::RateLimit], telemetry: &Telemetry) -> HashMap<String, Arc<Rate>> {
+    pub fn rates(&self, limits: &[config::RateLimit], telemetry: &Telemetry) -> Rates {
         let rate = |limit: &config::RateLimit| {
             let make = |deepest| self.tables.find(&limit.name, &limit.key, || Table::new(limit.max_keys, deepest));
             (limit.name.clone(), Arc::new(Rate::new(limit, &self.seed, make, telemetry.limit(&limit.name))))
@@ -59,12 +65,8 @@ impl Memory {
         limits.iter().map(rate).collect()
     }
 
-    /// The limits of `route` among `rates`: those by what requests show, and those by what `auth` finds out.
-    pub fn limits(
-        &self,
-        route: &config::Route,
-        rates: &HashMap<String, Arc<Rate>>,
-    ) -> (Option<Box<Limits>>, Option<Box<Limits>>) {
+    /// The limits of `route` among `rates`.
+    pub fn limits(&self, route: &config::Route, rates: &Rates) -> OfRoute {
         let named = route.rate_limit.iter().filter_map(|name| rates.get(name));
         let (mut early, mut late) = (Limits::default(), Limits::default());
         for rate in named {

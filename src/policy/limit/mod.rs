@@ -29,7 +29,7 @@ use crate::{error::Kind, http::h1::write::decimal};
 use std::{sync::Arc, time::Duration};
 
 pub use in_flight::{Counts, Held};
-pub use memory::Memory;
+pub use memory::{Memory, OfRoute, Rates};
 pub use rate::Rate;
 pub use table::{Table, Terms};
 

@@ -213,9 +213,6 @@ impl Place {
     fn take(&mut self, now: u64, terms: Terms) -> Result<u64, u64> {
         let ahead = self.paid.saturating_sub(now);
         if ahead > terms.depth {
-            // It may have had terms of more patience before.
-            let ahead = ahead.min(terms.deepest());
-            self.paid = now.saturating_add(ahead);
             return Err(terms.wait(ahead));
         }
         self.paid = now.saturating_add(ahead).saturating_add(terms.period);

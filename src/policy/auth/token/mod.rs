@@ -4,7 +4,7 @@
 //! Signatures are `jsonwebtoken`'s. Claims are looked at here: the time is an argument, and nothing is taken for absent
 //! because it has another type.
 
-use super::jwks::{KeySet, NoKey};
+use crate::config::auth::{KeySet, NoKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ const MAX_LENGTH: usize = 8 * 1024;
 
 /// What a token must be.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rules {
+pub struct Rules {
     /// It is signed by one of these.
     pub algorithms: Vec<Algorithm>,
     /// One of these has issued it; none = whoever has the key.
@@ -27,7 +27,7 @@ pub(super) struct Rules {
 
 /// Why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
     /// For the log alone: whoever sent it need not know.
     Invalid(&'static str),
     /// Today's keys have none of that `kid`.
@@ -35,13 +35,13 @@ pub(super) enum Fault {
 }
 
 /// What a token says.
-pub(super) type Said = Map<String, Value>;
+pub type Said = Map<String, Value>;
 
 /// What `token` says, and the second from which on it no longer counts. `now` is in seconds since 1970.
 ///
 /// # Errors
 /// Why it is not believed.
-pub(super) fn verify(rules: &Rules, keys: &KeySet, token: &[u8], now: f64) -> Result<(Said, f64), Fault> {
+pub fn verify(rules: &Rules, keys: &KeySet, token: &[u8], now: f64) -> Result<(Said, f64), Fault> {
     if token.len() > MAX_LENGTH {
         return Err(Fault::Invalid("it is too long"));
     }

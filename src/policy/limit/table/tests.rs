@@ -164,13 +164,13 @@ fn buckets_outlive_other_terms_and_other_bounds() {
 }
 
 #[test]
-fn who_had_more_patient_terms_waits_no_longer_than_the_new_ones_know() {
+fn who_had_more_patient_terms_pays_for_what_it_has_had() {
     let (gold, plain) = (Terms::token_bucket(SECOND, 1_000), Terms::token_bucket(SECOND, 2));
     let table = Table::new(1_000, gold.deepest());
     assert_eq!(passing(&table, 7, 0, gold), 1_000);
-    assert_eq!(table.take(7, 0, plain), Err(SECOND));
-    assert_eq!(table.take(7, SECOND / 2, plain), Err(SECOND / 2), "its debt goes down all the same");
-    assert!(table.take(7, SECOND, plain).is_ok());
+    assert_eq!(table.take(7, 0, plain), Err(999 * SECOND));
+    assert_eq!(table.take(7, 998 * SECOND, plain), Err(SECOND));
+    assert!(table.take(7, 999 * SECOND, plain).is_ok());
 }
 
 #[test]
