@@ -29,6 +29,13 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// As if nobody had come; what it has taken is given back, its memory stays.
+    pub fn clear(&mut self) {
+        let mut answer = std::mem::take(&mut self.answer);
+        answer.clear();
+        *self = Self { answer, ..Self::default() };
+    }
+
     /// Writes what its answer says into `head`.
     pub fn say(&self, head: &mut Head) {
         if self.cors {
@@ -48,6 +55,8 @@ impl Visit {
 
 /// Bytes of the fields of most answers.
 const ROOM: usize = 112;
+/// What is kept for others.
+const MOST_ROOM: usize = 1024;
 
 /// Fields that are written into a head later.
 #[derive(Debug, Default)]
@@ -66,6 +75,15 @@ struct Place {
 }
 
 impl Fields {
+    /// There is none any more. Memory stays, unless it is unusually much.
+    fn clear(&mut self) {
+        if self.bytes.capacity() > MOST_ROOM {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.fields.clear();
+    }
+
     /// There is none.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
@@ -107,6 +125,15 @@ mod tests {
         assert_eq!(visit.claim("sub"), None);
         visit.claims = Some(Arc::new([("tenant".into(), b"t"[..].into()), ("sub".into(), b"7"[..].into())]));
         assert_eq!([visit.claim("sub"), visit.claim("SUB"), visit.claim("")], [Some(&b"7"[..]), None, None]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_earlier_visit() {
+        let mut visit = Visit { cors: true, user: Some(b"u"[..].into()), stage: Stage::Auth, ..Visit::default() };
+        visit.answer.add("X-One", |out| out.resize(2 * MOST_ROOM, b'1'));
+        visit.clear();
+        assert!(visit.answer.is_empty() && visit.answer.find("x-one").is_none() && visit.user.is_none() && !visit.cors);
+        assert!(visit.stage == Stage::Access && visit.answer.bytes.capacity() <= MOST_ROOM);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) fn look(
         now: local.nanos(exchange.read),
         worker: local.worker,
     };
-    policies.before(record.visit.get_or_insert_default(), &mut asked)
+    policies.before(record.visit.get_or_insert_with(|| local.visit()), &mut asked)
 }
 
 /// Does what a verdict asks for, and goes on from there. Gives what is answered, if it is not let in. In a box of its own,

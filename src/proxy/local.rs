@@ -7,7 +7,7 @@ use crate::{
     http::Spares,
     net::Splice,
     plan::Plan,
-    policy::{Chaos, Shed},
+    policy::{Chaos, Shed, Visit},
     pool::Seen,
     telemetry::access_log::Writer,
 };
@@ -27,6 +27,8 @@ use tokio::{
 /// Asks the other workers to close an idle connection to a backend; each receiver is done when one has looked.
 pub type AskOthers = Box<dyn Fn(u32) -> Vec<oneshot::Receiver<()>>>;
 
+/// So many visits are kept for others.
+const VISITS: usize = 64;
 /// A connection that a listener had accepted before it went may be handed over so much later.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,9 @@ pub struct Local {
     pinned: RefCell<Rc<Pinned>>,
     /// The last plan that had a listener which is gone, while it has connections.
     retired: RefCell<HashMap<usize, (Instant, Rc<Pinned>)>>,
+    /// Visits that are over.
+    #[allow(clippy::vec_box, reason = "they travel through futures: a pointer is moved")]
+    visits: RefCell<Vec<Box<Visit>>>,
     /// Copies of requests that there are.
     copies: Cell<usize>,
     random: Cell<u64>,
@@ -125,6 +130,7 @@ impl Local {
             logged: Notify::new(),
             pinned: RefCell::new(Pinned::new(plan)),
             retired: RefCell::default(),
+            visits: RefCell::default(),
             copies: Cell::default(),
             random: Cell::new(getrandom::u64().unwrap_or(worker as u64)),
             epoch,
@@ -177,6 +183,20 @@ impl Local {
     pub fn flush_log(&self) {
         if let Some(log) = &*self.log.borrow() {
             log.flush();
+        }
+    }
+
+    /// A visit that nobody has begun.
+    pub(super) fn visit(&self) -> Box<Visit> {
+        self.visits.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// `visit` is over: it holds nothing any more, and its memory is kept for the next one.
+    pub(super) fn leave(&self, mut visit: Box<Visit>) {
+        visit.clear();
+        let mut visits = self.visits.borrow_mut();
+        if visits.len() < VISITS {
+            visits.push(visit);
         }
     }
 

@@ -242,6 +242,9 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     client.meets(None);
     let ended = record.ended.unwrap_or_else(Instant::now);
     counted.finish(&record, ended);
+    if let Some(visit) = record.visit.take() {
+        local.leave(visit);
+    }
     done.at(ended)
 }
 
