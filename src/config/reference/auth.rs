@@ -11,12 +11,13 @@ pub(super) struct Auth {
     /// "basic": user and password in each request. "api_key": a key. "jwt": a signed token. "forward": a service decides.
     #[schemars(rename = "type", extend("examples" = ["basic"]))]
     kind: String,
-    /// Of basic; must be written: a file of lines NAME:HASH, each with a hash of bcrypt (`htpasswd -nB NAME` makes one) or
-    /// argon2. It is looked at every 5 seconds, and read anew when it has changed; a bad one changes nothing, and is
-    /// logged. Passwords are checked beside the threads that serve, a few at a time; further ones wait, and get 503
-    /// auth_unavailable where too many do, a quarter of them from one address, or for longer than 10 seconds. What was right is remembered for five minutes, as a MAC under a key of this
-    /// process, until its line changes. `Authorization` goes on to the backend. Put a rate_limit on the route: guessing
-    /// should cost the guesser something, too.
+    /// Of basic; must be written: a file of lines NAME:HASH, each with a hash of bcrypt (`htpasswd -nB NAME` makes one)
+    /// or argon2 (bcrypt looks at the first 72 bytes of a password). It is looked at every 5 seconds, and read anew
+    /// when it has changed; a bad one changes nothing, and is logged. Passwords are checked beside the threads that
+    /// serve, a few at a time; further ones wait, and get 503 auth_unavailable where too many do, a quarter of them
+    /// from one address, or for longer than 10 seconds. What was right is remembered for five minutes, as a MAC under a
+    /// key of this process, until its line changes. `Authorization` goes on to the backend. Put a rate_limit on the
+    /// route: guessing should cost the guesser something, too.
     #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/users.htpasswd" }]))]
     users: Value,
     /// Of basic: what browsers show. Default: the name.
@@ -42,9 +43,9 @@ pub(super) struct Auth {
     /// Of jwt: the secret of HS256, HS384 and HS512, as { file = "…" } or { env = "…" }, of at least 32, 48 and 64 bytes.
     #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/jwt.key" }]))]
     secret: Value,
-    /// Of jwt: those that are taken. An algorithm must be here, and belong to the very key that a token's `kid` names; a
-    /// token without `kid` is taken if exactly one key fits. RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA; with `secret` HS256, HS384, HS512. Default:
-    /// RS256, ES256 and EdDSA; with `secret` HS256.
+    /// Of jwt: those that are taken. An algorithm must be here, and belong to the very key that a token's `kid` names;
+    /// a token without `kid` is taken if exactly one key fits. RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384,
+    /// EdDSA; with `secret` HS256, HS384, HS512. Default: RS256, ES256 and EdDSA; with `secret` HS256.
     #[schemars(extend("examples" = [["RS256", "ES256", "EdDSA"]]))]
     algorithms: Vec<String>,
     /// Of jwt: who makes the tokens, `iss`; one of a list. Default: anybody who has the key.
