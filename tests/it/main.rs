@@ -59,6 +59,7 @@ mod hash;
 mod health;
 mod least;
 mod queue;
+mod rate;
 mod retries;
 mod retry_codes;
 mod slow_start;

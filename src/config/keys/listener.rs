@@ -1,6 +1,6 @@
 //! Keys of `[[listener]]`.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[[listener]]`
 pub(in super::super) const LISTENER: Keys = Keys {
@@ -33,7 +33,7 @@ pub(in super::super) const LISTENER: Keys = Keys {
         "h2",
         "tls",
     ],
-    later: &[("pool", Inert::Never)],
+    later: &["pool"],
     peers: &[
         ("addr", "address"),
         ("bind", "address"),

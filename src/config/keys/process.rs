@@ -1,6 +1,6 @@
 //! Keys of the file itself, and of the tables that concern the whole process.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// The file itself.
 pub(in super::super) const DOCUMENT: Keys = Keys {
@@ -19,7 +19,7 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "pool",
         "rate_limit",
     ],
-    later: &[("trace", Inert::Never), ("test", Inert::Never), ("cache", Inert::Never)],
+    later: &["trace", "test", "cache"],
     peers: &[
         ("backend", "pool"),
         ("backends", "pool"),

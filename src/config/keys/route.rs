@@ -1,6 +1,6 @@
 //! Keys of `[[route]]` and what stands in it.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[[route]]`
 pub(in super::super) const ROUTE: Keys = Keys {
@@ -39,7 +39,7 @@ pub(in super::super) const ROUTE: Keys = Keys {
         "in_flight_limit",
         "access",
     ],
-    later: &[("cache", Inert::Never), ("compress", Inert::Never)],
+    later: &["cache", "compress"],
     peers: &[
         ("limiter", "rate_limit"),
         ("local_ratelimit", "rate_limit"),

@@ -31,8 +31,11 @@ pub struct Memory {
     counts: ByName<Counts>,
 }
 
+/// With the key that it is counted by.
+type Kept<T> = (Vec<LimitKey>, Weak<T>);
+
 #[derive(Debug)]
-struct ByName<T>(Mutex<HashMap<String, (Vec<LimitKey>, Weak<T>)>>);
+struct ByName<T>(Mutex<HashMap<String, Kept<T>>>);
 
 impl<T> Default for ByName<T> {
     fn default() -> Self {

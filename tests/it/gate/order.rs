@@ -10,7 +10,8 @@ fn the_earlier_one_answers() {
     let (folder, backend) = (Folder::new(), Backend::ok("fine"));
     let auth = key_auth("apps", &folder.put("keys", &key("mobile", "one")));
     let text = format!(
-        "{auth}[[route]]\nname = \"in\"\nmethod = [\"GET\", \"OPTIONS\"]\nrespond = {{ status = 299, body = \"x\" }}\n\
+        "{auth}[rate_limit.all]\nkey = \"global\"\nrate = \"1/h\"\nburst = 3\n\
+         [[route]]\nname = \"in\"\nrate_limit = \"all\"\nmethod = [\"GET\", \"OPTIONS\"]\nrespond = {{ status = 299, body = \"x\" }}\n\
          auth = \"apps\"\ndeny = [\"192.0.2.0/24\"]\n\
          cors = {{ origins = [\"https://app.example.com\"], methods = [\"PUT\"] }}\n"
     );
@@ -32,5 +33,11 @@ fn the_earlier_one_answers() {
     assert_eq!(ask("OPTIONS", PREFLIGHT).status, 204);
     // `auth` goes before the answer of the route.
     ask("GET", "").assert_refused(401, "unauthorized");
+    ask("GET", "X-Api-Key: two\r\n").assert_refused(401, "unauthorized");
     assert_eq!(ask("GET", "X-Api-Key: one\r\n").status, 299);
+    // Those three had a token each, and nobody before them: limits go behind preflights, and before `auth`.
+    ask("GET", "").assert_refused(429, "rate_limited");
+    ask("GET", "X-Api-Key: one\r\n").assert_refused(429, "rate_limited");
+    assert_eq!(ask("OPTIONS", PREFLIGHT).status, 204);
+    ask("GET", denied).assert_refused(403, "denied");
 }
