@@ -250,3 +250,16 @@ fn a_service_by_https_is_believed_by_its_certificate() {
     let evenkeel = Process::spawn_under(&["env", &roots(&stranger.path("ca.pem"))], &toml);
     ask(&mut evenkeel.client(), "").assert_refused(503, "auth_unavailable");
 }
+
+#[test]
+fn a_service_may_replace_what_the_client_has_shown() {
+    let service = Backend::http(|request| {
+        let shown = request.field("authorization") == Some("Basic YTpi") && request.field("cookie") == Some("s=1");
+        Reply::new(if shown { "200 OK" } else { "401 Unauthorized" }, "Authorization: Bearer ours\r\n", "")
+    });
+    let web = Backend::ok("");
+    let evenkeel = start(&service, "copy_headers = [\"authorization\", \"cookie\"]", &web);
+    assert_eq!(ask(&mut evenkeel.client(), "Authorization: Basic YTpi\r\nCookie: s=1\r\n").status, 200);
+    let passed = web.last();
+    assert_eq!((passed.head.fields.all("authorization"), passed.field("cookie")), (vec!["Bearer ours"], None));
+}

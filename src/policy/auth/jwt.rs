@@ -355,6 +355,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_be_replaced_by_what_it_says() {
+        let claims_to_headers = vec![("sub".into(), "authorization".into()), ("none".into(), "cookie".into())];
+        let jwt = jwt(&JwtAuth { claims_to_headers, ..auth() }, secret());
+        let token = token(&json!({ "sub": "ann", "scope": "admin" }));
+        let (verdict, _, fields) = look(&jwt, &format!("Authorization: Bearer {token}\nCookie: a=b\nX-A: 1"));
+        assert!(matches!(verdict, Verdict::Pass), "{verdict:?}");
+        assert_eq!(fields, "X-A: 1\nauthorization: ann\n");
+    }
+
+    #[test]
     fn other_places_want_no_scheme() {
         for (from, fields) in [
             (ShownIn::Header("x-token".into()), "X-Token: {}"),

@@ -53,12 +53,12 @@ fn without_keys_it_starts_and_says_that_it_cannot_tell() {
     refused.assert_refused(503, "auth_unavailable");
     assert!(refused.field("retry-after").is_some());
     client.get("/").assert_refused(401, "unauthorized");
+    wait_for("it is said", || evenkeel.log().iter().any(|line| line.contains("there are no keys yet")));
     server.backend.restart();
     wait_for("the keys have come", || status(&mut client, &api(&issuer)) == 200);
     let asked = server.backend.last();
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("GET", "/keys.json?a=1"));
     assert_eq!(asked.field("host"), Some(server.backend.address().to_string().as_str()));
-    assert!(evenkeel.log().iter().any(|line| line.contains("there are no keys yet")), "{:?}", evenkeel.log());
     server.backend.kill();
     assert_eq!(status(&mut client, &api(&issuer)), 200, "the last good keys stay");
     assert_eq!(status(&mut client, &api(&Issuer::p256("2"))), 401, "and nobody waits for more");
@@ -129,11 +129,14 @@ fn a_reload_keeps_keys_while_their_place_is_the_same() {
     let evenkeel = Process::spawn(&toml(""));
     let mut client = evenkeel.client();
     wait_for("the keys have come", || status(&mut client, &api(&issuer)) == 200);
-    server.backend.kill();
-    evenkeel.reload(&toml("leeway = \"1s\""));
-    assert_eq!(status(&mut client, &api(&issuer)), 200);
-    server.backend.restart();
+    for seconds in 1..4 {
+        evenkeel.reload(&toml(&format!("leeway = \"{seconds}s\"")));
+        assert_eq!(status(&mut client, &api(&issuer)), 200);
+    }
     assert_eq!(server.backend.requests(), 1);
+    server.backend.kill();
+    evenkeel.reload(&toml(""));
+    assert_eq!(status(&mut client, &api(&issuer)), 200);
     let other = Server::new(&Issuer::p256("2").set());
     evenkeel.reload(&site(&other.lines(), &web).toml());
     wait_for("the other keys have come", || status(&mut client, &api(&issuer)) == 401);
@@ -152,7 +155,7 @@ fn what_is_no_set_is_not_taken() {
         ("404", Box::new(|| Reply::new("404 Not Found", "", "{\"keys\":[]}"))),
         ("it is no JSON Web Key Set", Box::new(|| Reply::ok("<html>"))),
         ("none of its keys", Box::new(|| Reply::ok("{\"keys\":[{\"kty\":\"oct\",\"k\":\"c2VjcmV0\"}]}"))),
-        ("it is larger", Box::new(|| Reply::ok(" ".repeat(2 << 20)))),
+        ("it is larger than 1048576 bytes", Box::new(|| Reply::ok(" ".repeat(2 << 20)))),
         ("no answer", Box::new(|| Reply::raw("what?\r\n\r\n").close())),
     ];
     for (why, answer) in cases {
