@@ -15,7 +15,8 @@ const OFF: u64 = u64::MAX;
 /// Why we closed a connection before it had its say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// The listener's or the process's connection limit.
+    /// The listener's or the process's connection limit. Nothing is closed for it today: who finds no place waits in the
+    /// kernel's queue.
     Limit,
     /// `max_connections_per_ip`.
     PerIp,

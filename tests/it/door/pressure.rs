@@ -218,6 +218,6 @@ fn connections_with_half_a_head_cost_little() {
     wait_for("they are open", || open() == 500 + COUNT);
     let each = evenkeel.resident().saturating_sub(before) / COUNT;
     println!("{each} bytes for each");
-    // Futures of a debug build are about twice as large.
-    assert!(each <= if cfg!(debug_assertions) { 9 } else { 6 } * 1024, "{each} bytes for each slow head");
+    // Futures of a debug build are about twice as large. With a buffer of a page or more it would be above 8 KiB.
+    assert!(each <= if cfg!(debug_assertions) { 7 } else { 5 } * 1024, "{each} bytes for each slow head");
 }
