@@ -65,6 +65,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
+        warn::nameless(&limits, &routes, &auths);
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
     let auths = auths.into_iter().map(|entry| entry.auth).collect();

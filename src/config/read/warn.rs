@@ -7,12 +7,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     super::{
-        Action, Address, Fallback, HostMatch, Listener, PathMatch, Pool, Route, Server, StickyBy, Text,
+        Action, Address, AuthKind, Fallback, HostMatch, LimitKey, Listener, PathMatch, Pool, Route, Server, StickyBy,
+        Text,
         report::Wrong,
         section::{Document, Field},
         units::quoted,
     },
-    limit, pool, route,
+    auth, limit, pool, route,
 };
 
 /// Routes of one host and path that are compared with one another: a warning is not worth a square of thousands.
@@ -52,6 +53,26 @@ pub(super) fn unused(limits: &[limit::Entry<'_>], routes: &[route::Entry<'_>]) {
         let wrong = Wrong::new("no route has this limit: it limits nothing");
         let help = format!("write rate_limit = [{}] in a route, or take it out", quoted(&entry.limit.name));
         entry.field.warn(wrong.help(help));
+    }
+}
+
+/// Warns of limits that count by what a token says, on routes that ask for none.
+pub(super) fn nameless(limits: &[limit::Entry<'_>], routes: &[route::Entry<'_>], auths: &[auth::Entry<'_>]) {
+    let by_claim = |key: &[LimitKey]| key.iter().any(|part| matches!(part, LimitKey::Claim(_)));
+    let named: HashSet<&str> =
+        limits.iter().filter(|entry| by_claim(&entry.limit.key)).map(|entry| entry.limit.name.as_str()).collect();
+    let has_token = |route: &Route| {
+        let auth = auths.iter().find(|entry| Some(&entry.auth.name) == route.auth.as_ref());
+        auth.is_some_and(|entry| matches!(entry.auth.kind, AuthKind::Jwt(_)))
+    };
+    for entry in routes.iter().filter(|entry| !has_token(&entry.route)) {
+        let of_rate = entry.route.rate_limit.iter().any(|name| named.contains(name.as_str()));
+        let of_flight = entry.route.in_flight_limit.as_ref().is_some_and(|limit| by_claim(&limit.key));
+        for (key, _) in [("rate_limit", of_rate), ("in_flight_limit", of_flight)].into_iter().filter(|(_, by)| *by) {
+            let Some((_, field)) = entry.field.entries().into_iter().find(|(name, _)| *name == key) else { continue };
+            let wrong = Wrong::new("no request has a claim: the route asks for no token, and all share one bucket");
+            field.warn(wrong.help("write auth = \"NAME\" in the route, of a way in with type = \"jwt\""));
+        }
     }
 }
 

@@ -170,11 +170,15 @@ fn where_there_is_less_room_those_stay_known_who_owe_most() {
     let table = Table::new(100_000, terms.deepest());
     let (many, few): (Vec<u64>, Vec<u64>) =
         ((0..6_000).map(|_| splitmix64(seed)).collect(), (0..100).map(|_| splitmix64(seed)).collect());
-    many.iter().for_each(|key| drop(table.take(*key, 0, terms)));
+    many.iter().for_each(|key| {
+        let _ = table.take(*key, 0, terms);
+    });
     assert!(few.iter().all(|key| passing(&table, *key, 0, terms) == 10));
     table.resize(1_000, terms.deepest());
     // Each shard follows when it is used; those who come share what is least there.
-    many.iter().for_each(|key| drop(table.take(*key, 0, terms)));
+    many.iter().for_each(|key| {
+        let _ = table.take(*key, 0, terms);
+    });
     assert!(few.iter().all(|key| table.take(*key, 0, terms).is_err()));
     let known = few.iter().filter(|key| table.ahead(**key, 0) == Some(terms.deepest())).count();
     assert_eq!(known, 100, "2,048 places have room for them");
