@@ -192,10 +192,14 @@ fn routes_that_name_a_limit_share_it_unless_it_counts_by_route() {
 fn keys_are_what_is_written_and_to_leave_one_out_is_no_way_past() {
     let backend = Backend::ok("fine");
     let by = |name: &str, key: &str| {
-        limit(name, &format!("key = {key}\n{SLOW}\nburst = 2")) + &route(&format!("path = \"/{name}/*\"\nrate_limit = {name:?}"))
+        limit(name, &format!("key = {key}\n{SLOW}\nburst = 2"))
+            + &route(&format!("path = \"/{name}/*\"\nrate_limit = {name:?}"))
     };
-    let text = by("header", "\"header:X-Key\"") + &by("cookie", "\"cookie:s\"") + &by("path", "\"path\"")
-        + &by("both", "[\"header:X-Key\", \"path\"]") + &by("user", "\"claim:sub\"");
+    let text = by("header", "\"header:X-Key\"")
+        + &by("cookie", "\"cookie:s\"")
+        + &by("path", "\"path\"")
+        + &by("both", "[\"header:X-Key\", \"path\"]")
+        + &by("user", "\"claim:sub\"");
     let evenkeel = Site::new(text).pool("web", backend.address()).start();
     let mut client = evenkeel.client();
     let mut pass = |target: &str, lines: &str| {
@@ -294,7 +298,9 @@ fn keys_of_a_tier_have_more_and_their_file_may_change() {
     fs::write(&keys, "# gold\nkey-1\n").unwrap();
     let text = limit(
         "api",
-        &format!("key = \"header:x-api-key\"\n{SLOW}\nburst = 2\ntiers = [{{ name = \"gold\", keys = {{ file = {keys:?} }}, rate = \"2/h\", burst = 6 }}]"),
+        &format!(
+            "key = \"header:x-api-key\"\n{SLOW}\nburst = 2\ntiers = [{{ name = \"gold\", keys = {{ file = {keys:?} }}, rate = \"2/h\", burst = 6 }}]"
+        ),
     ) + &route("rate_limit = \"api\"");
     let evenkeel = Process::spawn(&Site::new(text).pool("web", backend.address()).toml());
     let mut client = evenkeel.client();
@@ -337,7 +343,10 @@ fn buckets_survive_reloads_that_change_all_but_the_key() {
 fn reloads_under_load_refuse_nobody_who_keeps_to_the_limit() {
     let backend = Backend::ok("fine");
     let with = |rate: u32, keys: u32| {
-        let text = limit("x", &format!("key = [\"client_ip\", \"path\"]\nrate = \"{rate}/s\"\nburst = 1000000\nmax_keys = {keys}"));
+        let text = limit(
+            "x",
+            &format!("key = [\"client_ip\", \"path\"]\nrate = \"{rate}/s\"\nburst = 1000000\nmax_keys = {keys}"),
+        );
         let route = route("rate_limit = \"x\"\nin_flight_limit = { key = \"client_ip\", max = 1000 }");
         Site::new(text + &route).pool("web", backend.address()).toml()
     };
