@@ -10,7 +10,23 @@ use regex::bytes::Regex;
 
 use crate::{Dice, compare};
 
-const WORDS: &[&[u8]] = &[b";", b"; ", b"=", b"==", b" ", b"\t", b"\"", b"a", b"a=", b"Max-Age=0", b"expires=", b",", b"\x0b", b"\x7f", b"\xff"];
+const WORDS: &[&[u8]] = &[
+    b";",
+    b"; ",
+    b"=",
+    b"==",
+    b" ",
+    b"\t",
+    b"\"",
+    b"a",
+    b"a=",
+    b"Max-Age=0",
+    b"expires=",
+    b",",
+    b"\x0b",
+    b"\x7f",
+    b"\xff",
+];
 const NOW: u64 = 1_800_000_000_000;
 
 static PAIR: LazyLock<Regex> = LazyLock::new(|| {
@@ -26,7 +42,8 @@ fn pairs(fields: &[Vec<u8>], name: &[u8]) -> Vec<Vec<u8>> {
 
 /// A request's cookies, whole and damaged.
 fn of_request(dice: &mut Dice) {
-    let crumbs: Vec<_> = (0..dice.below(6)).map(|_| (dice.of(&["a", "ab", "A", ""]), dice.text(b"xy=\"% ", 0, 4))).collect();
+    let crumbs: Vec<_> =
+        (0..dice.below(6)).map(|_| (dice.of(&["a", "ab", "A", ""]), dice.text(b"xy=\"% ", 0, 4))).collect();
     let mut fields: Vec<Vec<u8>> = vec![Vec::new()];
     for (name, value) in &crumbs {
         if dice.one_in(4) {
@@ -146,7 +163,8 @@ fn ours(dice: &mut Dice) {
             (_, Some(_)) => assert!(!whole, "pool {pool} does not find its ticket"),
             (Read::Absent | Read::Invalid, None) => {}
         }
-        let foreign = Cookie::new("evenkeel", Duration::from_secs(60), &format!("pool-{pool}"), [&[3; 32][..]].into_iter());
+        let foreign =
+            Cookie::new("evenkeel", Duration::from_secs(60), &format!("pool-{pool}"), [&[3; 32][..]].into_iter());
         assert!(!matches!(foreign.read([&value[..]].into_iter(), now), Read::Valid(_)), "another secret");
     }
 }

@@ -10,9 +10,36 @@ use serde_json::Value;
 use crate::{Dice, compare};
 
 const WORDS: &[&[u8]] = &[
-    b"{", b"}", b"[", b"]", b":", b",", b"\"", b"\\", b"\\u0000", b"\\ud800", b"1e999", b"-0", b"-1", b"0.5", b"NaN", b"inf",
-    b"null", b"true", b"TEXT ", b"JSON ", b"BIN ", b"=", b"cpu_utilization", b"namedMetrics", b".", b" ", b"1e-400", b"\xff",
-    b"18446744073709551616", b"\"a\":1,",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b",",
+    b"\"",
+    b"\\",
+    b"\\u0000",
+    b"\\ud800",
+    b"1e999",
+    b"-0",
+    b"-1",
+    b"0.5",
+    b"NaN",
+    b"inf",
+    b"null",
+    b"true",
+    b"TEXT ",
+    b"JSON ",
+    b"BIN ",
+    b"=",
+    b"cpu_utilization",
+    b"namedMetrics",
+    b".",
+    b" ",
+    b"1e-400",
+    b"\xff",
+    b"18446744073709551616",
+    b"\"a\":1,",
 ];
 
 type Said = HashMap<String, f64>;
@@ -39,8 +66,14 @@ fn walk(value: &Value, path: &str, said: &mut Said) {
 fn snake(name: &str) -> String {
     let (first, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
     let first = match first {
-        "cpuUtilization" | "memUtilization" | "applicationUtilization" | "rpsFractional" | "namedMetrics" | "requestCost" => {
-            let lower = |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.to_string() };
+        "cpuUtilization"
+        | "memUtilization"
+        | "applicationUtilization"
+        | "rpsFractional"
+        | "namedMetrics"
+        | "requestCost" => {
+            let lower =
+                |c: char| if c.is_ascii_uppercase() { format!("_{}", c.to_ascii_lowercase()) } else { c.to_string() };
             first.chars().map(lower).collect()
         }
         _ => first.to_owned(),
@@ -96,7 +129,8 @@ fn make(dice: &mut Dice, depth: usize) -> String {
 }
 
 fn object(dice: &mut Dice, depth: usize) -> String {
-    let names = ["cpu_utilization", "cpuUtilization", "namedMetrics", "named_metrics", "a", "b.c", "", "\\u0061b", "é", " x "];
+    let names =
+        ["cpu_utilization", "cpuUtilization", "namedMetrics", "named_metrics", "a", "b.c", "", "\\u0061b", "é", " x "];
     let mut members: Vec<String> = Vec::new();
     let from = dice.below(names.len());
     for place in 0..dice.below(5) {
@@ -141,21 +175,23 @@ fn orca() {
             assert!(number.is_finite() && number >= 0.0 && !name.is_empty(), "{name} {number}");
             ours.insert(name.to_owned(), number);
         });
-        let shown = || input.escape_ascii().to_string();
         let wanted = field(&input);
-        // A damaged object may have a member twice: serde_json knows the last one alone, we add up what both say. And two
-        // spellings of one metric have no order there.
-        let spelled_twice = [&b"cpu"[..], b"named"].iter().any(|word| input.windows(word.len()).filter(|w| w == word).count() > 1);
-        for (name, number) in &wanted {
-            let said = ours.get(name).copied();
-            let fine = said.is_some_and(|said| near(said, *number)) || spelled_twice && said.is_some();
-            assert!(fine, "{name} is {number}, we say {said:?}: {}", shown());
-        }
-        if whole {
-            assert_eq!(ours.len(), wanted.len(), "{ours:?} {wanted:?}: {}", shown());
-        }
+        agree(&ours, &wanted, whole, &input);
         polled(&input, whole);
     });
+}
+
+/// A damaged object may have a member twice: serde_json knows the last one alone, we say both. And of two names for one
+/// metric (two spellings, or an object without a name) the last in the text counts here, which has no order there.
+fn agree(ours: &Said, wanted: &Said, whole: bool, input: &[u8]) {
+    let times = |word: &[u8]| input.windows(word.len()).filter(|part| *part == word).count();
+    let ordered = times(b"cpu") < 2 && times(b"named") < 2 && times(b"\"\"") == 0 && whole;
+    for (name, number) in wanted {
+        let said = ours.get(name).copied();
+        let fine = said.is_some_and(|said| !ordered || near(said, *number));
+        assert!(fine, "{name} is {number}, we say {said:?}: {}", input.escape_ascii());
+    }
+    assert!(!whole || ours.len() == wanted.len(), "{ours:?}, wanted {wanted:?}: {}", input.escape_ascii());
 }
 
 /// The answer to a poll: as JSON alone, and whether it is any.
@@ -174,6 +210,5 @@ fn polled(input: &[u8], whole: bool) {
         Ok(_) => assert!(!fine, "it is no object: {}", input.escape_ascii()),
         Err(_) => assert!(!fine && ours.is_empty(), "it is no JSON, and {ours:?} is said: {}", input.escape_ascii()),
     }
-    assert!(wanted.iter().all(|(name, number)| ours.get(name).is_some_and(|said| near(*said, *number))));
-    assert!(!whole || ours.len() == wanted.len());
+    agree(&ours, &wanted, whole, input);
 }

@@ -11,9 +11,34 @@ use crate::{Dice, compare};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const WORDS: &[&[u8]] = &[
-    b" ", b"  ", b"\r\n", b"\n", b"\r", b"PROXY ", b"TCP4", b"TCP6", b"UNKNOWN", b"0", b"65535", b"65536", b"::", b":", b".",
-    b"255.255.255.255", b"256", b"01", b"::ffff:1.2.3.4", b"\0", SIGNATURE, b"\x21\x11\x00\x0c", b"\x03\x00\x04", b"\x20\x00\x05",
-    b"\x01\x00\x01", b"\x02\x00\x01a", b"\xff\xff", b"\x00\x00",
+    b" ",
+    b"  ",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"PROXY ",
+    b"TCP4",
+    b"TCP6",
+    b"UNKNOWN",
+    b"0",
+    b"65535",
+    b"65536",
+    b"::",
+    b":",
+    b".",
+    b"255.255.255.255",
+    b"256",
+    b"01",
+    b"::ffff:1.2.3.4",
+    b"\0",
+    SIGNATURE,
+    b"\x21\x11\x00\x0c",
+    b"\x03\x00\x04",
+    b"\x20\x00\x05",
+    b"\x01\x00\x01",
+    b"\x02\x00\x01a",
+    b"\xff\xff",
+    b"\x00\x00",
 ];
 
 /// What an oracle says: `None` = more bytes may make it a header. `Err` = they never will, or it cannot tell whether.
@@ -59,7 +84,8 @@ fn binary(bytes: &[u8]) -> Verdict {
     let (local, family, transport) = (fixed[0] == 0x20, fixed[1] >> 4, fixed[1] & 15);
     let known = local || family <= 3 && transport <= 2;
     let room = [0, 12, 36, 216].get(usize::from(family)).copied().filter(|_| !local).unwrap_or(0);
-    let right = signature == SIGNATURE && (local || fixed[0] == 0x21) && known && length + 16 <= LONGEST && length >= room;
+    let right =
+        signature == SIGNATURE && (local || fixed[0] == 0x21) && known && length + 16 <= LONGEST && length >= room;
     if !right {
         return Err(());
     }
@@ -115,7 +141,8 @@ fn additions(header: &[u8], start: usize) -> bool {
             0x20 => {
                 let Some(inner) = value.get(5..).and_then(pieces) else { return false };
                 let versions: Vec<_> = inner.iter().filter(|piece| piece.0 == 0x21).collect();
-                let fine = |value: &[u8]| (1..=16).contains(&value.len()) && value.iter().all(|byte| (33..127).contains(byte));
+                let fine =
+                    |value: &[u8]| (1..=16).contains(&value.len()) && value.iter().all(|byte| (33..127).contains(byte));
                 let client = value[0] & 1 != 0;
                 if client {
                     seen.push(kind);

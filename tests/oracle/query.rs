@@ -5,8 +5,10 @@ use evenkeel::policy::parameters;
 
 use crate::{Dice, compare};
 
-const WORDS: &[&[u8]] =
-    &[b"&", b"&&", b"=", b"==", b"%", b"%2", b"%26", b"%3D", b"%00", b"%zz", b"+", b"%2B", b"%2b", b"?", b";", b"a", b"%61", b"\\", b"%C3%A9"];
+const WORDS: &[&[u8]] = &[
+    b"&", b"&&", b"=", b"==", b"%", b"%2", b"%26", b"%3D", b"%00", b"%zz", b"+", b"%2B", b"%2b", b"?", b";", b"a",
+    b"%61", b"\\", b"%C3%A9",
+];
 
 /// How whoever fills in forms may write it: bytes that mean something must be escaped, others may be.
 fn escape(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
@@ -63,8 +65,10 @@ fn ours(query: &[u8], name: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn query() {
     compare("query", |dice| {
-        let names: Vec<Vec<u8>> = (0..3).map(|_| if dice.one_in(4) { dice.bytes(4) } else { dice.text(b"ab", 0, 2) }).collect();
-        let pairs: Vec<(&Vec<u8>, Vec<u8>)> = (0..dice.below(6)).map(|_| (&names[dice.below(3)], dice.bytes(8))).collect();
+        let names: Vec<Vec<u8>> =
+            (0..3).map(|_| if dice.one_in(4) { dice.bytes(4) } else { dice.text(b"ab", 0, 2) }).collect();
+        let pairs: Vec<(&Vec<u8>, Vec<u8>)> =
+            (0..dice.below(6)).map(|_| (&names[dice.below(3)], dice.bytes(8))).collect();
         let mut query = b"?".to_vec();
         for (name, value) in &pairs {
             query.extend(escape(name, dice));

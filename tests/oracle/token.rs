@@ -10,7 +10,8 @@ use crate::{Dice, compare};
 
 const NOW: f64 = 1_800_000_000.0;
 const SECRET: &[u8] = b"a secret of thirty-two bytes, or more";
-const WORDS: &[&[u8]] = &[b".", b"..", b"=", b"_", b"-", b"+", b"/", b"A", b"e30", b"eyJ", b"\n", b" ", b"\xff", b"none"];
+const WORDS: &[&[u8]] =
+    &[b".", b"..", b"=", b"_", b"-", b"+", b"/", b"A", b"e30", b"eyJ", b"\n", b" ", b"\xff", b"none"];
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 fn encode(bytes: &[u8]) -> Vec<u8> {
@@ -67,7 +68,8 @@ fn read(rules: &TokenRules, token: &[u8]) -> Option<Map<String, Value>> {
     let said: Map<String, Value> = serde_json::from_slice(&decode(said)?).ok()?;
     let time = |name: &str| said.get(name).map(|time| time.as_f64().ok_or(())).transpose();
     let (ends, begins, issued) = (time("exp").ok()??, time("nbf").ok()?, time("iat").ok()?);
-    let late = NOW - rules.leeway >= ends || [begins, issued].iter().flatten().any(|begins| NOW < begins - rules.leeway);
+    let late =
+        NOW - rules.leeway >= ends || [begins, issued].iter().flatten().any(|begins| NOW < begins - rules.leeway);
     let listed = |list: &[String], value: &Value| value.as_str().is_some_and(|text| list.iter().any(|one| one == text));
     let from = rules.issuers.is_empty() || said.get("iss").is_some_and(|issuer| listed(&rules.issuers, issuer));
     let to = rules.audiences.is_empty()
@@ -98,7 +100,14 @@ fn token() {
     assert_eq!(decode(&encode(b"any carnal pleas")), Some(b"any carnal pleas".to_vec()));
     let keys = KeySet::secret(SECRET);
     compare("token", |dice| {
-        let all = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
+        let all = [
+            Algorithm::HS256,
+            Algorithm::HS384,
+            Algorithm::HS512,
+            Algorithm::RS256,
+            Algorithm::ES256,
+            Algorithm::EdDSA,
+        ];
         let texts = |dice: &mut Dice| (0..dice.below(3)).map(|_| dice.of(&["a", "b"]).to_owned()).collect();
         let rules = TokenRules {
             algorithms: all.into_iter().filter(|_| !dice.one_in(3)).collect(),
@@ -121,8 +130,11 @@ fn token() {
         let header = object(dice, &[("alg", json!(alg)), ("typ", json!("JWT"))], &odd);
         let mut near = || NOW + dice.of(&[-3600.0, -31.0, -30.0, -29.0, -0.5, 0.0, 0.5, 29.0, 30.0, 31.0, 3600.0]);
         let (ends, begins) = (near(), near());
-        let usual =
-            [("exp", json!(if dice.one_in(2) { NOW + 60.0 } else { ends })), ("iss", json!("a")), ("aud", json!(["x", "b"]))];
+        let usual = [
+            ("exp", json!(if dice.one_in(2) { NOW + 60.0 } else { ends })),
+            ("iss", json!("a")),
+            ("aud", json!(["x", "b"])),
+        ];
         let odd = [
             ("nbf", json!(begins)),
             ("iat", json!(begins)),
