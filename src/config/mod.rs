@@ -158,6 +158,15 @@ pub enum Underscores {
     Reject,
 }
 
+/// What becomes of octets in a request target that are not ASCII, which RFC 3986 does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonAscii {
+    /// The request is refused with 400.
+    Reject,
+    /// They are percent-encoded, before anybody looks at the target.
+    Encode,
+}
+
 /// `[admin]`: the address of metrics, health and API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
@@ -309,6 +318,8 @@ pub struct Listener {
     pub max_headers: usize,
     /// Bytes of a request target, 256 B to 1 MiB.
     pub max_target_size: usize,
+    /// What becomes of octets in a request target that are not ASCII.
+    pub non_ascii_targets: NonAscii,
     /// Bytes of a request body; `None` = no limit.
     pub max_body_size: Option<u64>,
     /// Every request is answered with 308 to https, before any route.

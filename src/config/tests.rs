@@ -157,6 +157,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         min_body_rate: Some(100),
         write_timeout: seconds(30),
         idle_timeout: seconds(75),
+        non_ascii_targets: NonAscii::Reject,
         half_close: false,
         max_header_size: 32 * 1024,
         max_headers: 128,
@@ -211,7 +212,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
 fn every_key_of_a_listener_is_read() {
     let read = listener(
         "name = \"front\"\nbacklog = 10\nmax_connections = 5\nheader_timeout = \"1s\"\nbody_timeout = \"2s\"\n\
-         min_body_rate = \"1KiB/s\"\nwrite_timeout = \"3s\"\nidle_timeout = \"4s\"\nhalf_close = true\n\
+         min_body_rate = \"1KiB/s\"\nwrite_timeout = \"3s\"\nidle_timeout = \"4s\"\nhalf_close = true\nnon_ascii_targets = \"encode\"\n\
          defer_accept = true\nmax_header_size = \"64KiB\"\nmax_headers = 64\nmax_target_size = 4096\n\
          max_body_size = \"10MiB\"\nmax_connections_per_ip = 3\nallow = [\"10.0.0.0/8\", \"2001:db8::/32\"]\n\
          deny = \"10.0.0.7\"",
@@ -232,6 +233,7 @@ fn every_key_of_a_listener_is_read() {
         min_body_rate: Some(1024),
         write_timeout: seconds(3),
         idle_timeout: seconds(4),
+        non_ascii_targets: NonAscii::Encode,
         half_close: true,
         max_header_size: 65_536,
         max_headers: 64,

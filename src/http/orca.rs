@@ -5,7 +5,7 @@
 //! "named_metrics": {"queue": 12}}`; either without its first word. What is no number from 0 up is passed over and the rest
 //! counts: one odd metric must not silence a backend. The binary form (`BIN`, `endpoint-load-metrics-bin`) is not read.
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// A longer field is not read.
@@ -53,10 +53,11 @@ fn pairs(text: &str, say: &mut Say<'_>) {
 fn report(text: &str, say: &mut Say<'_>) {
     // What is no JSON says nothing.
     let _ = json(text.as_bytes(), &mut |name, number| {
-        let (first, rest) = name.split_once('.').unwrap_or((name, ""));
+        // The dot is a part of the rest: a member without a name is not its object.
+        let (first, rest) = name.split_at(name.find('.').unwrap_or(name.len()));
         match OF_PROTO_JSON.iter().find(|(theirs, _)| *theirs == first) {
             Some((_, ours)) if rest.is_empty() => say(ours, number),
-            Some((_, ours)) => say(&format!("{ours}.{rest}"), number),
+            Some((_, ours)) => say(&format!("{ours}{rest}"), number),
             None => say(name, number),
         }
     });
@@ -75,11 +76,13 @@ fn tell(name: &str, number: f64, say: &mut Say<'_>) {
 /// # Errors
 /// It is no JSON, or no object.
 pub fn json(text: &[u8], say: &mut Say<'_>) -> Result<(), serde_json::Error> {
-    // Whole, or not at all.
-    serde_json::from_slice::<IgnoredAny>(text)?;
     let mut path = String::new();
+    // Whole, or not at all. Not by `IgnoredAny`, which takes numbers and texts that the walk stumbles over.
     let mut reader = serde_json::Deserializer::from_slice(text);
-    (&mut reader).deserialize_map(Walk { path: &mut path, say })
+    (&mut reader).deserialize_map(Walk { path: &mut path, say: &mut |_, _| {} })?;
+    reader.end()?;
+    path.clear();
+    serde_json::Deserializer::from_slice(text).deserialize_map(Walk { path: &mut path, say })
 }
 
 /// Walks through a value.
@@ -122,7 +125,8 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
+        let Walk { path, .. } = self;
+        while list.next_element_seed(Walk { path: &mut *path, say: &mut |_, _| {} })?.is_some() {}
         Ok(())
     }
 
@@ -219,6 +223,7 @@ mod tests {
         ] {
             assert_said(text, &wanted);
         }
+        assert_said(r#"{"cpuUtilization": {"": 1, "a": 2}}"#, &[("cpu_utilization.", 1.0), ("cpu_utilization.a", 2.0)]);
         assert_said(r#"{"a": [1, {"b": 2}], "c": "3", "d": null, "e": true, "f": {}, "g": -1, "h": 4}"#, &[("h", 4.0)]);
     }
 
@@ -231,6 +236,12 @@ mod tests {
             assert_said(text, &[]);
         }
         assert!(said(b"TEXT a=1,\xff=2").is_empty());
+        for text in
+            [&b"{\"a\":1,\"b\":1e999}"[..], b"{\"a\":1,\"\xff\":2}", b"{\"a\":1,\"b\":[\"\xff\"]}", b"{\"a\":1}}"]
+        {
+            let mut heard = 0;
+            assert!(json(text, &mut |_, _| heard += 1).is_err() && heard == 0, "{}", text.escape_ascii());
+        }
         assert!(said(b"a=1")[0].1.is_sign_positive() && said(b"a=-0")[0].1.is_sign_positive());
     }
 

@@ -27,6 +27,23 @@ pub(super) fn parse(head: &mut Head, raw: Span, method: Method) -> Result<Target
     }
 }
 
+/// The target at `raw` with its octets that are not ASCII encoded (RFC 3986 section 2.1), for a listener that takes such.
+pub(super) fn encode(head: &mut Head, raw: Span) -> Span {
+    let text = head.text(raw);
+    if text.is_ascii() {
+        return raw;
+    }
+    let digit = |number: u8| b"0123456789ABCDEF"[usize::from(number)];
+    let mut encoded = Vec::with_capacity(text.len() * 3);
+    for &byte in text {
+        match byte {
+            0x80.. => encoded.extend([b'%', digit(byte >> 4), digit(byte & 15)]),
+            ascii => encoded.push(ascii),
+        }
+    }
+    head.note(&encoded)
+}
+
 fn origin(head: &mut Head, start: usize, end: usize) -> Result<Target, Reject> {
     let (path, query) = path_and_query(head, start, end)?;
     Ok(Target { path, query, ..Target::default() })
@@ -221,6 +238,24 @@ pub(super) fn remove_dot_segments(path: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn octets_that_are_not_ascii_are_encoded_where_they_are_taken() {
+        let mut head = Head::default();
+        let mut encoded = |text: &[u8]| {
+            let raw = head.note(text);
+            let raw = encode(&mut head, raw);
+            let target = parse(&mut head, raw, Method::Get).map_err(|reject| reject.kind)?;
+            Ok([head.text(target.path), head.text(target.query)].map(|part| part.escape_ascii().to_string()).concat())
+        };
+        assert_eq!(encoded("/café/../é?q=ä".as_bytes()), Ok("/%C3%A9?q=%C3%A4".into()));
+        assert_eq!(encoded(b"/\xff%c3%a9"), Ok("/%FF%c3%a9".into()), "octets, whatever they mean");
+        assert_eq!(encoded(b"/plain?x"), Ok("/plain?x".into()));
+        assert_eq!(encoded("http://a/é".as_bytes()), Ok("/%C3%A9".into()));
+        for refused in ["/é\\", "/é\x7f", "http://é/", "/é%00"] {
+            assert_eq!(encoded(refused.as_bytes()), Err(Kind::BadRequest), "{refused}");
+        }
+    }
 
     fn normal(path: &str) -> Result<String, Reject> {
         let mut head = Head::default();

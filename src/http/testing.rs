@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// A client at a unix socket whose time is not bounded.
 pub(super) fn client() -> Client {
-    let head = HeadLimits { max_size: 1024, max_fields: 16, max_target: 256 };
+    let head = HeadLimits { max_size: 1024, max_fields: 16, max_target: 256, encode: false };
     let limits = Limits {
         head,
         header_timeout: None,

@@ -302,6 +302,7 @@ impl Listener {
             max_size: listener.max_header_size,
             max_fields: listener.max_headers,
             max_target: listener.max_target_size,
+            encode: listener.non_ascii_targets == config::NonAscii::Encode,
         };
         let limits = Limits {
             head,

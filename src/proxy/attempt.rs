@@ -40,7 +40,8 @@ use std::{
 use tokio::time::Instant;
 
 /// What we take of a backend's response head.
-pub(super) const RESPONSE_HEAD: HeadLimits = HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0 };
+pub(super) const RESPONSE_HEAD: HeadLimits =
+    HeadLimits { max_size: 64 * 1024, max_fields: 512, max_target: 0, encode: false };
 /// Interim responses (1xx) to one request.
 pub(super) const MAX_INTERIM: u8 = 32;
 

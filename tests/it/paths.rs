@@ -1,6 +1,7 @@
 //! One normalised path for all (PRODUCT.md section 3, "Which path").
 
-use crate::support::{Backend, in_front_of};
+use crate::support::h2raw::{H2, block, flag};
+use crate::support::{Backend, Setup, in_front_of};
 
 /// What is asked for, and what the backend sees.
 const TABLE: &[(&str, &str)] = &[
@@ -104,4 +105,28 @@ fn the_path_of_an_absolute_target_is_normalised_too() {
         client.get(&format!("http://test{asked}"));
         assert_eq!(backend.last().target, *wanted);
     }
+}
+
+#[test]
+fn octets_that_are_not_ascii_are_refused_unless_the_listener_encodes_them() {
+    let backend = Backend::ok("fine");
+    in_front_of(&backend).get("/caf\u{e9}").assert_refused(400, "bad_request");
+    let evenkeel = Setup::to(&[backend.address()]).listener("non_ascii_targets = \"encode\"").start();
+    for (asked, wanted) in
+        [("/caf\u{e9}?q=\u{e4}", "/caf%C3%A9?q=%C3%A4"), ("/\u{e9}/../a", "/a"), ("http://test/\u{e9}", "/%C3%A9")]
+    {
+        assert_eq!(evenkeel.get(asked).status, 200, "{asked}");
+        assert_eq!(backend.last().target, wanted);
+    }
+    let mut client = evenkeel.client();
+    client.send(b"GET /\xff\xfe HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(
+        (client.response().status, backend.last().target.as_str()),
+        (200, "/%FF%FE"),
+        "octets, whatever they mean"
+    );
+    let mut h2 = H2::open(evenkeel.address());
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/caf\u{e9}"), (":authority", "test")];
+    h2.headers(1, flag::WHOLE, block(&fields));
+    assert_eq!((h2.answer(1).unwrap().status, backend.last().target.as_str()), (200, "/caf%C3%A9"));
 }

@@ -175,22 +175,23 @@ fn orca() {
             assert!(number.is_finite() && number >= 0.0 && !name.is_empty(), "{name} {number}");
             ours.insert(name.to_owned(), number);
         });
-        let shown = || input.escape_ascii().to_string();
         let wanted = field(&input);
-        // A damaged object may have a member twice: serde_json knows the last one alone, we add up what both say. And two
-        // spellings of one metric have no order there.
-        let spelled_twice =
-            [&b"cpu"[..], b"named"].iter().any(|word| input.windows(word.len()).filter(|w| w == word).count() > 1);
-        for (name, number) in &wanted {
-            let said = ours.get(name).copied();
-            let fine = said.is_some_and(|said| near(said, *number)) || spelled_twice && said.is_some();
-            assert!(fine, "{name} is {number}, we say {said:?}: {}", shown());
-        }
-        if whole {
-            assert_eq!(ours.len(), wanted.len(), "{ours:?} {wanted:?}: {}", shown());
-        }
+        agree(&ours, &wanted, whole, &input);
         polled(&input, whole);
     });
+}
+
+/// A damaged object may have a member twice: serde_json knows the last one alone, we say both. And of two names for one
+/// metric (two spellings, or an object without a name) the last in the text counts here, which has no order there.
+fn agree(ours: &Said, wanted: &Said, whole: bool, input: &[u8]) {
+    let times = |word: &[u8]| input.windows(word.len()).filter(|part| *part == word).count();
+    let ordered = times(b"cpu") < 2 && times(b"named") < 2 && times(b"\"\"") == 0 && whole;
+    for (name, number) in wanted {
+        let said = ours.get(name).copied();
+        let fine = said.is_some_and(|said| !ordered || near(said, *number));
+        assert!(fine, "{name} is {number}, we say {said:?}: {}", input.escape_ascii());
+    }
+    assert!(!whole || ours.len() == wanted.len(), "{ours:?}, wanted {wanted:?}: {}", input.escape_ascii());
 }
 
 /// The answer to a poll: as JSON alone, and whether it is any.
@@ -209,6 +210,5 @@ fn polled(input: &[u8], whole: bool) {
         Ok(_) => assert!(!fine, "it is no object: {}", input.escape_ascii()),
         Err(_) => assert!(!fine && ours.is_empty(), "it is no JSON, and {ours:?} is said: {}", input.escape_ascii()),
     }
-    assert!(wanted.iter().all(|(name, number)| ours.get(name).is_some_and(|said| near(*said, *number))));
-    assert!(!whole || ours.len() == wanted.len());
+    agree(&ours, &wanted, whole, input);
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     super::{
-        Address, Alpn, Http2, Listener, address, keys, network,
+        Address, Alpn, Http2, Listener, NonAscii, address, keys, network,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
@@ -94,6 +94,7 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
         max_header_size: header,
         max_headers: section.read("max_headers", 128, values::count(1..=1024)),
         max_target_size: target,
+        non_ascii_targets: non_ascii(&section),
         max_body_size: section.read("max_body_size", None, values::size_limit),
         redirect_to_https: section.read("redirect_to_https", false, values::flag),
         proxy_protocol: section.read("proxy_protocol", false, values::flag),
@@ -164,6 +165,12 @@ fn sizes(section: &Section<'_>) -> (usize, usize) {
         field.wrong(wrong.help("raise `max_header_size` as well"));
     }
     (header, target)
+}
+
+fn non_ascii(section: &Section<'_>) -> NonAscii {
+    let words = &[("reject", NonAscii::Reject), ("encode", NonAscii::Encode)];
+    let peers = &[("off", "reject"), ("deny", "reject"), ("on", "encode"), ("allow", "encode"), ("escape", "encode")];
+    section.read("non_ascii_targets", NonAscii::Reject, values::choice(words, &[], peers))
 }
 
 /// `[listener.h2]`, or its defaults.

@@ -3,6 +3,16 @@
 use schemars::JsonSchema;
 
 /// An address that connections are accepted on, and the bounds of what comes in there. Once for each address.
+///
+/// What two servers could read differently is refused, and has no switch, because that is how requests are smuggled past
+/// routes, limits and auth: lines that end with LF alone, folded lines, blanks before a colon, control characters,
+/// Content-Length that is repeated, a list or signed, Content-Length beside Transfer-Encoding, transfer codings other than
+/// chunked alone, a Host that is missing, empty or repeated, and in paths NUL, controls and backslashes, encoded or not. A
+/// client that sends such things is better mended, or given a proxy of its own that writes them anew. What may be chosen:
+/// underscore_headers in [server], half_close and non_ascii_targets here.
+///
+/// Not here on purpose: rules on what requests contain (a WAF). auth with type = "forward" asks one beside us about heads;
+/// where bodies count, a WAF that is a proxy stands in front or behind (config/waf.toml).
 #[derive(JsonSchema)]
 pub(super) struct Listener {
     /// In logs and metrics, and for routes. Default: the address as written.
@@ -73,6 +83,11 @@ pub(super) struct Listener {
     /// Bytes of a request target, 256B to 1MiB; more get 414.
     #[schemars(extend("default" = "8KiB"))]
     max_target_size: String,
+    /// Octets in a request target that are not ASCII, which RFC 3986 does not have, though some clients send é as it is:
+    /// "reject" (400) | "encode" as %C3%A9, before routes, logs and backends see them; nginx passes them on as they came.
+    /// The risk: a backend gets what it was shielded from, and must not take %FF for text. Over HTTP/2 UTF-8 alone.
+    #[schemars(extend("default" = "reject"))]
+    non_ascii_targets: String,
     /// Bytes of a request body; more get 413.
     #[schemars(extend("default" = "off", "examples" = ["100MiB"]))]
     max_body_size: String,

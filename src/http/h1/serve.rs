@@ -13,6 +13,7 @@ use crate::{
         head::{Head, Span, Version},
         linger::{LINGER, LINGER_BYTES, linger},
         runner::{Job, Server},
+        target,
     },
     net::{Buf, Stream, Timer},
 };
@@ -189,7 +190,8 @@ fn poll_guarded(
         let slow = Reject { kind: Kind::RequestTimeout, why: "the request head took too long" };
         return Poll::Ready(Err(slow.into()));
     };
-    let guarded = guard::h1_request(head, read?, limits.underscores)?;
+    let raw = if limits.head.encode { target::encode(head, read?) } else { read? };
+    let guarded = guard::h1_request(head, raw, limits.underscores)?;
     if let (Framing::Length(length), Some(max)) = (guarded.framing, limits.max_body)
         && length > max
     {

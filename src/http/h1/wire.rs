@@ -30,6 +30,8 @@ pub struct HeadLimits {
     pub max_fields: usize,
     /// Bytes of a request's target.
     pub max_target: usize,
+    /// Octets of a request's target that are not ASCII are percent-encoded, not refused.
+    pub encode: bool,
 }
 
 /// A method longer than this is none.

@@ -117,6 +117,7 @@ fn target(parts: &Parts, head: &mut Head, method: Method, limits: &HeadLimits) -
     head.target.authority = head.note(authority);
     head.target.scheme = head.note(scheme);
     let raw = head.note(path.as_bytes());
+    let raw = if limits.encode { target::encode(head, raw) } else { raw };
     match path.as_bytes() {
         b"*" if method == Method::Options => head.target.path = raw,
         // RFC 9113 section 8.5: it has neither scheme nor path.

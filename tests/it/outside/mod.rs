@@ -1,11 +1,12 @@
 //! Clients that others have written, against the program as it is installed: curl, nghttp and h2load, Chromium, Python's
-//! `ssl`, OpenSSL's `s_client`, and testssl.sh.
+//! `ssl`, OpenSSL's `s_client`, testssl.sh, and slowhttptest.
 
 mod browser;
 mod curl;
 mod nghttp2;
 mod openssl;
 mod python;
+mod slowhttptest;
 mod testssl;
 
 use std::net::SocketAddr;
