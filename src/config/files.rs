@@ -32,6 +32,8 @@ const MIN_SECRET: usize = 16;
 const MIN_MAC_KEY: usize = 32;
 /// A forged cookie is checked against each of them.
 const MAX_MAC_KEYS: usize = 16;
+/// A million keys.
+const MAX_TIER: u64 = 64 << 20;
 const MAKE_ONE: &str = "`openssl rand -hex 32` makes one that nobody guesses";
 
 /// The file at `path`; `order` is its place among all that are read.
@@ -131,6 +133,18 @@ fn lines(bytes: &[u8]) -> Result<Vec<Secret>, Wrong> {
             Err(wrong.help("the first signs, and all are tried: take those out that sign no cookie any more"))
         }
     }
+}
+
+/// The keys of a tier in the file at `path`, one a line; empty lines and those that begin with `#` are none.
+///
+/// # Errors
+/// A sentence for people: it cannot be read.
+pub(super) fn tier_keys(path: &Path) -> Result<Vec<Secret>, String> {
+    let bytes = check(path).and_then(|()| read(path, MAX_TIER));
+    let bytes =
+        bytes.map_err(|error| format!("the file {} cannot be read: {error}", quoted(&path.to_string_lossy())))?;
+    let keys = bytes.split(|byte| *byte == b'\n').map(Secret::new);
+    Ok(keys.filter(|key| !key.expose().is_empty() && !key.expose().starts_with(b"#")).collect())
 }
 
 /// The path that `field` names, from the folder of the file that it stands in.

@@ -14,6 +14,7 @@ mod health;
 mod host;
 mod include;
 mod keys;
+mod limit;
 mod named;
 mod network;
 mod path;
@@ -55,6 +56,7 @@ pub use self::{
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
+    limit::{InFlightLimit, LimitAlgorithm, LimitKey, MOST_LIMITS, Rate, RateLimit, Tier},
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
     reference::reference,
@@ -90,6 +92,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[auth.NAME]`, in the order of the file.
     pub auths: Vec<Auth>,
+    /// `[rate_limit.NAME]`, in the order of the file.
+    pub rate_limits: Vec<RateLimit>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.
@@ -290,6 +294,12 @@ pub struct Listener {
     pub defer_accept: bool,
     /// Further connections wait in the kernel's queue; `None` = no limit.
     pub max_connections: Option<usize>,
+    /// Those of one IPv4 address, or one /64 of IPv6; further ones are closed. `None` = no limit.
+    pub max_connections_per_ip: Option<u32>,
+    /// Who may connect; empty = all.
+    pub allow: Vec<IpNet>,
+    /// Who may not, whatever `allow` says.
+    pub deny: Vec<IpNet>,
     /// For a whole request head; `None` = no limit.
     pub header_timeout: Option<Duration>,
     /// The longest silence inside a request body; `None` = no limit.

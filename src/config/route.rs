@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Cors, Template};
+use super::{Cors, InFlightLimit, Template};
 
 /// `[[route]]`: which requests, and what becomes of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,10 @@ pub struct Route {
     pub upgrade: bool,
     /// CONNECT is allowed: a tunnel to a backend. Never beside an answer of ours.
     pub connect: bool,
+    /// Names of rate limits, which there are and which all must agree.
+    pub rate_limit: Vec<String>,
+    /// How many of a key may be in flight.
+    pub in_flight_limit: Option<InFlightLimit>,
     /// Requests get a line in the access log; failures always do.
     pub access: bool,
 }
@@ -94,6 +98,8 @@ impl Route {
             max_body_size: None,
             upgrade: true,
             connect: false,
+            rate_limit: Vec::new(),
+            in_flight_limit: None,
             access: true,
         }
     }

@@ -141,8 +141,8 @@ impl<'a> Section<'a> {
     ) -> Self {
         let meant = table.keys().filter_map(|key| keys.meant(key.get_ref())).collect();
         let section = Self { table, path, span, keys, meant, report };
-        for (key, value) in table {
-            if let Some(wrong) = keys.refuse(key.get_ref(), value.get_ref()) {
+        for key in table.keys() {
+            if let Some(wrong) = keys.refuse(key.get_ref()) {
                 report.wrong(key.span(), &join(&section.path, key.get_ref()), wrong);
             }
         }

@@ -116,10 +116,24 @@ impl Origin {
     }
 }
 
+/// What a connection waits for, if its client has it waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// Its first byte, or the end of what comes before a request: a PROXY header, a TLS handshake. Since it was accepted.
+    First,
+    /// The rest of a request head, since its beginning.
+    Head(Instant),
+    /// The next request, since the last one ended.
+    Next(Instant),
+    /// Nothing: something is under way.
+    Busy,
+}
+
 /// One who waits for answers, one at a time, and how it is told to end.
 #[derive(Debug)]
 pub struct Client {
     origin: Rc<Origin>,
+    waits: Cell<Waits>,
     /// It should end at the next safe point.
     closing: Cell<bool>,
     /// Its exchange is given up.
@@ -144,7 +158,18 @@ impl Client {
     /// One who may go on.
     pub fn new(origin: Rc<Origin>) -> Self {
         let (closing, cut, backend, tunnel) = Default::default();
-        Self { origin, closing, cut, backend, tunnel, waker: RefCell::default() }
+        let waits = Cell::new(Waits::First);
+        Self { origin, waits, closing, cut, backend, tunnel, waker: RefCell::default() }
+    }
+
+    /// What it waits for; of a connection, not of a stream.
+    pub fn waits(&self) -> Waits {
+        self.waits.get()
+    }
+
+    /// It waits for something else from now on.
+    pub fn waits_for(&self, waits: Waits) {
+        self.waits.set(waits);
     }
 
     /// The connection that it is on.

@@ -43,9 +43,12 @@ impl Code {
     pub fn of(kind: Kind, status: u16) -> Self {
         match kind {
             Kind::Deadline => Self::DeadlineExceeded,
-            Kind::BodyTooLarge | Kind::HeadTooLarge | Kind::TargetTooLong | Kind::ResponseHeadTooLarge => {
-                Self::ResourceExhausted
-            }
+            Kind::BodyTooLarge
+            | Kind::HeadTooLarge
+            | Kind::TargetTooLong
+            | Kind::ResponseHeadTooLarge
+            | Kind::RateLimited
+            | Kind::InFlightLimited => Self::ResourceExhausted,
             Kind::ClientGone => Self::Cancelled,
             Kind::Internal => Self::Internal,
             _ => match status {
@@ -254,6 +257,8 @@ mod tests {
             (Kind::Deadline, Code::DeadlineExceeded),
             (Kind::BodyTooLarge, Code::ResourceExhausted),
             (Kind::HeadTooLarge, Code::ResourceExhausted),
+            (Kind::RateLimited, Code::ResourceExhausted),
+            (Kind::InFlightLimited, Code::ResourceExhausted),
             (Kind::Internal, Code::Internal),
             (Kind::RequestTimeout, Code::Unknown),
         ] {

@@ -30,7 +30,7 @@ pub mod bench;
 #[doc(hidden)]
 pub mod fuzz;
 
-pub use client::{ByProxy, Client, Origin};
+pub use client::{ByProxy, Client, Origin, Waits};
 pub use exchange::{Done, Exchange, Limits, Sink};
 pub use guard::{Framing, Guarded, Reject};
 pub use head::{Head, Heads, Repeated, Span, Start, Target, Version};

@@ -10,6 +10,9 @@ pub const SMALL: usize = 16 * 1024;
 /// Room of a large buffer, in bytes: bodies that are copied. Measured best between 128 KiB and 1 MiB.
 pub const LARGE: usize = 256 * 1024;
 
+/// What is no more than that does not need a small buffer to wait in.
+const LITTLE: usize = 2 * 1024;
+
 /// How many buffers of each size a worker keeps; those above go back to the allocator.
 const KEEP_SMALL: usize = 64;
 const KEEP_LARGE: usize = 8;
@@ -143,6 +146,18 @@ impl Buffers {
         let mut list = list.borrow_mut();
         if list.len() < keep {
             list.push(buf.data);
+        }
+    }
+
+    /// Nothing comes behind what `buf` holds, for now: what it does not need is taken back. Who waits for the rest of a head
+    /// for a long time, and has many such connections, costs us little more than what he has sent.
+    pub fn settle(&self, buf: &mut Buf) {
+        if buf.is_empty() {
+            self.give(std::mem::take(buf));
+        } else if buf.data.len() >= SMALL && buf.len() <= LITTLE {
+            let mut little = Buf::new(buf.len().next_power_of_two().max(LITTLE / 8) * 2);
+            little.extend(buf.bytes());
+            self.give(std::mem::replace(buf, little));
         }
     }
 

@@ -3,6 +3,7 @@
 mod checks;
 mod custom_load;
 mod discover;
+mod door;
 mod limits;
 mod pool;
 mod route;
@@ -12,6 +13,7 @@ mod table;
 pub use checks::ChecksTls;
 pub use custom_load::{CustomLoad, Overdue};
 pub use discover::questions;
+pub use door::Door;
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Mirror, Route};
 
@@ -19,8 +21,8 @@ use crate::{
     balance::Algorithm,
     config::{self, Config},
     http::{Limits, h1::HeadLimits},
-    net::{Budget, Peer, dns::Question},
-    policy::{AuthGround, Auths, ErrorPages, Memory},
+    net::{Budget, Peer, PerIp, dns::Question},
+    policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::Router,
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
@@ -51,6 +53,8 @@ pub struct Plan {
     pub auths: Auths,
     /// Names of servers that have their keys.
     asked: Vec<Arc<Question>>,
+    /// Rate limits by name, used or not.
+    pub rates: Rates,
     /// Bodies of our own errors.
     pub error_pages: ErrorPages,
     /// How long what has begun may go on, when the process or a part of the plan ends.
@@ -107,6 +111,8 @@ pub struct Listener {
     pub connections: Arc<Budget>,
     /// Connections at a time.
     pub max_connections: Option<usize>,
+    /// Looks at who connects, if anything is asked of them.
+    pub door: Option<Arc<Door>>,
     /// What clients may do.
     pub limits: Arc<Limits>,
     /// Connections begin with a PROXY header.
@@ -125,16 +131,25 @@ pub struct Listener {
 /// same one; at another address it is not.
 #[derive(Debug, Default)]
 pub struct Numbers {
-    known: HashMap<(config::Address, Option<String>), (usize, Arc<Budget>)>,
+    known: HashMap<(config::Address, Option<String>), Known>,
+}
+
+/// A listener's number, and what counts its connections: all, and those of each address.
+#[derive(Clone, Debug)]
+struct Known {
+    number: usize,
+    connections: Arc<Budget>,
+    per_ip: Arc<PerIp>,
 }
 
 impl Numbers {
-    /// The number of `listener`, and what counts its connections; new ones for a new address.
-    fn of(&mut self, listener: &config::Listener) -> (usize, Arc<Budget>) {
+    /// What is known of `listener`; new for a new address.
+    fn of(&mut self, listener: &config::Listener) -> Known {
         // Port 0 asks for any: then the name tells.
         let key = (listener.address.clone(), listener.address.is_any_port().then(|| listener.name.clone()));
-        let next = self.known.len();
-        self.known.entry(key).or_insert_with(|| (next, Budget::new(None))).clone()
+        let number = self.known.len();
+        let new = || Known { number, connections: Budget::new(None), per_ip: Arc::default() };
+        self.known.entry(key).or_insert_with(new).clone()
     }
 }
 
@@ -186,18 +201,23 @@ impl Plan {
             .enumerate()
             .map(|(place, pool): (usize, &Pool)| (pool.name.as_str(), place))
             .collect();
-        let auths = match before.filter(|_| same) {
-            Some(before) => before.auths.clone(),
-            None => Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+        let (auths, rates) = match before.filter(|_| same) {
+            Some(before) => (before.auths.clone(), before.rates.clone()),
+            None => (
+                Auths::build(config, AuthGround { memory, workers: registry.workers(), services })?,
+                memory.limits.rates(&config.rate_limits, telemetry),
+            ),
         };
-        let routes: Vec<_> =
-            config.routes.iter().map(|route| Route::build(route, &places, (telemetry, &auths))).collect();
+        let limits = |route| memory.limits.limits(route, &rates);
+        let route = |route| Route::build(route, &places, (telemetry, &auths), limits(route));
+        let routes: Vec<_> = config.routes.iter().map(route).collect();
         let names: Vec<_> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
         let router = Router::new(&config.routes, &names);
         let unrouted = telemetry.route("");
         let mut listeners = Vec::new();
         for (place, listener) in config.listeners.iter().enumerate() {
-            let (number, connections) = numbers.of(listener);
+            let known = numbers.of(listener);
+            let number = known.number;
             if listeners.len() <= number {
                 listeners.resize_with(number + 1, || None);
             }
@@ -208,7 +228,7 @@ impl Plan {
             });
             let tls = tls.transpose();
             let tls = tls.map_err(|why| format!("listener {}: tls: {why}", listener.name))?;
-            let mut built = Listener::build(listener, (place, number), connections, &config.server, telemetry);
+            let mut built = Listener::build(listener, place, known, &config.server, telemetry);
             built.metrics.set_tls(tls.is_some());
             built.tls = tls;
             let all = routes.iter().map(|route| &route.metrics).chain([&unrouted]);
@@ -226,6 +246,7 @@ impl Plan {
             pools,
             auths,
             asked: service::names(config).map(|ask| registry.question(&ask)).collect(),
+            rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,
@@ -272,8 +293,8 @@ impl Plan {
 impl Listener {
     fn build(
         listener: &config::Listener,
-        (place, number): (usize, usize),
-        connections: Arc<Budget>,
+        place: usize,
+        Known { number, connections, per_ip }: Known,
         server: &config::Server,
         telemetry: &Telemetry,
     ) -> Self {
@@ -303,6 +324,7 @@ impl Listener {
             number,
             connections,
             max_connections: listener.max_connections,
+            door: Door::build(listener, per_ip),
             limits: Arc::new(limits),
             proxy_protocol: listener.proxy_protocol,
             tls: None,

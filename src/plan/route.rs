@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Action, Priority, Respond, Template},
-    policy::{Auths, Headers, Policies, Rewrite, Split},
+    policy::{Auths, Headers, Policies, Rewrite, Split, limit},
     telemetry::metrics::{RouteMetrics, Telemetry},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -93,6 +93,7 @@ impl Route {
         route: &config::Route,
         pools: &HashMap<&str, usize>,
         (telemetry, auths): (&Telemetry, &Auths),
+        limits: limit::OfRoute,
     ) -> Self {
         // The reader has made sure that there is one of that name.
         let place = |name: &str| pools.get(name).copied().unwrap_or_default();
@@ -132,7 +133,7 @@ impl Route {
         Self {
             name: route.name.clone(),
             act,
-            policies: Policies::build(route, auths),
+            policies: Policies::build(route, auths, limits),
             priority: route.priority,
             access: route.access,
             response_headers: Headers::new(&route.response_headers),

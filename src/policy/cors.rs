@@ -99,3 +99,90 @@ fn origin(request: &Head) -> Option<&[u8]> {
 fn say(answer: &mut Fields, name: &str, value: &[u8]) {
     answer.add(name, |out| out.extend_from_slice(value));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{test_head, test_lines};
+    use std::time::Duration;
+
+    fn cors(origins: &[&str], credentials: bool) -> Cors {
+        Cors::new(&config::Cors {
+            origins: origins.iter().map(|text| Origin::parse(text).unwrap()).collect(),
+            methods: vec!["PUT".into()],
+            headers: vec!["content-type".into(), "x-a".into()],
+            credentials,
+            max_age: Duration::from_secs(600),
+        })
+    }
+
+    /// What is said to a request: the status of our answer, if we give it, and its fields.
+    fn ask(cors: &Cors, head: &str) -> (Option<u16>, String) {
+        let mut request = test_head(head);
+        let mut visit = Visit::default();
+        cors.note(&mut visit, &request);
+        let asked = Asked { request: &mut request, client: None, route: "r", now: 0, worker: 0 };
+        let status = match cors.preflight(&mut visit, &asked) {
+            Verdict::Reply(status) => Some(status),
+            _ => None,
+        };
+        let mut answer = test_head("GET / HTTP/1.1\nHost: a");
+        visit.say(&mut answer);
+        (status, test_lines(&answer))
+    }
+
+    const PREFLIGHT: &str = "OPTIONS / HTTP/1.1\nHost: a\nAccess-Control-Request-Method: PUT\nOrigin: ";
+    const GET: &str = "GET / HTTP/1.1\nHost: a\nOrigin: ";
+    const VARY: &str = "Vary: Access-Control-Request-Method, Access-Control-Request-Headers\n";
+    const GRANT: &str = "Access-Control-Allow-Methods: GET, HEAD, POST, PUT\n\
+                         Access-Control-Allow-Headers: content-type, x-a\nAccess-Control-Max-Age: 600\n";
+
+    #[test]
+    fn answers_say_whose_pages_may_see_them() {
+        let (one, keen, any) =
+            (cors(&["https://a.example"], false), cors(&["https://a.example"], true), cors(&["*"], false));
+        let allowed = "Vary: Origin\nAccess-Control-Allow-Origin: https://a.example\n";
+        let with = format!("{allowed}Access-Control-Allow-Credentials: true\n");
+        for (cors, head, said) in [
+            (&one, format!("{GET}https://a.example"), allowed),
+            (&one, format!("{GET}https://b.example"), "Vary: Origin\n"),
+            (&one, format!("{GET}null"), "Vary: Origin\n"),
+            (&one, format!("{GET}https://a.example\nOrigin: https://b.example"), "Vary: Origin\n"),
+            (&one, "GET / HTTP/1.1\nHost: a".to_owned(), "Vary: Origin\n"),
+            (&keen, format!("{GET}https://a.example"), &with),
+            (&keen, format!("{GET}https://b.example"), "Vary: Origin\n"),
+            (&any, format!("{GET}https://b.example"), "Access-Control-Allow-Origin: *\n"),
+            (&any, "GET / HTTP/1.1\nHost: a".to_owned(), "Access-Control-Allow-Origin: *\n"),
+        ] {
+            assert_eq!(ask(cors, &head), (None, said.to_owned()), "{head}");
+        }
+    }
+
+    #[test]
+    fn preflights_are_answered_and_what_is_none_goes_on() {
+        let one = cors(&["https://a.example"], false);
+        let allowed = format!("Vary: Origin\nAccess-Control-Allow-Origin: https://a.example\n{VARY}{GRANT}");
+        assert_eq!(ask(&one, &format!("{PREFLIGHT}https://a.example")), (Some(204), allowed));
+        let refused = format!("Vary: Origin\n{VARY}");
+        assert_eq!(ask(&one, &format!("{PREFLIGHT}https://b.example")), (Some(204), refused));
+        let any = format!("Access-Control-Allow-Origin: *\n{VARY}{GRANT}");
+        assert_eq!(ask(&cors(&["*"], false), &format!("{PREFLIGHT}https://b.example")), (Some(204), any));
+        for head in [
+            "OPTIONS / HTTP/1.1\nHost: a\nOrigin: https://a.example",
+            "OPTIONS / HTTP/1.1\nHost: a\nAccess-Control-Request-Method: PUT",
+            "GET / HTTP/1.1\nHost: a\nOrigin: https://a.example\nAccess-Control-Request-Method: PUT",
+        ] {
+            assert_eq!(ask(&one, head).0, None, "{head}");
+        }
+    }
+
+    #[test]
+    fn what_a_backend_says_gives_way() {
+        let mut answer = test_head(
+            "GET / HTTP/1.1\nHost: a\naccess-control-allow-origin: *\nAccess-Control-Allow-Private-Network: true\n\
+             Access-Control-Max-Age: 9\nAccess-Control-Expose-Headers: x-a\nVary: accept",
+        );
+        strip(&mut answer);
+        assert_eq!(test_lines(&answer), "Access-Control-Expose-Headers: x-a\nVary: accept\n");
+    }
+}

@@ -13,6 +13,7 @@ mod field;
 mod fit;
 mod headers;
 mod key;
+pub mod limit;
 mod memory;
 mod policies;
 mod request;
@@ -25,9 +26,10 @@ mod testing;
 mod values;
 mod visit;
 
+pub use crate::config::auth::KeySet;
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
 pub use auth::{
-    Auth, AuthGround, Auths, Forward, Job, Judged, KeySet, Keys, MAX_ANSWER, MAX_KEY_SET, News, Place, TokenRules,
+    Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, TokenFault, TokenRules, TokenSaid,
     after_failures, fuzz as fuzz_token, good_for, verify_token,
 };
 pub use chaos::{Blow, Chaos, Rule};

@@ -1,7 +1,7 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors};
+use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
 use crate::{config, error::Kind, http::Head};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -12,7 +12,11 @@ pub struct Policies {
     written: Option<Arc<Written>>,
     access: Option<Access>,
     cors: Option<Cors>,
+    /// By what a request shows.
+    limits: Option<Box<Limits>>,
     auth: Option<Arc<Auth>>,
+    /// By what `auth` has found out.
+    claims: Option<Box<Limits>>,
 }
 
 /// Where the walk is. In order.
@@ -76,15 +80,19 @@ pub enum Ask {
 
 impl Policies {
     /// What `route` asks, with the ways in that its plan has; `None`: nothing.
-    pub fn build(route: &config::Route, auths: &Auths) -> Option<Box<Self>> {
+    pub fn build(route: &config::Route, auths: &Auths, limits: limit::OfRoute) -> Option<Box<Self>> {
+        let (limits, claims) = limits;
         let policies = Self {
             written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
             access: Access::new(route),
             cors: route.cors.as_ref().map(Cors::new),
+            limits,
             auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),
+            claims,
         };
-        let Self { written, access, cors, auth } = &policies;
+        let Self { written, access, cors, limits, auth, claims } = &policies;
         let none = written.is_none() && access.is_none() && cors.is_none() && auth.is_none();
+        let none = none && limits.is_none() && claims.is_none();
         (!none).then(|| Box::new(policies))
     }
 
@@ -94,9 +102,10 @@ impl Policies {
             let (verdict, next) = match visit.stage {
                 Stage::Access => (self.access(visit, asked), Stage::Preflight),
                 Stage::Preflight => (self.preflight(visit, asked), Stage::Limits),
-                Stage::Limits => (Verdict::Pass, Stage::Auth),
+                Stage::Limits => (limit(&self.limits, visit, asked), Stage::Auth),
                 Stage::Auth => (self.auth(visit, asked), Stage::Claims),
-                Stage::Claims | Stage::Passed => (Verdict::Pass, Stage::Passed),
+                Stage::Claims => (limit(&self.claims, visit, asked), Stage::Passed),
+                Stage::Passed => (Verdict::Pass, Stage::Passed),
             };
             if !matches!(verdict, Verdict::Ask(Ask::Keys(_))) {
                 visit.stage = next;
@@ -134,4 +143,8 @@ impl Policies {
     fn auth(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
         self.auth.as_ref().map_or(Verdict::Pass, |auth| auth.look(visit, asked))
     }
+}
+
+fn limit(limits: &Option<Box<Limits>>, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
+    limits.as_ref().map_or(Verdict::Pass, |limits| limits.ask(visit, asked))
 }

@@ -1,6 +1,6 @@
 //! What a route's policies learn of one exchange, and leave behind for it. Made for exchanges whose route has some. Hot path.
 
-use super::{Stage, cors};
+use super::{Stage, cors, limit::Held};
 use crate::http::{Head, Name};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Visit {
     pub limit: Option<Box<str>>,
     /// Newer keys have been waited for on its behalf.
     pub waited: bool,
+    /// It is counted as in flight while this is there.
+    pub held: Option<Held>,
     /// Fields of its answer, whoever makes that.
     pub answer: Fields,
     /// What a backend says of CORS gives way to them.
@@ -43,6 +45,9 @@ impl Visit {
         claims.iter().find(|(known, _)| **known == *name).map(|(_, value)| &**value)
     }
 }
+
+/// Bytes of the fields of most answers.
+const ROOM: usize = 112;
 
 /// Fields that are written into a head later.
 #[derive(Debug, Default)]
@@ -68,6 +73,8 @@ impl Fields {
 
     /// Adds the field `name`, whose value `write` appends: visible ASCII and blanks.
     pub fn add(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        // Once for all of most answers.
+        self.bytes.reserve(if self.bytes.is_empty() { ROOM } else { name.len() });
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name.as_bytes());
         let value = self.bytes.len();

@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// A token's key may be known so soon.
 const NEWS: Duration = Duration::from_secs(6);
 
+/// Its turn to be checked comes to a password so soon, or it is told to come again: its client waits.
+const TURN: Duration = Duration::from_secs(10);
+
 /// What the policies say, from where the walk is.
 pub(super) fn look(
     local: &Local,
@@ -84,11 +87,11 @@ pub(super) fn carry_out<'s, 'p: 's>(
 /// Checks a password beside the worker, once it is its turn. Who leaves before gives the place up.
 async fn compute(local: &Local, job: Box<Job>, exchange: &mut Exchange<'_>, record: &mut Record) -> Verdict {
     let desk = Arc::clone(job.desk());
-    let Some(seat) = desk.queue() else { return Verdict::Refuse(Kind::AuthUnavailable) };
+    let Some(seat) = desk.queue(record.address) else { return Verdict::Refuse(Kind::AuthUnavailable) };
     let work = pin!(async {
-        let turn = seat.turn().await?;
+        let turn = tokio::time::timeout(TURN, seat.turn()).await.ok().flatten().ok_or(Kind::AuthUnavailable)?;
         if job.is_done(local.nanos(Instant::now())) {
-            return Some((true, job));
+            return Ok((true, job));
         }
         // A hash that has begun goes on when its client has left, and keeps its place until it is made.
         let task = tokio::task::spawn_blocking(move || {
@@ -96,15 +99,14 @@ async fn compute(local: &Local, job: Box<Job>, exchange: &mut Exchange<'_>, reco
             drop(turn);
             (fits, job)
         });
-        task.await.ok()
+        task.await.map_err(|_| Kind::Internal)
     });
     match while_client_waits(exchange, work).await {
-        Ok(Some((fits, job))) => {
+        Ok(Ok((fits, job))) => {
             exchange.read = Instant::now();
             job.settle(fits, record.visit.get_or_insert_default(), local.nanos(exchange.read))
         }
-        Ok(None) => Verdict::Refuse(Kind::Internal),
-        Err(kind) => Verdict::Refuse(kind),
+        Ok(Err(kind)) | Err(kind) => Verdict::Refuse(kind),
     }
 }
 

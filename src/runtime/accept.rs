@@ -1,10 +1,10 @@
 //! Accepts on one worker, and hands a fresh connection to another that has clearly fewer. Hot path for connections.
 
-use super::{Message, Phase, Shared, worker::Worker};
+use super::{Message, Phase, Shared, connection::Seats, worker::Worker};
 use crate::{
-    net::{self, Accepted, Budget, Permit, accept_ready},
-    plan,
-    telemetry::metrics::WorkerMetrics,
+    net::{self, Accepted, Budget, Held, Permit, accept_ready},
+    plan::{self, Door},
+    telemetry::metrics::{ListenerMetrics, WorkerMetrics},
 };
 use arc_swap::ArcSwap;
 use std::{
@@ -44,12 +44,28 @@ struct Served {
     name: String,
     /// What counts its connections.
     budget: Arc<Budget>,
+    /// Looks at each peer. None where a PROXY header has to come first.
+    door: Option<Arc<Door>>,
+    metrics: Arc<ListenerMetrics>,
 }
 
 impl Served {
     fn of(listener: &plan::Listener) -> Arc<Self> {
         let budget = Arc::clone(&listener.connections);
-        Arc::new(Self { number: listener.number, name: listener.name.clone(), budget })
+        let door = listener.door.as_ref().filter(|_| !listener.proxy_protocol).map(Arc::clone);
+        let (name, metrics) = (listener.name.clone(), Arc::clone(&listener.metrics));
+        Arc::new(Self { number: listener.number, name, budget, door, metrics })
+    }
+}
+
+impl Served {
+    /// Whether `peer` may come in. One that may not is counted, and said once a second at the most.
+    #[cold]
+    fn look(&self, door: &Door, worker: &Worker, peer: SocketAddr) -> Result<Option<Held>, ()> {
+        door.admit(peer.ip()).map_err(|reason| {
+            self.metrics.closed_by(worker.number, reason);
+            worker.refused(&self.name, peer.ip(), reason);
+        })
     }
 }
 
@@ -83,7 +99,7 @@ pub(crate) struct Arrival {
     pub(super) listener: usize,
     /// Where it was accepted.
     pub(super) local: Option<SocketAddr>,
-    pub(super) permits: (Permit, Permit),
+    pub(super) seats: Seats,
 }
 
 #[derive(Debug)]
@@ -117,7 +133,7 @@ pub(super) async fn tcp(worker: Rc<Worker>, gate: Arc<Gate>, socket: TcpListener
         };
         match accept_ready(socket.get_ref()) {
             Ok(Accepted::Connection(stream, peer)) => {
-                worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
+                gate.take(&worker, (stream, peer), permits);
                 more(&worker, &gate, &socket).await;
             }
             Ok(Accepted::Empty) => ready.clear_ready(),
@@ -130,8 +146,26 @@ pub(super) async fn tcp(worker: Rc<Worker>, gate: Arc<Gate>, socket: TcpListener
 }
 
 impl Gate {
-    fn arrival(&self, stream: Arrived, permits: (Permit, Permit)) -> Arrival {
-        Arrival { stream, listener: self.served.load().number, local: self.local, permits }
+    fn arrival(&self, stream: Arrived, number: usize, seats: Seats) -> Arrival {
+        Arrival { stream, listener: number, local: self.local, seats }
+    }
+
+    /// Serves a connection, or closes it.
+    fn take(&self, worker: &Rc<Worker>, (stream, peer): (std::net::TcpStream, SocketAddr), permits: (Permit, Permit)) {
+        let served = self.served.load();
+        let held = match &served.door {
+            None => None,
+            Some(door) => match served.look(door, worker, peer) {
+                Ok(held) => held,
+                Err(()) => return,
+            },
+        };
+        let (listener, process) = permits;
+        let near = listener.is_near() || process.is_near();
+        worker.place(self.arrival(Arrived::Tcp(stream, peer), served.number, Seats { listener, process, held }));
+        if near {
+            worker.make_room();
+        }
     }
 }
 
@@ -139,7 +173,7 @@ impl Gate {
 fn last(worker: &Rc<Worker>, gate: &Gate, socket: &TcpListener) {
     while let Some(permits) = room_now(&worker.shared, gate) {
         let Ok(Accepted::Connection(stream, peer)) = accept_ready(socket) else { return };
-        worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
+        gate.take(worker, (stream, peer), permits);
     }
 }
 
@@ -148,9 +182,7 @@ async fn more(worker: &Rc<Worker>, gate: &Gate, socket: &AsyncFd<TcpListener>) {
     for _ in 1..BATCH {
         let Some(permits) = room_now(&worker.shared, gate) else { return };
         match accept_ready(socket.get_ref()) {
-            Ok(Accepted::Connection(stream, peer)) => {
-                worker.place(gate.arrival(Arrived::Tcp(stream, peer), permits));
-            }
+            Ok(Accepted::Connection(stream, peer)) => gate.take(worker, (stream, peer), permits),
             // What is wrong shows again in the next turn, and is said there.
             Ok(Accepted::Empty | Accepted::Exhausted(_)) | Err(_) => break,
         }
@@ -164,12 +196,18 @@ async fn room(shared: &Shared, gate: &Gate) -> (Permit, Permit) {
         return permits;
     }
     let budget = Arc::clone(&gate.served.load().budget);
+    let _queued = (budget.queue(), shared.clients.queue());
+    shared.relief.call();
     let of_listener = budget.wait().await;
     (of_listener, shared.clients.wait().await)
 }
 
 fn room_now(shared: &Shared, gate: &Gate) -> Option<(Permit, Permit)> {
-    Some((gate.served.load().budget.take()?, shared.clients.take()?))
+    let permits = (gate.served.load().budget.take()?, shared.clients.take()?);
+    if permits.0.is_near() || permits.1.is_near() {
+        shared.relief.call();
+    }
+    Some(permits)
 }
 
 /// The worker that a fresh connection goes to, if it is not this one.
@@ -205,10 +243,11 @@ pub(super) async fn unix(shared: Arc<Shared>, gate: Arc<Gate>, socket: UnixListe
         match accepted.and_then(|(stream, _)| stream.into_std()) {
             Ok(stream) => {
                 // One that was accepted waits for its place here, the others in the kernel's queue.
-                let permits = room(&shared, &gate).await;
+                let (listener, process) = room(&shared, &gate).await;
+                let seats = Seats { listener, process, held: None };
                 let workers = &shared.counts;
                 let worker = (0..workers.len()).min_by_key(|&worker| workers[worker].open()).unwrap_or(0);
-                let arrival = gate.arrival(Arrived::Unix(stream), permits);
+                let arrival = gate.arrival(Arrived::Unix(stream), gate.served.load().number, seats);
                 let _ = shared.workers[worker].send(Message::Connection(arrival));
             }
             Err(error) => rest(&shared, &gate, &error).await,

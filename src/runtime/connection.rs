@@ -11,7 +11,7 @@ use crate::{
         h1::{self, ClientSide, Served, Wire},
         h2,
     },
-    net::{Permit, Stream},
+    net::{Held, Permit, Stream},
     proxy::Pinned,
     telemetry::metrics::{Closed, ListenerMetrics, TlsFailure},
     tls,
@@ -110,9 +110,13 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// As one of the clients of `worker`. `metrics` count a connection.
-    pub(super) fn new(worker: Rc<Worker>, client: Rc<Client>, metrics: Option<Arc<ListenerMetrics>>) -> Self {
-        let entry = Entry { client, task: None, metrics, serial: worker.local.random() };
+    /// As one of the clients of `worker`. A connection has `seats`, and `metrics` that count it.
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        client: Rc<Client>,
+        (metrics, seats): (Option<Arc<ListenerMetrics>>, Option<Seats>),
+    ) -> Self {
+        let entry = Entry { client, task: None, metrics, seats, serial: worker.local.random() };
         let place = worker.clients.borrow_mut().insert(entry);
         Self { worker, place }
     }
@@ -125,29 +129,49 @@ impl Drop for Listed {
             worker.shared.telemetry.panicked();
         }
         let entry = worker.clients.borrow_mut().remove(self.place);
-        if let Some(metrics) = entry.metrics {
+        if let Some(metrics) = &entry.metrics {
             metrics.closed(worker.number);
         }
+    }
+}
+
+/// A connection's right to be there.
+#[derive(Debug)]
+pub(super) struct Seats {
+    pub(super) listener: Permit,
+    pub(super) process: Permit,
+    /// It is counted among those of its address.
+    pub(super) held: Option<Held>,
+}
+
+impl Seats {
+    /// Its connection has been told to go.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.process.is_leaving()
+    }
+
+    /// Its connection goes, if one of its listener or of the process should. True if it does.
+    pub(super) fn give_way(&mut self) -> bool {
+        let goes = self.listener.yields() || self.process.yields();
+        if goes {
+            self.listener.leave();
+            self.process.leave();
+        }
+        goes
     }
 }
 
 /// Counts a connection as open while it lives.
 pub(super) struct Open {
     listed: Listed,
-    _permits: (Permit, Permit),
 }
 
 impl Open {
-    pub(super) fn new(
-        worker: &Rc<Worker>,
-        client: Rc<Client>,
-        metrics: Arc<ListenerMetrics>,
-        permits: (Permit, Permit),
-    ) -> Self {
+    pub(super) fn new(worker: &Rc<Worker>, client: Rc<Client>, metrics: Arc<ListenerMetrics>, seats: Seats) -> Self {
         worker.shared.counts[worker.number].opened();
         metrics.opened(worker.number);
-        let listed = Listed::new(Rc::clone(worker), client, Some(metrics));
-        Self { listed, _permits: permits }
+        let listed = Listed::new(Rc::clone(worker), client, (Some(metrics), Some(seats)));
+        Self { listed }
     }
 
     /// Its place among the worker's clients.
@@ -184,6 +208,13 @@ impl Open {
         }
         if before.is_cut() {
             client.cut();
+        }
+    }
+
+    /// It is counted among the connections of its address.
+    pub(super) fn is_held(&self, held: Option<Held>) {
+        if let Some(seats) = &mut self.worker().clients.borrow_mut()[self.listed.place].seats {
+            seats.held = held;
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
     sockets::{self, Sockets},
     start::Admin,
     systemd,
+    tiers::{self, Tiers},
 };
 use crate::{
     admin::{self, Command},
@@ -72,6 +73,8 @@ pub(super) struct Control {
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
     /// The same for users and keys.
     credentials: Option<mpsc::UnboundedSender<Credentials>>,
+    /// As well as the files of rate limits' tiers.
+    tiers: Option<mpsc::UnboundedSender<Tiers>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -138,6 +141,7 @@ impl Control {
             fetchers: Fetchers::default(),
             certificates: None,
             credentials: None,
+            tiers: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -163,6 +167,9 @@ impl Control {
         let (credentials, sent) = mpsc::unbounded_channel();
         self.credentials = Some(credentials);
         tokio::spawn(credentials::watch_over(sent));
+        let (tiers, sent) = mpsc::unbounded_channel();
+        self.tiers = Some(tiers);
+        tokio::spawn(tiers::watch_over(sent));
         self.watch();
         tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
@@ -284,6 +291,9 @@ impl Control {
             let _ = credentials.send(Credentials::of(&self.plan.auths));
         }
         self.fetchers.follow(&self.plan, &self.shared);
+        if let Some(tiers) = &self.tiers {
+            let _ = tiers.send(Tiers::of(&self.plan.rates));
+        }
         self.follow();
     }
 

@@ -4,7 +4,7 @@ use super::connection::Open;
 use crate::{
     http::{ByProxy, Client, Origin},
     net::{
-        Peer, Stream,
+        Held, Peer, Stream,
         proxy_protocol::{self, NoHeader, Proxied},
     },
     plan::Plan,
@@ -29,14 +29,20 @@ enum Refused {
     Late,
     /// What came is none.
     NoHeader(NoHeader),
-    /// The listener goes, or the process.
+    /// Whom it names may not come in.
+    Shut(Closed),
+    /// The listener goes, or the process; or it gives way to others.
     Closing,
 }
 
 impl Refused {
-    /// We close it for its header; not for other reasons, and not after the peer has left without a byte.
-    fn is_counted(&self) -> bool {
-        !matches!(self, Self::Closing | Self::NoHeader(NoHeader::Closed))
+    /// What it is counted as: nothing when the listener goes, nor when the peer has left without a byte.
+    fn counts(&self) -> Option<Closed> {
+        match self {
+            Self::Closing | Self::NoHeader(NoHeader::Closed) => None,
+            Self::Shut(reason) => Some(*reason),
+            Self::Untrusted | Self::Late | Self::NoHeader(_) => Some(Closed::ProxyProtocol),
+        }
     }
 }
 
@@ -46,6 +52,7 @@ impl fmt::Display for Refused {
             Self::Untrusted => f.write_str("the peer is not in trusted_proxies"),
             Self::Late => f.write_str("no PROXY header within header_timeout"),
             Self::NoHeader(why) => why.fmt(f),
+            Self::Shut(reason) => f.write_str(reason.word()),
             Self::Closing => f.write_str("the listener is closing"),
         }
     }
@@ -54,18 +61,29 @@ impl fmt::Display for Refused {
 /// Reads who the client of a fresh connection is. False: it must be closed.
 pub(super) async fn introduced(open: &Open, stream: &Stream) -> bool {
     let (client, pinned) = (open.client(), open.plan());
-    match introduce(&pinned.plan, &client, stream).await {
-        Ok(origin) => {
+    let come = introduce(&pinned.plan, &client, stream).await;
+    match come.and_then(|origin| Ok((admit(&pinned.plan, &origin)?, origin))) {
+        Ok((held, origin)) => {
             open.becomes(origin);
+            open.is_held(held);
             true
         }
         Err(refused) => {
             tracing::debug!(peer = ?client.peer, why = %refused, "closed for its PROXY header");
-            if refused.is_counted() {
-                open.closed_by(Closed::ProxyProtocol);
+            if let Some(reason) = refused.counts() {
+                open.closed_by(reason);
             }
             false
         }
+    }
+}
+
+/// Whom the header names comes in, or not.
+fn admit(plan: &Plan, origin: &Origin) -> Result<Option<Held>, Refused> {
+    let Some(listener) = plan.listener(origin.listener) else { return Ok(None) };
+    match (&listener.door, listener.looks_at(origin)) {
+        (Some(door), Some(ip)) => door.admit(ip).map_err(Refused::Shut),
+        _ => Ok(None),
     }
 }
 

@@ -2,9 +2,12 @@
 
 use super::{Shared, fetch};
 use crate::{
-    config::Url,
+    config::{
+        Url,
+        auth::{KeySet, MAX_KEY_SET},
+    },
     plan::Plan,
-    policy::{KeySet, Keys, MAX_KEY_SET, Place, after_failures, good_for},
+    policy::{Keys, Place, after_failures, good_for},
 };
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use tokio::{

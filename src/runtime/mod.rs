@@ -15,17 +15,22 @@ mod names;
 mod outliers;
 mod overload;
 mod ramps;
+mod relief;
 mod reload;
 mod sockets;
 mod start;
 mod systemd;
+mod tiers;
 mod view;
 mod worker;
 
 pub use start::StartError;
 use start::cannot;
 
-use self::accept::{Arrival, Gate};
+use self::{
+    accept::{Arrival, Gate},
+    relief::Relief,
+};
 use crate::{
     balance::Algorithm,
     config::Config,
@@ -93,6 +98,10 @@ pub(crate) struct Shared {
     pub(crate) clients: Arc<Budget>,
     /// Says that accepting fails.
     pub(crate) complaint: Seldom,
+    /// Says that somebody may not come in.
+    pub(crate) refusals: Seldom,
+    /// Has idle connections make room.
+    pub(crate) relief: Relief,
     /// Pipes of each worker, for large bodies.
     pub(crate) pipes: usize,
     /// Failures that are being rehearsed.

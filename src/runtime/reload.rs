@@ -43,6 +43,7 @@ pub(super) fn settle(plan: &Plan, now: Instant) -> Vec<Arc<Table>> {
         listener.connections.resize(listener.max_connections);
         listener.metrics.set_limit(listener.max_connections.map(|most| most as u64));
     }
+    plan.rates.values().for_each(|rate| rate.settle());
     plan.pools.iter().map(|pool| pool.refresh(now)).collect()
 }
 

@@ -81,7 +81,7 @@ impl Sockets {
         self.open.iter().position(|socket| socket.serves(listener))
     }
 
-    /// Puts `bound` to use for `plan`: relabels what stays. Gives the new sockets, and the gates to close once every
+    /// Puts `bound` to use for `plan`: tells what stays of it. Gives the new sockets, and the gates to close once every
     /// worker has the plan.
     pub(super) fn adopt(
         &mut self,
@@ -97,10 +97,8 @@ impl Sockets {
         for listener in &config.listeners {
             let Some(place) = before.iter().position(|socket| socket.serves(listener)) else { continue };
             let mut socket = before.swap_remove(place);
-            if let Some(planned) = planned(&listener.name)
-                && socket.listener != listener.name
-            {
-                // The tasks that accept on it learn of its new name by their gate.
+            if let Some(planned) = planned(&listener.name) {
+                // The tasks that accept on it learn of its new name, and of who may come in, by their gate.
                 socket.gate.serve(planned);
                 socket.listener.clone_from(&listener.name);
             }

@@ -3,7 +3,9 @@
 use super::{
     Builder, Handle, Phase, Server, Shared, accept,
     control::{self, Control},
-    names, overload, reload,
+    names, overload,
+    relief::Relief,
+    reload,
     sockets::Sockets,
     systemd, worker,
 };
@@ -133,6 +135,8 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         workers,
         clients: Budget::new(Some(process.div_ceil(2))),
         complaint: Seldom::new(accept::COMPLAINTS),
+        refusals: Seldom::new(worker::SECOND),
+        relief: Relief::new(count),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),
         chaos: Arc::default(),

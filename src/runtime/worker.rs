@@ -3,19 +3,24 @@
 use super::{
     Message, Phase, Ready, Shared,
     accept::{self, Arrival, Arrived, Gate},
-    connection::{Listed, Open, connected, prepared},
+    connection::{Listed, Open, Seats, connected, prepared},
+    relief,
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
     net::{Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
-    telemetry::{Seldom, access_log::Writer, metrics::ListenerMetrics},
+    telemetry::{
+        Seldom,
+        access_log::Writer,
+        metrics::{Closed, ListenerMetrics},
+    },
 };
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -31,8 +36,8 @@ use tokio::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long lines of the access log may lie here.
 const FLUSH: Duration = Duration::from_millis(100);
-/// How often it is said that a connection has sent too much of something.
-const FLOODS: Duration = Duration::from_secs(1);
+/// How often it is said at the most what strangers make happen.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share.
 pub(super) struct Worker {
@@ -47,6 +52,8 @@ pub(super) struct Worker {
     doomed: RefCell<Vec<Doomed>>,
     /// Backends that are left for good at some moment: whatever comes to them later ends at once.
     left: RefCell<Vec<(u32, Instant)>>,
+    /// Those that give way when places run short.
+    pub(super) idle: RefCell<relief::Idle>,
     /// Says that a connection has sent too much of something.
     pub(super) floods: Seldom,
 }
@@ -58,6 +65,8 @@ pub(super) struct Entry {
     pub(super) task: Option<AbortHandle>,
     /// Counts a connection, under its listener's name of today.
     pub(super) metrics: Option<Arc<ListenerMetrics>>,
+    /// A connection's right to be there; a stream has none of its own.
+    pub(super) seats: Option<Seats>,
     /// Tells it from others that have its place later.
     pub(super) serial: u64,
 }
@@ -101,6 +110,7 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<(Arc<Gate>, TcpListener)>, messa
     tokio::task::spawn_local(hear(Rc::clone(&worker), messages));
     tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     tokio::task::spawn_local(flush(Rc::clone(&worker)));
+    tokio::task::spawn_local(relief::relieve(Rc::clone(&worker)));
     let phase = accept::draining(&worker.shared).await;
     if phase == Phase::Draining {
         let mut phase = worker.shared.phase.subscribe();
@@ -179,13 +189,13 @@ impl Worker {
         ));
         let lent = Rc::clone(&local);
         let handle = async move |exchange: &mut Exchange<'_>| proxy::handle(&lent, exchange).await;
-        let (shared, floods) = (Arc::clone(shared), Seldom::new(FLOODS));
-        let (clients, doomed, left) = Default::default();
+        let (shared, floods) = (Arc::clone(shared), Seldom::new(SECOND));
+        let (clients, doomed, left, idle) = Default::default();
         Rc::new_cyclic(|worker| {
             let worker = Weak::clone(worker);
-            let list = move |client: &Rc<Client>| Some(Listed::new(worker.upgrade()?, Rc::clone(client), None));
+            let list = move |client: &Rc<Client>| Some(Listed::new(worker.upgrade()?, Rc::clone(client), (None, None)));
             let server = http::Server::new(handle, list);
-            Self { number, shared, local, server, clients, doomed, left, floods }
+            Self { number, shared, local, server, clients, doomed, left, idle, floods }
         })
     }
 
@@ -209,9 +219,17 @@ impl Worker {
         self.open(arrival);
     }
 
+    /// Somebody could not come in. Said once a second at the most.
+    pub(super) fn refused(&self, listener: &str, peer: IpAddr, reason: Closed) {
+        if let Some(times) = self.shared.refusals.happens() {
+            let reason = reason.word();
+            tracing::info!(listener, %peer, reason, times, "connection closed at accept");
+        }
+    }
+
     /// Serves a connection in a task of its own.
     fn open(self: &Rc<Self>, arrival: Arrival) {
-        let Arrival { stream, listener, local, permits } = arrival;
+        let Arrival { stream, listener, local, mut seats } = arrival;
         let (stream, peer) = match stream {
             Arrived::Tcp(stream, peer) => (Stream::fresh(stream), Peer::Tcp(peer)),
             Arrived::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
@@ -235,7 +253,11 @@ impl Worker {
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
         }
-        let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), permits);
+        if let (Some(door), None) = (&known.door, &seats.held) {
+            // It may have been accepted before there was a limit.
+            seats.held = known.looks_at(&client).and_then(|ip| door.count(ip));
+        }
+        let open = Open::new(self, Rc::clone(&client), Arc::clone(&known.metrics), seats);
         let place = open.place();
         let task = match (known.proxy_protocol, &known.tls) {
             (false, None) => {
@@ -266,6 +288,7 @@ impl Worker {
             self.stay(*backend);
         }
         self.rename(&before.plan, &plan);
+        self.count_held(&plan);
         self.leave_routes(&before.plan, &plan);
         if gone.is_empty() {
             return;
@@ -289,6 +312,18 @@ impl Worker {
                 counted.closed(self.number);
                 metrics.opened(self.number);
                 *counted = Arc::clone(&metrics);
+            }
+        }
+    }
+
+    /// Connections that came before their listener counted by address are counted now.
+    fn count_held(&self, plan: &Plan) {
+        for (_, entry) in self.clients.borrow_mut().iter_mut() {
+            let Some(seats) = entry.seats.as_mut().filter(|seats| seats.held.is_none()) else { continue };
+            let Some(listener) = plan.listener(entry.client.listener) else { continue };
+            // One whose PROXY header has not come is counted then.
+            if let (Some(door), Some(ip)) = (&listener.door, listener.looks_at(&entry.client)) {
+                seats.held = door.count(ip);
             }
         }
     }

@@ -117,9 +117,12 @@ fn any_other_answer_goes_to_the_client() {
     }
 }
 
+/// What it does, and how it is made.
+type Kind = (&'static str, fn() -> Backend);
+
 #[test]
 fn a_service_that_does_not_answer_lets_nobody_in() {
-    let kinds: [(&str, fn() -> Backend); 9] = [
+    let kinds: [Kind; 9] = [
         ("500", || Backend::http(|_| Reply::new("500 Internal Server Error", "X-User: root\r\n", "oh"))),
         ("503", || Backend::http(|_| Reply::new("503 Service Unavailable", "", ""))),
         ("garbage", || Backend::http(|_| Reply::raw("who wants to know?\r\n\r\n").close())),

@@ -6,14 +6,19 @@ use crate::support::{Backend, Client, Gate, Process, Setup, wait_for};
 
 #[test]
 fn connections_over_the_listeners_bound_wait_their_turn() {
-    let backend = Backend::ok("fine");
+    let gate = Gate::default();
+    let backend = Backend::behind(&gate, "fine");
     let evenkeel = Setup::to(&[backend.address()]).listener("max_connections = 2").start();
     let (mut first, mut second) = (evenkeel.client(), evenkeel.client());
-    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    for busy in [&mut first, &mut second] {
+        busy.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    }
+    wait_for("both are at the backend", || backend.requests() == 2);
     let mut third = evenkeel.client();
-    third.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    third.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     assert!(third.silent_for(Duration::from_millis(300)), "it waits in the kernel's queue");
-    assert_eq!(first.get("/").status, 200);
+    gate.open();
+    assert_eq!((first.response().status, second.response().status), (200, 200));
     drop(first);
     assert_eq!(third.response().status, 200);
     drop(second);

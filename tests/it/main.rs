@@ -34,6 +34,9 @@ mod routing;
 // What the names of backends stand for.
 mod dns;
 
+// Who may come in.
+mod gate;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;
@@ -56,6 +59,7 @@ mod hash;
 mod health;
 mod least;
 mod queue;
+mod rate;
 mod retries;
 mod retry_codes;
 mod slow_start;
@@ -66,6 +70,9 @@ mod simulate;
 
 // What is written about it.
 mod access_log;
+
+// Who may connect, who makes room for whom, and clients that are slow.
+mod door;
 
 // What the process holds and lets go.
 mod admin_api;

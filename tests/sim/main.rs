@@ -6,6 +6,7 @@
 mod adaptive;
 mod breaker;
 mod judge;
+mod limit;
 mod outlier;
 mod queue;
 mod retry_budget;

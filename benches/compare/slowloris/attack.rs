@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::Options;
 
@@ -75,20 +75,26 @@ pub(crate) fn start(options: &Arc<Options>) -> Attack {
 }
 
 async fn open(options: Arc<Options>, counts: Arc<Counts>) {
-    let start = Instant::now();
+    let next = Arc::new(Mutex::new(Instant::now()));
     for number in 0..options.connections {
-        tokio::spawn(hold(number, Arc::clone(&options), Arc::clone(&counts)));
-        if number % 50 == 49 {
-            tokio::time::sleep_until(start + Duration::from_secs_f64(number as f64 / options.rate as f64)).await;
-        }
+        tokio::spawn(hold(number, Arc::clone(&options), Arc::clone(&counts), Arc::clone(&next)));
     }
     std::future::pending::<()>().await;
 }
 
+/// When one more may be opened.
+fn turn(next: &Mutex<Instant>, rate: usize) -> Instant {
+    let mut next = next.lock().expect("no task panics here");
+    let at = (*next).max(Instant::now());
+    *next = at + Duration::from_secs_f64(1.0 / rate as f64);
+    at
+}
+
 /// Keeps one connection open, and opens another one in its place.
-async fn hold(number: usize, options: Arc<Options>, counts: Arc<Counts>) {
-    for turn in 0.. {
-        match timeout(CONNECT, connect(&options, number + turn)).await {
+async fn hold(number: usize, options: Arc<Options>, counts: Arc<Counts>, next: Arc<Mutex<Instant>>) {
+    for again in 0.. {
+        sleep_until(turn(&next, options.rate)).await;
+        match timeout(CONNECT, connect(&options, number + again)).await {
             Ok(Ok(stream)) => {
                 let open = counts.open.fetch_add(1, Relaxed) + 1;
                 counts.most.fetch_max(open, Relaxed);

@@ -5,7 +5,7 @@
 //! ```
 //! Prints one JSON object. `before` is measured without slow connections, `opening` while they come, `during` while they
 //! are held: requests on kept connections and requests on fresh ones, paced, each timed from the moment that it was due. A
-//! connection that the server closes is opened again at once, from the next source address. On loopback the sources are
+//! connection that the server closes is opened again in its turn, from the next source address. On loopback the sources are
 //! 127.0.1.1 and the following ones; the probe's is 127.0.0.1.
 
 mod attack;
@@ -23,7 +23,7 @@ use serde_json::json;
 const USAGE: &str = "usage: slowloris HOST:PORT [options]
   --mode MODE         heads (default), silent, idle, bodies, readers, h2-silent, h2-heads, h2-bodies, h2-readers
   --connections N     slow ones (default 10000)
-  --rate N            opened in a second (default 2000)
+  --rate N            opened in a second, again or for the first time (default 2000)
   --every SECONDS     between two bytes of one of them (default 5)
   --sources N         addresses that they come from, on loopback (default 20)
   --seconds N         for which they are held (default 20)

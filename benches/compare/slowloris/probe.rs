@@ -81,7 +81,10 @@ fn client(options: &Options, start: Instant, time: Duration, number: u32, (kind,
             return;
         }
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let asked = ask(options, &mut stream, keeps);
+        let asked = match start.elapsed() < time + PATIENCE {
+            true => ask(options, &mut stream, keeps),
+            false => Err(io::Error::other("it could not even be asked in time")),
+        };
         let took = due.elapsed();
         let mut kind = kind.lock().expect("no client panics");
         match asked {

@@ -15,6 +15,34 @@ pub struct ApiKeys {
 }
 
 impl ApiKeys {
+    /// What stands in such a file.
+    ///
+    /// # Errors
+    /// A sentence for people, with the number of a line and nothing of the line itself.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut keys = Self::default();
+        for (number, line) in super::lines(bytes) {
+            let at = |why: &str| format!("line {number}: {why}");
+            let wrong = || at(&format!("wanted NAME:SHA256-HEX, with 64 digits; {MAKE_ONE}"));
+            let text = str::from_utf8(line).map_err(|_| wrong())?;
+            let (name, digits) = text.rsplit_once(':').ok_or_else(wrong)?;
+            if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(at("a key's name has 1 to 255 visible letters of ASCII: backends get it in a header"));
+            }
+            let digest = digest(digits.trim()).ok_or_else(wrong)?;
+            if digest == EMPTY {
+                return Err(at("it is the digest of nothing at all"));
+            }
+            if keys.by_digest.insert(digest, name.into()).is_some() {
+                return Err(at("its key stands there twice"));
+            }
+        }
+        if keys.by_digest.is_empty() {
+            return Err(format!("there is no key in it, wanted NAME:SHA256-HEX a line; {MAKE_ONE}"));
+        }
+        Ok(keys)
+    }
+
     /// Whose key has the SHA-256 `digest`.
     pub fn find(&self, digest: &[u8; 32]) -> Option<&str> {
         self.by_digest.get(digest).map(|name| &**name)
@@ -37,31 +65,7 @@ impl fmt::Debug for ApiKeys {
 /// # Errors
 /// A sentence for people: the file cannot be read, or a line of it. It has nothing of the line itself.
 pub fn api_keys(path: &Path) -> Result<ApiKeys, String> {
-    parse(&super::read(path, MAX_FILE)?)
-}
-
-fn parse(bytes: &[u8]) -> Result<ApiKeys, String> {
-    let mut keys = ApiKeys::default();
-    for (number, line) in super::lines(bytes) {
-        let at = |why: &str| format!("line {number}: {why}");
-        let wrong = || at(&format!("wanted NAME:SHA256-HEX, with 64 digits; {MAKE_ONE}"));
-        let text = str::from_utf8(line).map_err(|_| wrong())?;
-        let (name, digits) = text.rsplit_once(':').ok_or_else(wrong)?;
-        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(at("a key's name has 1 to 255 visible letters of ASCII: backends get it in a header"));
-        }
-        let digest = digest(digits.trim()).ok_or_else(wrong)?;
-        if digest == EMPTY {
-            return Err(at("it is the digest of nothing at all"));
-        }
-        if keys.by_digest.insert(digest, name.into()).is_some() {
-            return Err(at("its key stands there twice"));
-        }
-    }
-    if keys.by_digest.is_empty() {
-        return Err(format!("there is no key in it, wanted NAME:SHA256-HEX a line; {MAKE_ONE}"));
-    }
-    Ok(keys)
+    ApiKeys::parse(&super::read(path, MAX_FILE)?)
 }
 
 /// SHA-256 of no bytes: what a script makes of a variable that is not set.
@@ -88,7 +92,7 @@ mod tests {
     #[test]
     fn keys_are_read_and_found() {
         let (one, two) = ("01".repeat(32), "Ab".repeat(32));
-        let keys = parse(format!("# mobile\nann:{one}\n\nann:{two}\r\n").as_bytes()).unwrap();
+        let keys = ApiKeys::parse(format!("# mobile\nann:{one}\n\nann:{two}\r\n").as_bytes()).unwrap();
         assert_eq!(
             (keys.find(&[1; 32]), keys.find(&[0xab; 32]), keys.find(&[2; 32])),
             (Some("ann"), Some("ann"), None)
@@ -110,7 +114,7 @@ mod tests {
             (format!("ann:{empty}"), "digest of nothing"),
             (String::new(), "no key in it"),
         ] {
-            let why = parse(file.as_bytes()).unwrap_err();
+            let why = ApiKeys::parse(file.as_bytes()).unwrap_err();
             assert!(why.contains(told), "{file}: {why}");
             assert!(!why.contains("hunter2") && !why.contains(&one), "{why}");
         }

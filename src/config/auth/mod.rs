@@ -2,8 +2,11 @@
 //!
 //! Filled by `read::auth` and `read::route`; the plan makes its policies of it.
 
+mod jwks;
 mod keys;
 mod origin;
+#[cfg(test)]
+pub(crate) mod testing;
 mod users;
 
 use std::{
@@ -16,6 +19,7 @@ use std::{
 use super::{Address, Secret, files};
 
 pub use self::{
+    jwks::{Key, KeySet, MAX_KEY_SET, NoKey, key_set, sha256},
     keys::{ApiKeys, api_keys},
     origin::Origin,
     users::{PasswordHash, Users, users},
@@ -128,7 +132,7 @@ pub struct JwtAuth {
 /// What signatures of tokens are verified with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JwtKeys {
-    /// A JWKS (RFC 7517) on this machine. It is read with the plan, not with the configuration.
+    /// A JWKS (RFC 7517) on this machine. It is read with each plan.
     File(PathBuf),
     /// A JWKS of a server.
     Url(Url),
@@ -198,15 +202,6 @@ pub struct Cors {
     pub credentials: bool,
     /// A preflight's answer holds so long.
     pub max_age: Duration,
-}
-
-/// The JWKS in the file at `path`, of at most `most` bytes.
-///
-/// # Errors
-/// A sentence for people: the file cannot be read.
-pub fn jwks(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let bytes = read(path, most);
-    bytes.map_err(|why| format!("{}: {why}", path.display()))
 }
 
 impl fmt::Display for Url {

@@ -21,7 +21,7 @@ impl Origin {
     ///
     /// # Errors
     /// A sentence for people: what to write instead.
-    pub(in super::super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         const EXAMPLE: &str = "write \"https://app.example.com\", for example";
         match text {
             "*" => return Ok(Self::Any),

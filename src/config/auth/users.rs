@@ -30,6 +30,34 @@ pub enum PasswordHash {
 }
 
 impl Users {
+    /// What stands in such a file.
+    ///
+    /// # Errors
+    /// A sentence for people, with the number of a line and nothing of the line itself.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut users = Self::default();
+        for (number, line) in super::lines(bytes) {
+            let at = |why: String| format!("line {number}: {why}");
+            let line = str::from_utf8(line).map_err(|_| at("it is not UTF-8".into()))?;
+            let Some((name, hash)) = line.split_once(':') else {
+                return Err(at("wanted NAME:HASH; `htpasswd -nB NAME` makes such a line".into()));
+            };
+            if name.is_empty() || name.chars().any(char::is_control) {
+                return Err(at("a user has a name, without control characters".into()));
+            }
+            let hash = PasswordHash::parse(hash.trim())
+                .map_err(|why| at(format!("found {why}: `htpasswd -nB NAME` makes a good line")))?;
+            if users.by_name.insert(name.as_bytes().into(), users.hashes.len()).is_some() {
+                return Err(at("its user stands there twice".into()));
+            }
+            users.hashes.push(hash);
+        }
+        if users.hashes.is_empty() {
+            return Err("there is no user in it: `htpasswd -nB NAME` makes a line".into());
+        }
+        Ok(users)
+    }
+
     /// The hash of the user `name`.
     pub fn find(&self, name: &[u8]) -> Option<&PasswordHash> {
         self.by_name.get(name).map(|place| &self.hashes[*place])
@@ -81,31 +109,7 @@ impl fmt::Debug for Users {
 /// # Errors
 /// A sentence for people: the file cannot be read, or a line of it. It has nothing of the line itself.
 pub fn users(path: &Path) -> Result<Users, String> {
-    parse(&super::read(path, MAX_FILE)?)
-}
-
-fn parse(bytes: &[u8]) -> Result<Users, String> {
-    let mut users = Users::default();
-    for (number, line) in super::lines(bytes) {
-        let at = |why: String| format!("line {number}: {why}");
-        let line = str::from_utf8(line).map_err(|_| at("it is not UTF-8".into()))?;
-        let Some((name, hash)) = line.split_once(':') else {
-            return Err(at("wanted NAME:HASH; `htpasswd -nB NAME` makes such a line".into()));
-        };
-        if name.is_empty() || name.chars().any(char::is_control) {
-            return Err(at("a user has a name, without control characters".into()));
-        }
-        let hash = PasswordHash::parse(hash.trim())
-            .map_err(|why| at(format!("found {why}: `htpasswd -nB NAME` makes a good line")))?;
-        if users.by_name.insert(name.as_bytes().into(), users.hashes.len()).is_some() {
-            return Err(at("its user stands there twice".into()));
-        }
-        users.hashes.push(hash);
-    }
-    if users.hashes.is_empty() {
-        return Err("there is no user in it: `htpasswd -nB NAME` makes a line".into());
-    }
-    Ok(users)
+    Users::parse(&super::read(path, MAX_FILE)?)
 }
 
 fn bcrypt(text: &str) -> Result<Box<str>, String> {
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn users_are_read_and_found() {
         let users =
-            parse(format!("# a note\n\nann:{BCRYPT}\r\n  bob:{ARGON2}  \n\"ü z\":{BCRYPT}").as_bytes()).unwrap();
+            Users::parse(format!("# a note\n\nann:{BCRYPT}\r\n  bob:{ARGON2}  \n\"ü z\":{BCRYPT}").as_bytes()).unwrap();
         assert_eq!(users.count(), 3);
         assert_eq!(users.find(b"ann"), Some(&PasswordHash::Bcrypt(BCRYPT.into())));
         assert_eq!(users.find(b"bob"), Some(&PasswordHash::Argon2(ARGON2.into())));
@@ -193,10 +197,10 @@ mod tests {
             (&twice, "line 2: its user stands there twice"),
             ("# nobody\n", "there is no user"),
         ] {
-            let why = parse(file.as_bytes()).unwrap_err();
+            let why = Users::parse(file.as_bytes()).unwrap_err();
             assert!(why.contains(told), "{file}: {why}");
             assert!(!why.contains("hunter2") && !why.contains("$2y"), "{why}");
         }
-        assert!(parse(b"ann:\xff").unwrap_err().contains("UTF-8"));
+        assert!(Users::parse(b"ann:\xff").unwrap_err().contains("UTF-8"));
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of `[[listener]]`.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[[listener]]`
 pub(in super::super) const LISTENER: Keys = Keys {
@@ -15,6 +15,9 @@ pub(in super::super) const LISTENER: Keys = Keys {
         "backlog",
         "defer_accept",
         "max_connections",
+        "max_connections_per_ip",
+        "allow",
+        "deny",
         "header_timeout",
         "body_timeout",
         "min_body_rate",
@@ -31,12 +34,7 @@ pub(in super::super) const LISTENER: Keys = Keys {
         "h2",
         "tls",
     ],
-    later: &[
-        ("pool", Inert::Never),
-        ("max_connections_per_ip", Inert::Off),
-        ("allow", Inert::Empty),
-        ("deny", Inert::Empty),
-    ],
+    later: &["pool"],
     peers: &[
         ("addr", "address"),
         ("bind", "address"),
@@ -49,6 +47,20 @@ pub(in super::super) const LISTENER: Keys = Keys {
         ("deferred", "defer_accept"),
         ("maxconn", "max_connections"),
         ("max_conns", "max_connections"),
+        ("connection_limit", "max_connections"),
+        ("limit_conn", "max_connections_per_ip"),
+        ("max_connections_per_source_ip", "max_connections_per_ip"),
+        ("per_ip", "max_connections_per_ip"),
+        ("src_conn_cur", "max_connections_per_ip"),
+        ("allowlist", "allow"),
+        ("ip_allow_list", "allow"),
+        ("source_range", "allow"),
+        ("sourcerange", "allow"),
+        ("whitelist", "allow"),
+        ("blacklist", "deny"),
+        ("blocklist", "deny"),
+        ("denylist", "deny"),
+        ("ip_deny_list", "deny"),
         ("client_header_timeout", "header_timeout"),
         ("header_read_timeout", "header_timeout"),
         ("read_header_timeout", "header_timeout"),

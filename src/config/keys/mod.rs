@@ -5,6 +5,7 @@
 mod auth;
 mod balance;
 mod breaker;
+mod limit;
 mod listener;
 mod pool;
 mod process;
@@ -16,6 +17,7 @@ pub(super) use self::{
     auth::{AUTH, CORS, FILE},
     balance::{CUSTOM_LOAD, HASH, POLL, STICKY},
     breaker::{CIRCUIT_BREAKER, OUTLIER},
+    limit::{IN_FLIGHT_LIMIT, RATE_LIMIT, TIER, TIER_KEYS},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
@@ -32,41 +34,10 @@ pub(super) struct Keys {
     pub(super) example: &'static str,
     /// Keys that are built.
     pub(super) known: &'static [&'static str],
-    /// Keys that PRODUCT.md documents and that are not built yet, each with the value at which it asks for nothing.
-    pub(super) later: &'static [(&'static str, Inert)],
+    /// Keys that PRODUCT.md documents and that are not built yet.
+    pub(super) later: &'static [&'static str],
     /// Words of nginx, HAProxy, Envoy, Traefik, Caddy and of habit, with ours.
     pub(super) peers: &'static [(&'static str, &'static str)],
-}
-
-/// The value of a key that is not built at which it asks for nothing, so that it may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inert {
-    /// There is none.
-    Never,
-    /// `"off"`, `0`, `"0s"`.
-    Off,
-    /// `[]`.
-    Empty,
-}
-
-impl Inert {
-    fn is(self, value: &DeValue<'_>) -> bool {
-        match (self, value) {
-            (Self::Off, DeValue::String(text)) => matches!(text.as_ref(), "off" | "0s"),
-            (Self::Off, DeValue::Integer(number)) => number.as_str() == "0",
-            (Self::Empty, DeValue::Array(list)) => list.is_empty(),
-            _ => false,
-        }
-    }
-
-    /// How it is written; `None` if there is none.
-    fn word(self) -> Option<&'static str> {
-        match self {
-            Self::Never => None,
-            Self::Off => Some("\"off\""),
-            Self::Empty => Some("[]"),
-        }
-    }
 }
 
 impl Keys {
@@ -81,18 +52,14 @@ impl Keys {
         TURNED_OFF.iter().find(|(title, _)| off && *title == self.title).map(|(_, help)| *help)
     }
 
-    /// Why `key` may not stand in this table with `value`; `None` if it may.
-    pub(super) fn refuse(&self, key: &str, value: &DeValue<'_>) -> Option<Wrong> {
+    /// Why `key` may not stand in this table; `None` if it may.
+    pub(super) fn refuse(&self, key: &str) -> Option<Wrong> {
         if self.known.contains(&key) {
             return None;
         }
-        if let Some((_, inert)) = self.later.iter().find(|(later, _)| *later == key) {
+        if self.is_later(key) {
             let wrong = Wrong::new(format!("`{key}` is not supported yet"));
-            let help = match inert.word() {
-                Some(word) => format!("this build cannot honour it: take it out, or leave it at {word}"),
-                None => "this build cannot honour it: take it out, or wait for a version that can".into(),
-            };
-            return (!inert.is(value)).then(|| wrong.help(help));
+            return Some(wrong.help("this build cannot honour it: take it out, or wait for a version that can"));
         }
         let wrong = Wrong::new(format!("unknown key in {}", self.title));
         if let Some(advice) = self.advice(key) {
@@ -132,7 +99,7 @@ impl Keys {
     }
 
     fn is_later(&self, key: &str) -> bool {
-        self.later.iter().any(|(later, _)| *later == key)
+        self.later.contains(&key)
     }
 
     /// The key that was probably meant: same but for case and `-`, a word of a peer, or a slip of the fingers.
@@ -141,7 +108,7 @@ impl Keys {
             return None;
         }
         let plain = key.to_ascii_lowercase().replace('-', "_");
-        let ours = || self.known.iter().copied().chain(self.later.iter().map(|(later, _)| *later));
+        let ours = || self.known.iter().chain(self.later).copied();
         ours()
             .find(|candidate| *candidate == plain)
             .or_else(|| self.peers.iter().find(|(word, _)| *word == plain).map(|(_, ours)| *ours))
@@ -321,7 +288,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 40] = [
+pub(super) const ALL: [&Keys; 44] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -349,6 +316,10 @@ pub(super) const ALL: [&Keys; 40] = [
     &MIRROR,
     &HEADER_RULES,
     &REWRITE,
+    &RATE_LIMIT,
+    &TIER,
+    &TIER_KEYS,
+    &IN_FLIGHT_LIMIT,
     &CORS,
     &AUTH,
     &FILE,

@@ -1,13 +1,25 @@
 //! Keys of the file itself, and of the tables that concern the whole process.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// The file itself.
 pub(in super::super) const DOCUMENT: Keys = Keys {
     title: "the file",
     example: "tables such as `[[listener]]` and `[pool.web]`",
-    known: &["include", "server", "admin", "log", "metrics", "listener", "route", "auth", "error_pages", "pool"],
-    later: &[("trace", Inert::Never), ("rate_limit", Inert::Never), ("test", Inert::Never), ("cache", Inert::Never)],
+    known: &[
+        "include",
+        "server",
+        "admin",
+        "log",
+        "metrics",
+        "listener",
+        "route",
+        "auth",
+        "error_pages",
+        "pool",
+        "rate_limit",
+    ],
+    later: &["trace", "test", "cache"],
     peers: &[
         ("backend", "pool"),
         ("backends", "pool"),
@@ -42,6 +54,12 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         ("stats", "admin"),
         ("tracing", "trace"),
         ("prometheus", "metrics"),
+        ("limit_conn_zone", "rate_limit"),
+        ("limit_req_zone", "rate_limit"),
+        ("limiters", "rate_limit"),
+        ("rate_limits", "rate_limit"),
+        ("ratelimit", "rate_limit"),
+        ("stick_table", "rate_limit"),
         ("match", "route"),
         ("rule", "route"),
         ("proxy_pass", "route"),

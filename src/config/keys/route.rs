@@ -1,6 +1,6 @@
 //! Keys of `[[route]]` and what stands in it.
 
-use super::{Inert, Keys};
+use super::Keys;
 
 /// `[[route]]`
 pub(in super::super) const ROUTE: Keys = Keys {
@@ -35,15 +35,20 @@ pub(in super::super) const ROUTE: Keys = Keys {
         "max_body_size",
         "upgrade",
         "connect",
+        "rate_limit",
+        "in_flight_limit",
         "access",
     ],
-    later: &[
-        ("rate_limit", Inert::Empty),
-        ("in_flight_limit", Inert::Off),
-        ("cache", Inert::Never),
-        ("compress", Inert::Never),
-    ],
+    later: &["cache", "compress"],
     peers: &[
+        ("limiter", "rate_limit"),
+        ("local_ratelimit", "rate_limit"),
+        ("rate_limits", "rate_limit"),
+        ("ratelimit", "rate_limit"),
+        ("in_flight_req", "in_flight_limit"),
+        ("inflight_req", "in_flight_limit"),
+        ("inflightreq", "in_flight_limit"),
+        ("limit_conn", "in_flight_limit"),
         ("id", "name"),
         ("entry_points", "listener"),
         ("entrypoints", "listener"),

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::{
     super::{
-        Address, Alpn, Http2, Listener, NonAscii, address, keys,
+        Address, Alpn, Http2, Listener, NonAscii, address, keys, network,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
@@ -80,6 +82,9 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
         backlog: u32::try_from(backlog).expect("MAX_BACKLOG fits"),
         defer_accept,
         max_connections: section.read("max_connections", Some(100_000), values::limit),
+        max_connections_per_ip: per_ip(&section),
+        allow: networks(&section, "allow"),
+        deny: networks(&section, "deny"),
         header_timeout: section.read("header_timeout", seconds(10), values::timeout),
         body_timeout: section.read("body_timeout", seconds(30), values::timeout),
         min_body_rate: section.read("min_body_rate", Some(100), values::byte_rate),
@@ -105,6 +110,7 @@ fn entry(section: Section<'_>) -> Option<Entry<'_>> {
     );
     let written = written?;
     fits(&section, &written.address, ipv6_only, defer_accept);
+    addressed(&section, &written.address, &limits);
     let name = name.unwrap_or_else(|| Some(written.text.clone()))?;
     let listener = Listener { name, address: written.address, tls: tls?, ..limits };
     encrypted(&section, &listener);
@@ -118,6 +124,35 @@ fn address_of<'a>(section: &Section<'a>) -> Option<Written<'a>> {
         return None;
     };
     field.read(address::listen).map(|address| Written::new(address, field))
+}
+
+/// `max_connections_per_ip`
+fn per_ip(section: &Section<'_>) -> Option<u32> {
+    let limit = section.read("max_connections_per_ip", None, values::limit);
+    limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
+/// The networks at `key`.
+fn networks(section: &Section<'_>, key: &str) -> Vec<IpNet> {
+    section.list(key, network::network)
+}
+
+/// Reports what looks at addresses where there are none.
+fn addressed(section: &Section<'_>, address: &Address, listener: &Listener) {
+    if !matches!(address, Address::Unix(_)) || listener.proxy_protocol {
+        return;
+    }
+    let asked = [
+        ("max_connections_per_ip", listener.max_connections_per_ip.is_some()),
+        ("allow", !listener.allow.is_empty()),
+        ("deny", !listener.deny.is_empty()),
+    ];
+    for (key, asked) in asked {
+        if let Some(field) = section.field(key).filter(|_| asked) {
+            let wrong = Wrong::new(format!("`{key}` looks at addresses, and clients of a unix socket have none"));
+            field.wrong(wrong.help("take it out, or have the proxy in front send PROXY headers (`proxy_protocol`)"));
+        }
+    }
 }
 
 /// `max_header_size` and `max_target_size`, which is a part of it.

@@ -8,6 +8,7 @@ mod breaker;
 mod custom_load;
 mod discover;
 mod health;
+mod limit;
 mod listener;
 mod log;
 mod pages;
@@ -36,17 +37,22 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let log = log::log(document);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
-    let names =
-        Names { listeners: listener::names(document), pools: pool::names(document), auths: auth::names(document) };
+    let names = Names {
+        listeners: listener::names(document),
+        pools: pool::names(document),
+        auths: auth::names(document),
+        limits: limit::names(document),
+    };
     let listeners = listener::listeners(document, &taken);
     let pools = pool::pools(document);
     let auths = auth::auths(document);
+    let limits = limit::limits(document);
     let routes = route::routes(document, &names);
     let silent = document.written("route").is_empty();
     if silent {
         pool::none(document);
     }
-    let (listeners, pools, routes, auths) = (listeners?, pools?, routes?, auths?);
+    let (listeners, pools, routes, auths, limits) = (listeners?, pools?, routes?, auths?, limits?);
     auth::services(&auths, &pools);
     warn::shut(&listeners, &server, document);
     warn::prefixed(&listeners, &server, &pools);
@@ -55,7 +61,10 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     }
     if findings.fine() && !silent {
         warn::warn(&listeners, &pools, &routes, document);
+    }
+    if findings.fine() {
         auth::warn(&auths, &routes, &listeners, &server);
+        warn::unused(&limits, &routes);
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
     let auths = auths.into_iter().map(|entry| entry.auth).collect();
@@ -63,7 +72,9 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         Some(pool) if silent => vec![Route::all_to(&pool.name)],
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, auths, error_pages, warnings: None })
+    let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    let warnings = None;
+    Some(Config { server, admin, log, metrics, listeners, routes, pools, auths, rate_limits, error_pages, warnings })
 }
 
 /// `[admin]`, whatever else is wrong.
@@ -89,6 +100,7 @@ struct Names {
     listeners: BTreeSet<String>,
     pools: BTreeSet<String>,
     auths: BTreeSet<String>,
+    limits: BTreeSet<String>,
 }
 
 /// An address, its text, and the field that it stands in.

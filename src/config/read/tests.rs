@@ -136,6 +136,8 @@ fn every_key_of_a_route_is_read() {
         upgrade: false,
         connect: false,
         priority: Priority::Low,
+        rate_limit: vec![],
+        in_flight_limit: None,
         access: false,
     };
     assert_eq!(routes(text), [expected]);
@@ -574,6 +576,85 @@ fn keys_that_sign_cookies_are_read_line_by_line_and_never_shown() {
 }
 
 #[test]
+fn ways_in_that_are_safe_are_not_warned_of() {
+    let auth = "[auth.a]\ntype = \"forward\"\nurl = \"http://localhost:9000\"\n";
+    for listeners in [
+        "[[listener]]\naddress = \"127.0.0.1:1\"\n",
+        "[[listener]]\naddress = \"[::1]:1\"\n",
+        "[[listener]]\naddress = \"unix:/run/a.sock\"\n",
+        "[[listener]]\naddress = \"0.0.0.0:1\"\nredirect_to_https = true\n",
+        "[[listener]]\naddress = \"0.0.0.0:1\"\n[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n",
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nname = \"near\"\n[[listener]]\naddress = \"0.0.0.0:2\"\n[[route]]\n\
+         path = \"/open\"\npool = \"web\"\n",
+    ] {
+        let own = if listeners.contains("near") { "listener = \"near\"\n" } else { "" };
+        let text = format!("{listeners}{auth}{POOL}[[route]]\n{own}pool = \"web\"\nauth = \"a\"\n");
+        let config = parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(config.warnings.is_none(), "{text}\n{}", config.warnings.unwrap());
+    }
+}
+
+#[test]
+fn every_key_of_a_way_in_is_read() {
+    let folder = Folder::new(&[("secret", &"a".repeat(64)), ("jwks", "{}")]);
+    let read = |keys: &str| {
+        let text = format!("{LISTENER}{POOL}[[route]]\npool = \"web\"\nauth = \"a\"\n[auth.a]\n{keys}\n");
+        let config = Config::parse(&text, &folder.0.join("main.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+        config.auths[0].kind.clone()
+    };
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let jwt = read(
+        "type = \"jwt\"\njwks = { file = \"jwks\" }\nalgorithms = [\"ES384\", \"PS256\", \"ES384\"]\nissuer = \"i\"\naudience \
+         = [\"a\", \"b\"]\nleeway = 0\nfrom = \"query:a b\"\nclaims_to_headers = { sub = \"X-User\" }\nrequire = { scope = \
+         [\"a\", \"b\"], admin = true, level = 1_0 }\nuser = \"email\"",
+    );
+    let expected = JwtAuth {
+        keys: JwtKeys::File(folder.0.join("jwks")),
+        algorithms: vec![JwtAlgorithm::Es384, JwtAlgorithm::Ps256],
+        issuers: list(&["i"]),
+        audiences: list(&["a", "b"]),
+        leeway: Duration::ZERO,
+        from: ShownIn::Query("a b".into()),
+        claims_to_headers: vec![("sub".into(), "x-user".into())],
+        require: vec![
+            ("scope".into(), list(&["a", "b"])),
+            ("admin".into(), list(&["true"])),
+            ("level".into(), list(&["10"])),
+        ],
+        user: "email".into(),
+    };
+    assert_eq!(jwt, AuthKind::Jwt(Box::new(expected)));
+    let AuthKind::Jwt(short) = read("type = \"jwt\"\nsecret = { file = \"secret\" }") else { panic!("it is jwt") };
+    assert_eq!((short.algorithms, short.user.as_str()), (vec![JwtAlgorithm::Hs256], "sub"));
+    assert_eq!((short.leeway, short.from), (Duration::from_secs(30), ShownIn::Header("authorization".into())));
+    let url = |text: &str| match read(&format!(
+        "type = \"forward\"\nurl = {text:?}\ncopy_headers = [\"X-B\", \"x-a\", \"x-b\"]"
+    )) {
+        AuthKind::Forward(forward) => {
+            assert_eq!((forward.timeout, forward.copy_headers), (Duration::from_secs(2), list(&["x-a", "x-b"])));
+            forward.url
+        }
+        other => panic!("{other:?}"),
+    };
+    let named = |name: &str, port| Address::Named(name.into(), port);
+    for (text, tls, address, authority, path) in [
+        (
+            "http://127.0.0.1:9000/v?a=1",
+            false,
+            Address::Tcp("127.0.0.1:9000".parse().unwrap()),
+            "127.0.0.1:9000",
+            "/v?a=1",
+        ),
+        ("https://Auth.example.com", true, named("auth.example.com", 443), "Auth.example.com", "/"),
+        ("http://localhost?a", false, named("localhost", 80), "localhost", "/?a"),
+        ("https://[::1]:8443/", true, Address::Tcp("[::1]:8443".parse().unwrap()), "[::1]:8443", "/"),
+    ] {
+        let expected = Url { tls, address, authority: authority.into(), path: path.into() };
+        assert_eq!(url(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn the_pool_of_a_service_has_its_name_for_itself() {
     let service = "[auth.door]\ntype = \"forward\"\nurl = \"http://127.0.0.1:1\"\n";
     let route = "[[route]]\npool = \"web\"\nauth = \"door\"\n[[route]]\npath = \"/x\"\npool = \"auth:door\"\n";
@@ -584,4 +665,66 @@ fn the_pool_of_a_service_has_its_name_for_itself() {
     let other =
         service.replace("forward", "jwt").replace("url = \"http://127.0.0.1:1\"", "jwks = \"https://a.example\"");
     assert!(parse(&format!("{LISTENER}{POOL}{pool}{other}{route}")).is_ok(), "a token has no pool");
+}
+
+#[test]
+fn every_key_of_a_limit_is_read() {
+    let main = format!(
+        "{LISTENER}{POOL}[rate_limit.per-ip]\nkey = \"client_ip\"\nrate = \"90/m\"\n[rate_limit.full]\nkey = \
+         [\"header:X-Api-Key\", \"cookie:s\", \"claim:sub\", \"path\", \"route\"]\nalgorithm = \"token_bucket\"\n\
+         rate = \"1000/h\"\nburst = 7\ntiers = [{{ name = \"gold\", keys = {{ file = \"gold.keys\" }}, rate = \
+         \"20/s\" }}, {{ name = \"silver\", keys.file = \"gold.keys\", rate = \"5/s\", burst = 9 }}]\nmax_keys = 5000\n\
+         dry_run = true\n[rate_limit.slow]\nkey = [\"global\"]\nalgorithm = \"leaky_bucket\"\nrate = \"1000000/s\"\n\
+         max_delay = \"2s\"\n[[route]]\npool = \"web\"\nrate_limit = [\"slow\", \"full\", \"per-ip\"]\n\
+         in_flight_limit = {{ key = [\"client_ip\", \"path\"], max = 50 }}\n"
+    );
+    let folder = Folder::new(&[("main.toml", &main), ("gold.keys", "# ours\nkey-1\n\n key-2 \n")]);
+    let read = folder.load().unwrap();
+    assert_eq!(read.warnings, None);
+    let limit = |name: &str, key: Vec<LimitKey>, rate: (u64, u64), burst| RateLimit {
+        name: name.into(),
+        key,
+        algorithm: LimitAlgorithm::TokenBucket,
+        rate: Rate { requests: rate.0, seconds: rate.1 },
+        burst,
+        max_delay: Duration::from_secs(1),
+        tiers: vec![],
+        max_keys: 1_000_000,
+        dry_run: false,
+    };
+    let tier = |name: &str, requests, burst| Tier {
+        name: name.into(),
+        file: folder.0.join("gold.keys"),
+        keys: vec![Secret::new(b"key-1"), Secret::new(b"key-2")],
+        rate: Rate { requests, seconds: 1 },
+        burst,
+    };
+    let parts = vec![
+        LimitKey::Header("x-api-key".into()),
+        LimitKey::Cookie("s".into()),
+        LimitKey::Claim("sub".into()),
+        LimitKey::Path,
+        LimitKey::Route,
+    ];
+    let full = RateLimit {
+        tiers: vec![tier("gold", 20, 20), tier("silver", 5, 9)],
+        max_keys: 5000,
+        dry_run: true,
+        ..limit("full", parts, (1000, 3600), 7)
+    };
+    let slow = RateLimit {
+        algorithm: LimitAlgorithm::LeakyBucket,
+        max_delay: Duration::from_secs(2),
+        ..limit("slow", vec![LimitKey::Global], (1_000_000, 1), 1_000_000)
+    };
+    assert_eq!(read.rate_limits, [limit("per-ip", vec![LimitKey::ClientIp], (90, 60), 2), full, slow]);
+    assert!(!format!("{:?}", read.rate_limits).contains("key-1"));
+    let route = &read.routes[0];
+    assert_eq!(route.rate_limit, ["slow", "full", "per-ip"]);
+    let wanted = InFlightLimit { key: vec![LimitKey::ClientIp, LimitKey::Path], max: 50 };
+    assert_eq!(route.in_flight_limit, Some(wanted));
+    for off in ["\"off\"", "0"] {
+        let text = format!("[[route]]\npool = \"web\"\nin_flight_limit = {off}\nrate_limit = []\n");
+        assert_eq!(config(&text).routes[0].in_flight_limit, None);
+    }
 }

@@ -12,7 +12,7 @@ use super::{
         section::{Document, Field},
         units::quoted,
     },
-    pool, route,
+    limit, pool, route,
 };
 
 /// Routes of one host and path that are compared with one another: a warning is not worth a square of thousands.
@@ -43,6 +43,16 @@ pub(super) fn warn(
     }
     hidden(routes);
     forgetful(pools, routes);
+}
+
+/// Warns of limits that no route names.
+pub(super) fn unused(limits: &[limit::Entry<'_>], routes: &[route::Entry<'_>]) {
+    let used: HashSet<&str> = routes.iter().flat_map(|entry| &entry.route.rate_limit).map(String::as_str).collect();
+    for entry in limits.iter().filter(|entry| !used.contains(entry.limit.name.as_str())) {
+        let wrong = Wrong::new("no route has this limit: it limits nothing");
+        let help = format!("write rate_limit = [{}] in a route, or take it out", quoted(&entry.limit.name));
+        entry.field.warn(wrong.help(help));
+    }
 }
 
 /// Warns of listeners that want a PROXY header, and believe nobody's.

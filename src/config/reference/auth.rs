@@ -14,7 +14,7 @@ pub(super) struct Auth {
     /// Of basic; must be written: a file of lines NAME:HASH, each with a hash of bcrypt (`htpasswd -nB NAME` makes one) or
     /// argon2. It is looked at every 5 seconds, and read anew when it has changed; a bad one changes nothing, and is
     /// logged. Passwords are checked beside the threads that serve, a few at a time; further ones wait, and get 503
-    /// auth_unavailable where too many do. What was right is remembered for five minutes, as a MAC under a key of this
+    /// auth_unavailable where too many do, a quarter of them from one address, or for longer than 10 seconds. What was right is remembered for five minutes, as a MAC under a key of this
     /// process, until its line changes. `Authorization` goes on to the backend. Put a rate_limit on the route: guessing
     /// should cost the guesser something, too.
     #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/users.htpasswd" }]))]

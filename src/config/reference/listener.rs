@@ -37,9 +37,23 @@ pub(super) struct Listener {
     /// The kernel hands a connection over with its first bytes (TCP_DEFER_ACCEPT); silent ones are then not counted.
     #[schemars(extend("default" = false))]
     defer_accept: bool,
-    /// Further connections wait in the kernel's queue; or "off".
+    /// Further connections wait in the kernel's queue; or "off". From 90 % on, idle connections are closed, down to 85 %:
+    /// first those of the address that has most. Idle are kept connections without a request, those that have not sent
+    /// their first byte for 2 s, and request heads that are not whole after 2 s; when clients wait already, sooner. Small
+    /// limits, below 10, are near only when a client waits. The same holds for the clients' half of server.max_connections.
     #[schemars(extend("default" = 100_000))]
     max_connections: u64,
+    /// Connections of one address, of IPv6 those of one /64: further ones are closed at once, without an answer. Or "off".
+    /// With proxy_protocol the address that the header names is counted, and the proxy's own connections (LOCAL) are not.
+    #[schemars(extend("default" = "off", "examples" = [100]))]
+    max_connections_per_ip: u64,
+    /// Networks and addresses that may connect; others are closed at once, without an answer. Empty: all may. With
+    /// proxy_protocol it is the address that the header names.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8", "2001:db8::/32"]]))]
+    allow: Vec<String>,
+    /// Networks and addresses that may not connect, whatever allow says.
+    #[schemars(extend("default" = [], "examples" = [["192.0.2.0/24"]]))]
+    deny: Vec<String>,
     /// For a whole request head, or "off": from accept for the first, from its first byte for later ones. Slow heads get
     /// 408.
     #[schemars(extend("default" = "10s"))]
@@ -50,7 +64,8 @@ pub(super) struct Listener {
     /// Mean rate of a request body, looked at after its first 5 s, or "off". Not of gRPC calls.
     #[schemars(extend("default" = "100B/s"))]
     min_body_rate: String,
-    /// The longest time that a client takes nothing of what is held for it, or "off".
+    /// The longest time that a client takes nothing of what is held for it, or "off". Of HTTP/2, of each stream and of the
+    /// connection. One that takes a little now and then is not cut, however long it takes: what is held for it is bounded.
     #[schemars(extend("default" = "30s"))]
     write_timeout: String,
     /// A kept connection without a request, or "off".
@@ -68,9 +83,9 @@ pub(super) struct Listener {
     /// Bytes of a request target, 256B to 1MiB; more get 414.
     #[schemars(extend("default" = "8KiB"))]
     max_target_size: String,
-    /// Octets in a request target that are not ASCII, which RFC 3986 does not have, though some clients send é as it is:
-    /// "reject" (400) | "encode" as %C3%A9, before routes, logs and backends see them; nginx passes them on as they came.
-    /// The risk: a backend gets what it was shielded from, and must not take %FF for text. Over HTTP/2 UTF-8 alone.
+    /// UTF-8 in a request target, which RFC 3986 does not have, though some clients send é as it is: "reject" (400) |
+    /// "encode" as %C3%A9, before routes, logs and backends see it; nginx passes it on as it came. The risk: a backend gets
+    /// what it was shielded from, and two spellings of a letter (é, e and an accent) are two paths. What is no UTF-8 is 400.
     #[schemars(extend("default" = "reject"))]
     non_ascii_targets: String,
     /// Bytes of a request body; more get 413.

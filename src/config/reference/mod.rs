@@ -8,6 +8,7 @@
 
 mod auth;
 mod breaker;
+mod limit;
 mod listener;
 mod pool;
 mod process;
@@ -70,6 +71,10 @@ fn parts() -> Vec<Part> {
         part::<auth::Cors>("[route.cors]", &keys::CORS, false),
         part::<auth::Auth>("[auth.main]", &keys::AUTH, false),
         part::<auth::File>("[auth.main.users]", &keys::FILE, false),
+        part::<limit::InFlightLimit>("[route.in_flight_limit]", &keys::IN_FLIGHT_LIMIT, false),
+        part::<limit::RateLimit>("[rate_limit.per-ip]", &keys::RATE_LIMIT, false),
+        part::<limit::Tier>("[[rate_limit.per-ip.tiers]]", &keys::TIER, false),
+        part::<limit::TierKeys>("[rate_limit.per-ip.tiers.keys]", &keys::TIER_KEYS, false),
         part::<pool::Pool>("[pool.api]", &keys::POOL, true),
         part::<pool::Discover>("[pool.api.discover]", &keys::DISCOVER, false),
         part::<pool::Backend>("[[pool.api.backends]]", &keys::BACKEND, false),

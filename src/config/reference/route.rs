@@ -75,6 +75,10 @@ pub(super) struct Route {
     /// matches does not allow it: 405. Beside pool or split alone.
     #[schemars(extend("default" = false))]
     connect: bool,
+    /// Names of limits, see [rate_limit.NAME], which all must agree: a request that one refuses is counted by none of them.
+    /// Those by claims are asked after `auth`, the others before.
+    #[schemars(extend("default" = [], "examples" = [["per-ip"]]))]
+    rate_limit: Vec<String>,
     /// "off": no line in the access log but for failures.
     #[schemars(extend("default" = "on"))]
     access: String,

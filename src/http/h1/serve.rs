@@ -6,7 +6,7 @@ use super::{NoHead, Wire};
 use crate::{
     error::Kind,
     http::{
-        Client, Done, Exchange, Sink,
+        Client, Done, Exchange, Sink, Waits,
         body::Source,
         guard::{self, Framing, Guarded, Reject},
         h2,
@@ -76,7 +76,10 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
         let after = poll_fn(|cx| runner.poll(cx)).await;
         server.give(runner);
         match after {
-            After::Idle(now) => wait(timer, client, now, client.limits.idle_timeout),
+            After::Idle(now) => {
+                client.waits_for(Waits::Next(now));
+                wait(timer, client, now, client.limits.idle_timeout);
+            }
             After::Close => break,
             After::Linger => {
                 // What is still to come may be less than a low-water mark.
@@ -136,13 +139,16 @@ where
             let polled = wire.poll_request(cx, &mut head, &client.limits.head);
             if polled.is_pending() && !waited {
                 waited = true;
+                client.waits_for(Waits::Head(started));
                 if !first {
                     timer.set_after(started, client.limits.header_timeout);
                 }
             }
             poll_guarded(polled, client, timer, &mut head, cx)
         });
-        let (guarded, refused) = match read.await {
+        let read = read.await;
+        client.waits_for(Waits::Busy);
+        let (guarded, refused) = match read {
             Ok(guarded) => (guarded, None),
             Err(NoHead::Reject(reject)) => (Guarded::NOTHING, Some(reject)),
             Err(NoHead::Closed | NoHead::Broken(_) | NoHead::Unprocessed | NoHead::GivenUp) => return After::Close,
@@ -177,6 +183,9 @@ fn poll_guarded(
 ) -> Poll<Result<Guarded, NoHead>> {
     let limits = &client.limits;
     let Poll::Ready(read) = polled else {
+        if client.is_cut() {
+            return Poll::Ready(Err(NoHead::GivenUp));
+        }
         ready!(timer.poll(cx));
         let slow = Reject { kind: Kind::RequestTimeout, why: "the request head took too long" };
         return Poll::Ready(Err(slow.into()));

@@ -186,8 +186,8 @@ impl Wire {
         if let Poll::Ready(Ok(n)) = read {
             carry.filled(n);
         }
-        if carry.is_empty() {
-            self.spares.buffers.give(std::mem::take(carry));
+        if carry.is_empty() || read.is_pending() {
+            self.spares.buffers.settle(carry);
         }
         read
     }

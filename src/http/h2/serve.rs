@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{
-        Client, Server, Sink, Spares,
+        Client, Server, Sink, Spares, Waits,
         body::Source,
         guard::{Framing, Guarded},
         linger::linger,
@@ -204,6 +204,7 @@ impl Serving<'_> {
                 self.end(Reason::NO_ERROR, Ok(()));
                 continue;
             }
+            self.client.waits_for(self.waits());
             let Some((at, _)) = self.next() else { return Poll::Pending };
             self.timer.set(Some(at));
             ready!(self.timer.poll(cx));
@@ -225,6 +226,16 @@ impl Serving<'_> {
             let streams = refused - self.refused;
             tracing::debug!(peer = ?self.client.peer, streams, "refused: malformed, too large, too many, or too late");
             self.refused = refused;
+        }
+    }
+
+    /// What its client has it waiting for.
+    fn waits(&self) -> Waits {
+        match (self.watch.idle_since(), self.watch.unfinished.get()) {
+            (None, _) => Waits::Busy,
+            (_, Some(since)) => Waits::Head(since),
+            (Some(_), None) if self.accepted == 0 => Waits::First,
+            (Some(since), None) => Waits::Next(since),
         }
     }
 

@@ -65,3 +65,63 @@ impl ApiKey {
         Ok(changed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::ShownIn,
+        policy::{test_head, test_lines},
+    };
+    use std::sync::Arc;
+
+    fn api_key(from: ShownIn) -> ApiKey {
+        let hex = |key: &[u8]| -> String {
+            digest::digest(&digest::SHA256, key).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let lines = format!("mobile:{}\nmobile:{}\nbatch:{}\n", hex(b"one"), hex(b"two"), hex(b"three+"));
+        let keys = Arc::new(ApiKeys::parse(lines.as_bytes()).unwrap());
+        ApiKey::new("main", &ApiKeyAuth { from, file: PathBuf::new(), keys })
+    }
+
+    /// Who is let in, the fields that go on, and what a refusal says.
+    fn ask(api_key: &ApiKey, head: &str) -> (Option<String>, String, Option<String>) {
+        let mut head = test_head(head);
+        let mut visit = Visit::default();
+        let mut asked = Asked { request: &mut head, client: None, route: "r", now: 0, worker: 0 };
+        let verdict = api_key.look(&mut visit, &mut asked);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let user = matches!(verdict, Verdict::Pass).then(|| text(visit.user.as_deref().unwrap()));
+        assert!(user.is_some() || matches!(verdict, Verdict::Refuse(Kind::Unauthorized)));
+        (user, test_lines(&head), visit.answer.find("www-authenticate").map(text))
+    }
+
+    #[test]
+    fn a_key_is_known_wherever_it_is_shown() {
+        let header = api_key(ShownIn::Header("x-api-key".into()));
+        let bearer = api_key(ShownIn::Header("authorization".into()));
+        let (cookie, query) = (api_key(ShownIn::Cookie("key".into())), api_key(ShownIn::Query("key".into())));
+        for (api_key, head, name) in [
+            (&header, "GET / HTTP/1.1\nHost: a\nX-Api-Key: one", Some("mobile")),
+            (&header, "GET / HTTP/1.1\nHost: a\nx-api-key: two", Some("mobile")),
+            (&header, "GET / HTTP/1.1\nHost: a\nx-api-key: three+", Some("batch")),
+            (&header, "GET / HTTP/1.1\nHost: a\nx-api-key: four", None),
+            (&header, "GET / HTTP/1.1\nHost: a\nx-api-key: ", None),
+            (&header, "GET / HTTP/1.1\nHost: a\nx-api-key: one\nx-api-key: one", None),
+            (&header, "GET /?x-api-key=one HTTP/1.1\nHost: a", None),
+            (&bearer, "GET / HTTP/1.1\nHost: a\nAuthorization: bearer one", Some("mobile")),
+            (&bearer, "GET / HTTP/1.1\nHost: a\nAuthorization: one", Some("mobile")),
+            (&bearer, "GET / HTTP/1.1\nHost: a\nAuthorization: Basic one", None),
+            (&cookie, "GET / HTTP/1.1\nHost: a\nCookie: a=1; key=two", Some("mobile")),
+            (&cookie, "GET / HTTP/1.1\nHost: a\nCookie: key=two; key=x", None),
+            (&query, "GET /?a=1&key=three%2b HTTP/1.1\nHost: a", Some("batch")),
+            (&query, "GET /?key=three+ HTTP/1.1\nHost: a", None),
+        ] {
+            let (user, lines, challenge) = ask(api_key, head);
+            assert_eq!(user.as_deref(), name, "{head}");
+            let told = name.map(|name| format!("X-Api-Key-Name: {name}\n")).unwrap_or_default();
+            assert!(lines.ends_with(&told) && lines.contains("X-Api-Key-Name") == name.is_some(), "{lines}");
+            assert_eq!(challenge.as_deref(), name.is_none().then_some("ApiKey realm=\"main\""));
+        }
+    }
+}

@@ -93,3 +93,135 @@ fn split(shown: &[u8]) -> Option<(&[u8], &[u8])> {
     let fine = !shown.iter().any(u8::is_ascii_control);
     fine.then(|| (&shown[..at], &shown[at + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::test_head;
+    use std::net::IpAddr;
+
+    const SECOND: u64 = 1_000_000_000;
+    /// "password", as the tests of the reference implementation have it.
+    const ARGON2: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+
+    /// A line for `name`, whose password is `password`.
+    fn line(name: &str, password: &str) -> String {
+        let hash = bcrypt::hash_with_salt(password, 4, [7; 16]).unwrap();
+        format!("{name}:{}\n", hash.format_for_version(bcrypt::Version::TwoY))
+    }
+
+    fn basic(desk: &Arc<Desk>, lines: &str) -> Basic {
+        let users = Arc::new(Users::parse(lines.as_bytes()).unwrap());
+        Basic::new(&BasicAuth { file: PathBuf::new(), users, realm: "a place".into() }, desk)
+    }
+
+    /// What becomes of a request that shows `value` at `now`, and whether a password had to be checked; who it was, and
+    /// what the answer says.
+    fn ask(basic: &Basic, value: Option<&str>, now: u64) -> (bool, bool, Visit) {
+        let line = value.map(|value| format!("\nAuthorization: {value}")).unwrap_or_default();
+        let mut head = test_head(&format!("GET / HTTP/1.1\nHost: a{line}"));
+        let client = Some(IpAddr::from([127, 0, 0, 1]));
+        let mut asked = Asked { request: &mut head, client, route: "r", now, worker: 0 };
+        let mut visit = Visit::default();
+        match basic.look(&mut visit, &mut asked) {
+            Verdict::Compute(job) => {
+                let fits = job.fits();
+                let let_in = matches!(job.settle(fits, &mut visit, now), Verdict::Pass);
+                (let_in, true, visit)
+            }
+            verdict => (matches!(verdict, Verdict::Pass), false, visit),
+        }
+    }
+
+    fn shown(user: &str, password: &str) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+    }
+
+    #[test]
+    fn the_right_password_lets_its_user_in_and_nothing_else_does() {
+        let basic = basic(&Arc::default(), &line("ann", "blue:1 ü"));
+        let (let_in, checked, visit) = ask(&basic, Some(&shown("ann", "blue:1 ü")), 0);
+        assert_eq!((let_in, checked, visit.user.as_deref()), (true, true, Some(&b"ann"[..])));
+        assert!(visit.answer.is_empty());
+        for (value, checked) in [
+            (Some(shown("ann", "blue:1")), true),
+            (Some(shown("ann", "")), true),
+            (Some(shown("Ann", "blue:1 ü")), true),
+            (Some(shown("", "blue:1 ü")), true),
+            (Some(shown("ann", "blue:1 ü\0")), false),
+            (Some("Basic !!!".to_owned()), false),
+            (Some(format!("Basic {}", STANDARD.encode("ann"))), false),
+            (Some(shown("ann", "blue:1 ü").replace("Basic", "Bearer")), false),
+            (Some(format!("{}\nAuthorization: {}", shown("ann", "x"), shown("ann", "blue:1 ü"))), false),
+            (None, false),
+        ] {
+            let (let_in, was, visit) = ask(&basic, value.as_deref(), 0);
+            assert_eq!((let_in, was, visit.user.as_deref()), (false, checked, None), "{value:?}");
+            let challenge = visit.answer.find("www-authenticate");
+            assert_eq!(challenge, Some(&b"Basic realm=\"a place\", charset=\"UTF-8\""[..]), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn argon2_is_checked_too() {
+        let basic = basic(&Arc::default(), &format!("bob:{ARGON2}\n"));
+        assert!(ask(&basic, Some(&shown("bob", "password")), 0).0);
+        assert!(!ask(&basic, Some(&shown("bob", "passwore")), 0).0);
+    }
+
+    #[test]
+    fn what_was_right_is_remembered_for_five_minutes_and_what_was_wrong_never() {
+        let basic = basic(&Arc::default(), &line("ann", "blue"));
+        let (right, wrong) = (shown("ann", "blue"), shown("ann", "red"));
+        let look = |value: &str, now| {
+            let (let_in, checked, _) = ask(&basic, Some(value), now);
+            (let_in, checked)
+        };
+        assert_eq!(look(&right, 0), (true, true));
+        assert_eq!(look(&right, 299 * SECOND), (true, false));
+        for _ in 0..3 {
+            assert_eq!(look(&wrong, SECOND), (false, true));
+        }
+        assert_eq!(look(&right, 300 * SECOND), (true, true), "it is made again");
+        assert_eq!(look(&right, 599 * SECOND), (true, false));
+    }
+
+    #[test]
+    fn who_is_not_known_costs_a_hash_every_time_even_with_a_password_that_is_somebodys() {
+        let basic = basic(&Arc::default(), &line("ann", "blue"));
+        assert!(ask(&basic, Some(&shown("ann", "blue")), 0).1);
+        for now in 0..3 {
+            let (let_in, checked, visit) = ask(&basic, Some(&shown("bob", "blue")), now);
+            assert_eq!((let_in, checked, visit.user), (false, true, None));
+        }
+    }
+
+    #[test]
+    fn a_line_that_changes_is_in_force_at_once() {
+        let desk = Arc::default();
+        let basic = basic(&desk, &line("ann", "blue"));
+        assert!(ask(&basic, Some(&shown("ann", "blue")), 0).0);
+        basic.users.store(Users::parse(line("ann", "red").as_bytes()).unwrap().into());
+        assert!(!ask(&basic, Some(&shown("ann", "blue")), 1).0, "it was remembered");
+        assert!(ask(&basic, Some(&shown("ann", "red")), 1).0);
+        basic.users.store(Users::parse(line("bob", "red").as_bytes()).unwrap().into());
+        assert!(!ask(&basic, Some(&shown("ann", "red")), 2).0, "she is gone");
+    }
+
+    #[test]
+    fn guesses_put_nobody_out() {
+        let desk = Arc::default();
+        let basic = basic(&desk, &line("ann", "blue"));
+        assert!(ask(&basic, Some(&shown("ann", "blue")), 0).0);
+        for guess in 0..40_000u32 {
+            // As many as would fill the memory twice; that each is wrong is known without a hash.
+            let value = shown("ann", &guess.to_string());
+            let mut head = test_head(&format!("GET / HTTP/1.1\nHost: a\nAuthorization: {value}"));
+            let mut visit = Visit::default();
+            let mut asked = Asked { request: &mut head, client: None, route: "r", now: 1, worker: 0 };
+            let Verdict::Compute(job) = basic.look(&mut visit, &mut asked) else { panic!("it is not remembered") };
+            assert!(matches!(job.settle(false, &mut visit, 1), Verdict::Refuse(Kind::Unauthorized)));
+        }
+        assert!(!ask(&basic, Some(&shown("ann", "blue")), 2).1, "still remembered");
+    }
+}

@@ -10,11 +10,10 @@ use argon2::{Argon2, password_hash::PasswordVerifier};
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -33,8 +32,15 @@ pub struct Desk {
     /// Of right passwords: until when they are remembered, in nanoseconds since the process began.
     right: Cache<Ticket, u64>,
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Mutex<Waiting>,
     most: usize,
+}
+
+/// Who waits. Behind a lock: what is waited for takes a thousand times as long.
+#[derive(Debug, Default)]
+struct Waiting {
+    all: usize,
+    by_client: HashMap<Option<IpAddr>, usize>,
 }
 
 /// A hash and a password, as a MAC under a key of this process. Whether they fit depends on nothing else: a line that
@@ -43,7 +49,10 @@ type Ticket = [u8; 32];
 
 /// A place in the queue; given back when it is dropped.
 #[derive(Debug)]
-pub struct Seat<'d>(&'d Desk);
+pub struct Seat<'d> {
+    desk: &'d Desk,
+    client: Option<IpAddr>,
+}
 
 /// A password that is to be checked.
 pub struct Job {
@@ -72,7 +81,7 @@ impl Desk {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             right: Cache::new(MOST),
             places: Arc::new(Semaphore::new(places)),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             most: places * QUEUE,
         }
     }
@@ -101,13 +110,29 @@ impl Desk {
         self.right.get(ticket).is_some_and(|until| now < until)
     }
 
-    /// A place in the queue; `None`: there is none.
-    pub fn queue(&self) -> Option<Seat<'_>> {
-        if self.waiting.fetch_add(1, Relaxed) < self.most {
-            return Some(Seat(self));
+    /// A place in the queue for `client`; `None`: there is none, or its address has a quarter of them all.
+    pub fn queue(&self, client: Option<IpAddr>) -> Option<Seat<'_>> {
+        let client = client.map(network);
+        let mut waiting = self.waiting();
+        let own = waiting.by_client.get(&client).copied().unwrap_or_default();
+        if waiting.all >= self.most || own >= self.most / 4 {
+            return None;
         }
-        self.waiting.fetch_sub(1, Relaxed);
-        None
+        waiting.all += 1;
+        waiting.by_client.insert(client, own + 1);
+        Some(Seat { desk: self, client })
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Addresses of IPv6 count by their /64, which a host's changing addresses share.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
     }
 }
 
@@ -120,13 +145,18 @@ impl fmt::Debug for Desk {
 impl Seat<'_> {
     /// It is our turn: while the permit lives, no other password is checked in its place.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.places).acquire_owned().await.ok()
+        Arc::clone(&self.desk.places).acquire_owned().await.ok()
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
+        let mut waiting = self.desk.waiting();
+        waiting.all -= 1;
+        match waiting.by_client.get_mut(&self.client) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(waiting.by_client.remove(&self.client)),
+        }
     }
 }
 
@@ -166,5 +196,76 @@ impl Job {
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Job(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u32) -> Option<IpAddr> {
+        Some(IpAddr::from(number.to_be_bytes()))
+    }
+
+    #[test]
+    fn the_queue_has_an_end_and_who_leaves_makes_room() {
+        let desk = Desk::new(2);
+        let seats: Vec<_> = (0..2 * QUEUE as u32).map(|number| desk.queue(client(number)).unwrap()).collect();
+        assert!(desk.queue(client(1_000)).is_none() && desk.queue(client(1_001)).is_none());
+        drop(seats);
+        assert!(desk.waiting().by_client.is_empty() && desk.waiting().all == 0);
+        let again = (0..3 * QUEUE as u32).filter_map(|number| desk.queue(client(number)).map(std::mem::forget));
+        assert_eq!(again.count(), 2 * QUEUE);
+    }
+
+    #[test]
+    fn nobody_fills_it_alone() {
+        let desk = Desk::new(1);
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for (one, same, other) in [
+            (address("192.0.2.1"), address("::ffff:192.0.2.1"), address("192.0.2.2")),
+            (address("2001:db8::1"), address("2001:db8::ffff:2"), address("2001:db8:0:1::1")),
+            (None, None, address("192.0.2.3")),
+        ] {
+            let mut seats: Vec<_> = (0..QUEUE / 4).map(|_| desk.queue(one).unwrap()).collect();
+            assert!(desk.queue(same).is_none() && desk.queue(other).is_some());
+            seats.pop();
+            assert!(desk.queue(same).is_some());
+        }
+    }
+
+    #[test]
+    fn so_many_are_checked_at_a_time_as_there_are_places() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let desk = Desk::new(2);
+            let seats: Vec<_> = (0..3).map(|number| desk.queue(client(number)).unwrap()).collect();
+            let (first, second) = (seats[0].turn().await.unwrap(), seats[1].turn().await.unwrap());
+            let mut third = std::pin::pin!(seats[2].turn());
+            assert!(poll(third.as_mut()).await.is_none());
+            drop((second, first));
+            assert!(poll(third.as_mut()).await.is_some());
+        });
+    }
+
+    /// What `future` has come to, without waiting.
+    async fn poll<T>(mut future: std::pin::Pin<&mut impl Future<Output = Option<T>>>) -> Option<T> {
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(turn) => std::task::Poll::Ready(turn),
+            std::task::Poll::Pending => std::task::Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[test]
+    fn tickets_differ_by_every_byte_and_by_process() {
+        let (one, other) = (Desk::new(1), Desk::new(1));
+        let hash = |text: &str| PasswordHash::Bcrypt(text.into());
+        let ticket = one.ticket(&hash("ab"), b"c");
+        assert_eq!(ticket, one.ticket(&hash("ab"), b"c"));
+        assert_ne!(ticket, one.ticket(&hash("a"), b"bc"), "the border counts");
+        assert_ne!(ticket, one.ticket(&hash("ab"), b"d"));
+        assert_ne!(ticket, other.ticket(&hash("ab"), b"c"));
+        assert_ne!(one.number(b"a"), other.number(b"a"));
     }
 }

@@ -2,13 +2,16 @@
 
 use super::{
     super::{Ask, Asked, Claims, FieldName, Verdict, Visit},
-    jwks::{KeySet, Keys, sha256},
+    jwks::Keys,
     shown::{Shown, behind_scheme},
     token::{self, Fault, Rules},
     written::Written,
 };
 use crate::{
-    config::{JwtAlgorithm, JwtAuth, ShownIn},
+    config::{
+        JwtAlgorithm, JwtAuth, ShownIn,
+        auth::{KeySet, sha256},
+    },
     error::Kind,
     telemetry::Seldom,
 };
@@ -255,15 +258,12 @@ fn algorithm(algorithm: JwtAlgorithm) -> Algorithm {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{
-            jwks::Place,
-            testing::{Signer, claims},
-        },
-        *,
-    };
+    use super::{super::jwks::Place, *};
     use crate::{
-        config::{Address, JwtKeys, Secret, Url},
+        config::{
+            Address, JwtKeys, Secret, Url,
+            auth::testing::{Signer, claims},
+        },
         policy::{test_head, test_lines},
     };
     use serde_json::{Value, json};

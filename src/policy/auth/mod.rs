@@ -8,8 +8,6 @@ mod forward;
 mod jwks;
 mod jwt;
 mod shown;
-#[cfg(test)]
-mod testing;
 mod token;
 mod written;
 
@@ -22,13 +20,13 @@ use self::{
 pub use self::{
     desk::Job,
     forward::{Forward, Judged, MAX_ANSWER},
-    jwks::{KeySet, Keys, MAX_KEY_SET, News, Place, after_failures, good_for},
-    token::{Rules as TokenRules, fuzz, verify as verify_token},
+    jwks::{Keys, News, Place, after_failures, good_for},
+    token::{Fault as TokenFault, Rules as TokenRules, Said as TokenSaid, fuzz, verify as verify_token},
 };
 pub(super) use self::{jwks::Places, written::Written};
 use super::{Ask, Asked, Memory, Verdict, Visit};
-use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys};
-use std::{path::Path, sync::Arc};
+use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, LimitKey, auth::KeySet};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The ways in that a plan has, by their names.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +70,8 @@ impl Auths {
     /// A sentence for people: what one of them needs is not on this machine.
     pub fn build(config: &Config, ground: AuthGround<'_>) -> Result<Self, String> {
         let mut services = ground.services..;
-        let mut build = |auth| Auth::build(auth, ground, &mut services).map(Arc::new);
+        let counted = counted(config);
+        let mut build = |auth| Auth::build(auth, ground, &counted, &mut services).map(Arc::new);
         // What clients show themselves goes only where somebody writes another one in its place.
         let written = config.auths.iter().flat_map(|auth| auth.kind.written()).filter(|name| !is_credential(name));
         Ok(Self {
@@ -101,6 +100,7 @@ impl Auth {
     fn build(
         auth: &config::Auth,
         ground: AuthGround<'_>,
+        counted: &[Box<str>],
         services: &mut impl Iterator<Item = usize>,
     ) -> Result<Self, String> {
         let kind = match &auth.kind {
@@ -108,7 +108,7 @@ impl Auth {
             AuthKind::ApiKey(api_key) => Kind::ApiKey(ApiKey::new(&auth.name, api_key)),
             AuthKind::Jwt(jwt) => {
                 let vouched = vouched(jwt, ground.memory).map_err(|why| format!("auth {}: jwks: {why}", auth.name))?;
-                Kind::Jwt(Box::new(Jwt::new(&auth.name, jwt, vouched, &[], ground.workers)))
+                Kind::Jwt(Box::new(Jwt::new(&auth.name, jwt, vouched, counted, ground.workers)))
             }
             AuthKind::Forward(forward) => Kind::Forward(Forward::new(forward, services.next().unwrap_or_default())),
         };
@@ -168,6 +168,17 @@ impl Auth {
     }
 }
 
+/// Claims that some limit goes by.
+fn counted(config: &Config) -> Vec<Box<str>> {
+    let rates = config.rate_limits.iter().flat_map(|limit| &limit.key);
+    let in_flight = config.routes.iter().filter_map(|route| route.in_flight_limit.as_ref());
+    let claims = rates.chain(in_flight.flat_map(|limit| &limit.key)).filter_map(|part| match part {
+        LimitKey::Claim(name) => Some(Box::from(name.as_str())),
+        _ => None,
+    });
+    claims.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// What `jwt` is verified with. A file is read, and what it says is in force; a server is asked later.
 fn vouched(jwt: &JwtAuth, memory: &Memory) -> Result<Vouched, String> {
     let place = match &jwt.keys {
@@ -183,7 +194,7 @@ fn vouched(jwt: &JwtAuth, memory: &Memory) -> Result<Vouched, String> {
 /// Reads keys that are in a file anew. True: they are others than before.
 fn read(keys: &Keys) -> Result<bool, String> {
     let Place::File(path) = &keys.place else { return Ok(false) };
-    let (set, strange) = KeySet::parse(&config::auth::jwks(path, MAX_KEY_SET as u64)?)?;
+    let (set, strange) = config::auth::key_set(path)?;
     let news = keys.replace(set);
     if news {
         strange.iter().for_each(|why| tracing::warn!(file = %path.display(), %why, "a key is not used"));

@@ -80,6 +80,10 @@ pub(super) static FALLBACKS: Family = counter(
 );
 pub(super) static MIRRORED: Family =
     counter("evenkeel_mirrored_total", "Copies of requests to the pool of the route's mirror, by what became of them.");
+pub(super) static RATE_LIMITED: Family = counter(
+    "evenkeel_rate_limited_total",
+    "Requests that a rate limit has refused, or would have but for its dry_run.",
+);
 pub(super) static BACKEND_REQUESTS: Family = counter(
     "evenkeel_backend_requests_total",
     "Attempts that have ended, by the backend's status or that of the failure.",
@@ -148,7 +152,7 @@ pub(super) static MEMORY_LIMIT: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 46] = [
+pub(super) static ALL: [&Family; 47] = [
     &SHEDDING,
     &MEMORY_LIMIT,
     &BUILD,
@@ -170,6 +174,7 @@ pub(super) static ALL: [&Family; 46] = [
     &FAILURES,
     &FALLBACKS,
     &MIRRORED,
+    &RATE_LIMITED,
     &BACKEND_REQUESTS,
     &BACKEND_RESPONSE,
     &BACKEND_IN_FLIGHT,

@@ -31,6 +31,7 @@ impl Sources {
         self.gather_workers(page);
         self.gather_listeners(page);
         self.gather_routes(page);
+        self.gather_limits(page);
         let pools = self.pools.living();
         self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
@@ -151,6 +152,13 @@ impl Sources {
                     total.into_iter().for_each(|total| samples.add_with(&route.labels, ("result", word), total));
                 }
             }
+        });
+    }
+
+    fn gather_limits(&self, page: &mut Page) {
+        let limits = self.limits.living();
+        page.family(&family::RATE_LIMITED, |samples| {
+            limits.iter().for_each(|limit| samples.add(&limit.labels, limit.total()));
         });
     }
 

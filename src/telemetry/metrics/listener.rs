@@ -15,7 +15,8 @@ const OFF: u64 = u64::MAX;
 /// Why we closed a connection before it had its say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// The listener's or the process's connection limit.
+    /// The listener's or the process's connection limit. Nothing is closed for it today: who finds no place waits in the
+    /// kernel's queue.
     Limit,
     /// `max_connections_per_ip`.
     PerIp,
@@ -32,6 +33,11 @@ pub enum Closed {
 impl Closed {
     /// The label `reason` of each, in the order of their numbers.
     pub(super) const WORDS: [&str; 6] = ["limit", "per_ip", "denied", "flood", "idle_pressure", "proxy_protocol"];
+
+    /// The label `reason`.
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
 }
 
 /// Why a client's TLS handshake has failed.

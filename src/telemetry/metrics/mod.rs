@@ -14,6 +14,7 @@ mod count;
 mod family;
 mod gather;
 mod histogram;
+mod limit;
 mod listener;
 mod names;
 mod page;
@@ -37,6 +38,7 @@ pub use self::backend::{BackendGauges, BackendMetrics, Ejection, ReadBackend, St
 pub use self::certificate::CertificateMetrics;
 pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
+pub use self::limit::LimitMetrics;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
 use self::names::{Names, labels};
 use self::page::Page;
@@ -96,6 +98,7 @@ struct Sources {
     backends: Names<BackendMetrics>,
     reported: Names<ReportedLoad>,
     certificates: Names<CertificateMetrics>,
+    limits: Names<LimitMetrics>,
     log_dropped: Mutex<Option<ReadDropped>>,
     overload: OnceLock<ReadOverload>,
     generation: AtomicU64,
@@ -124,6 +127,7 @@ impl Telemetry {
             backends: Names::new(),
             reported: Names::new(),
             certificates: Names::new(),
+            limits: Names::new(),
             log_dropped: Mutex::new(None),
             overload: OnceLock::new(),
             generation: AtomicU64::new(0),
@@ -196,6 +200,12 @@ impl Telemetry {
     /// The certificate of that name, its path as written: the living one, or a new one.
     pub fn certificate(&self, name: &str) -> Arc<CertificateMetrics> {
         self.sources.certificates.handle(labels(&[("certificate", name)]), CertificateMetrics::new)
+    }
+
+    /// The rate limit of that name: the living one, or a new one at 0.
+    pub fn limit(&self, name: &str) -> Arc<LimitMetrics> {
+        let workers = self.sources.workers.len();
+        self.sources.limits.handle(labels(&[("limit", name)]), |labels| LimitMetrics::new(labels, workers))
     }
 
     /// Where a worker's busy time comes from. Once each: a second call changes nothing.

@@ -17,6 +17,7 @@ struct Held {
     pool: Arc<PoolMetrics>,
     backends: Vec<Arc<BackendMetrics>>,
     certificate: Arc<CertificateMetrics>,
+    limit: Arc<LimitMetrics>,
     reported: Arc<ReportedLoad>,
 }
 
@@ -37,6 +38,7 @@ fn hold(telemetry: &Telemetry, backends: usize) -> Held {
         pool,
         backends: (0..backends).map(|number| telemetry.backend("blue", &format!("b{number}"))).collect(),
         certificate: telemetry.certificate("a.pem"),
+        limit: telemetry.limit("per-ip"),
         reported: telemetry.reported("green", "g", "named_metrics.x\"y"),
         web,
         route,
@@ -213,6 +215,9 @@ fn every_family_is_valid_text_with_help_and_type_and_no_series_twice() {
 fn what_is_counted_is_seen() {
     let telemetry = telemetry(2);
     let held = hold(&telemetry, 2);
+    held.limit.limited(0);
+    held.limit.limited(1);
+    assert!(telemetry.render().contains("evenkeel_rate_limited_total{limit=\"per-ip\"} 2\n"));
     held.web.opened(0);
     held.web.opened(0);
     held.web.closed(0);
@@ -343,17 +348,18 @@ fn control_registers_what_it_reads_elsewhere() {
 #[test]
 fn a_series_goes_with_its_last_holder() {
     let telemetry = telemetry(1);
-    let (Held { web, odd, route, none, requests, pool, backends, certificate, reported }, worker) =
+    let (Held { web, odd, route, none, requests, pool, backends, certificate, reported, limit }, worker) =
         (hold(&telemetry, 1), telemetry.worker(0));
     requests.count(0, 200);
     backends[0].attempt(0, 200, None);
     web.opened(0);
     worker.opened();
-    drop((web, route, requests, pool, backends, certificate, reported));
+    drop((web, route, requests, pool, backends, certificate, reported, limit));
     let text = telemetry.render();
     for name in [
         "\"web\"",
         "\"a.pem\"",
+        "\"per-ip\"",
         "\"api\"",
         "\"blue\"",
         "\"b0\"",

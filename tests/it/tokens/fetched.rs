@@ -139,12 +139,15 @@ fn a_reload_keeps_keys_while_their_place_is_the_same() {
     wait_for("the other keys have come", || status(&mut client, &api(&issuer)) == 401);
 }
 
+/// What is said of it, and what the server answers.
+type Case = (&'static str, Box<dyn Fn() -> Reply + Send + Sync>);
+
 #[test]
 fn what_is_no_set_is_not_taken() {
     let (web, issuer) = (Backend::ok(""), Issuer::p256("1"));
     let good = Server::new(&issuer.set());
     let elsewhere = format!("Location: http://{}/\r\n", good.backend.address());
-    let cases: [(&str, Box<dyn Fn() -> Reply + Send + Sync>); 6] = [
+    let cases: [Case; 6] = [
         ("redirects are not followed", Box::new(move || Reply::new("302 Found", &elsewhere, ""))),
         ("404", Box::new(|| Reply::new("404 Not Found", "", "{\"keys\":[]}"))),
         ("it is no JSON Web Key Set", Box::new(|| Reply::ok("<html>"))),

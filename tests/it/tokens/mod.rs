@@ -160,3 +160,19 @@ fn changed_rules_hold_for_tokens_that_were_believed() {
     let shown = crate::support::call(evenkeel.listener("admin"), "GET /api/v1/status", &admin(), "");
     assert!(!body(&shown).to_string().contains(SECRET));
 }
+
+#[test]
+fn limits_go_by_what_tokens_say() {
+    let backend = Backend::ok("");
+    let key = file(SECRET);
+    let limits = "[rate_limit.tenant]\nkey = \"claim:tenant\"\nrate = \"1/h\"\nburst = 2\n";
+    let toml = site(&format!("secret = {{ file = {} }}\n\n{limits}", key.1), &backend).toml();
+    let evenkeel = Process::spawn(&toml.replace("auth = \"main\"", "auth = \"main\"\nrate_limit = \"tenant\""));
+    let issuer = Issuer::secret(SECRET);
+    let token = |tenant: &str, user: &str| issuer.token(&json!({ "tenant": tenant, "sub": user }));
+    let mut client = evenkeel.client();
+    let mut ask = |tenant: &str, user: &str| status(&mut client, &token(tenant, user));
+    assert_eq!([ask("a", "ann"), ask("a", "bob"), ask("a", "ann"), ask("b", "bob")], [200, 200, 429, 200]);
+    assert_eq!(evenkeel.client().get("/").status, 401, "who is nobody costs no token");
+    assert_eq!([ask("b", "eve"), ask("b", "eve"), ask("a", "eve")], [200, 429, 429]);
+}

@@ -22,10 +22,6 @@ pub(super) fn forward(section: &Section<'_>) -> Option<ForwardAuth> {
         return None;
     };
     let url = field.read(url)?;
-    if !url.tls && !is_near(&url) {
-        let wrong = Wrong::new("the service gets cookies and `Authorization` of clients, unencrypted");
-        field.warn(wrong.help("write https://, if it has it"));
-    }
     Some(ForwardAuth { url, timeout: timeout.unwrap_or(Duration::from_secs(2)), copy_headers })
 }
 

@@ -6,7 +6,9 @@ use toml::de::DeValue;
 
 use super::{
     super::super::{
-        JwtAlgorithm, JwtAuth, JwtKeys, ShownIn, field, files,
+        JwtAlgorithm, JwtAuth, JwtKeys, ShownIn,
+        auth::key_set,
+        field, files,
         report::Wrong,
         section::{Field, Section},
         units::quoted,
@@ -92,9 +94,8 @@ fn keys(section: &Section<'_>) -> Option<JwtKeys> {
                 let file = file(&field, WHERE)?;
                 let path = file.read(|file| {
                     let path = files::path(file)?;
-                    let found = files::check(&path);
-                    let unread = |error| Wrong::new(format!("{}: {error}", quoted(&path.to_string_lossy())));
-                    found.map_err(unread)?;
+                    let found = key_set(&path);
+                    found.map_err(|why| Wrong::new(format!("{}: {why}", quoted(&path.to_string_lossy()))))?;
                     Ok(path)
                 });
                 path.map(JwtKeys::File)

@@ -207,13 +207,12 @@ fn kept<T>(
         return None;
     };
     let file = file(&field, &help)?;
-    let loaded = file.read(|file| {
+    file.read(|file| {
         let path = files::path(file)?;
         let loaded = load(&path);
         let loaded = loaded.map_err(|why| Wrong::new(format!("{}: {why}", quoted(&path.to_string_lossy()))))?;
         Ok((path, Arc::new(loaded)))
-    });
-    loaded
+    })
 }
 
 /// The `file` of the table in `field`.

@@ -16,7 +16,7 @@ use super::{
         units::quoted,
         values,
     },
-    Names,
+    Names, limit,
 };
 
 /// A route, and where in the files it stands.
@@ -76,6 +76,8 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         upgrade: upgrade(&section),
         connect: section.read("connect", false, values::flag),
         priority: priority(&section),
+        rate_limit: limit::of_route(&section, names),
+        in_flight_limit: limit::in_flight(&section),
         access: access(&section),
     };
     let route = Route { action: action?, fallback, ..route };

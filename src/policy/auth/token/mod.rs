@@ -4,7 +4,7 @@
 //! Signatures are `jsonwebtoken`'s. Claims are looked at here: the time is an argument, and nothing is taken for absent
 //! because it has another type.
 
-use super::jwks::{KeySet, NoKey};
+use crate::config::auth::{KeySet, NoKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
 use serde_json::{Map, Value};
@@ -35,7 +35,7 @@ pub enum Fault {
 }
 
 /// What a token says.
-pub(super) type Said = Map<String, Value>;
+pub type Said = Map<String, Value>;
 
 /// What `token` says, and the second from which on it no longer counts. `now` is in seconds since 1970.
 ///

@@ -1,7 +1,7 @@
 //! Whom is believed: one table of good tokens, and one of every trick that we know of.
 
 use super::*;
-use crate::policy::auth::testing::{Signer, encoded};
+use crate::config::auth::testing::{Signer, encoded};
 use serde_json::json;
 
 const NOW: f64 = 1_800_000_000.0;

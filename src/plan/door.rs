@@ -1,0 +1,59 @@
+//! Who may connect to a listener: `allow`, `deny`, `max_connections_per_ip`. A listener that asks for nothing has none.
+//! Asked by `runtime` for each connection: at accept, or once a PROXY header has said whose it is.
+
+use crate::{
+    config,
+    http::Origin,
+    net::{Held, Networks, Peer, PerIp},
+    telemetry::metrics::Closed,
+};
+use std::{net::IpAddr, sync::Arc};
+
+/// Looks at addresses.
+#[derive(Debug)]
+pub struct Door {
+    /// Empty: all.
+    allow: Networks,
+    deny: Networks,
+    per_ip: Option<u32>,
+    /// The same in all plans.
+    counts: Arc<PerIp>,
+}
+
+impl Door {
+    /// That of `listener`, whose connections `counts` counts.
+    pub(super) fn build(listener: &config::Listener, counts: Arc<PerIp>) -> Option<Arc<Self>> {
+        let (allow, deny, per_ip) = (&listener.allow, &listener.deny, listener.max_connections_per_ip);
+        if allow.is_empty() && deny.is_empty() && per_ip.is_none() {
+            return None;
+        }
+        Some(Arc::new(Self { allow: Networks::new(allow), deny: Networks::new(deny), per_ip, counts }))
+    }
+
+    /// Lets a connection of `address` in: what counts it, if it is counted.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, address: IpAddr) -> Result<Option<Held>, Closed> {
+        if self.deny.contains(address) || !self.allow.is_empty() && !self.allow.contains(address) {
+            return Err(Closed::Denied);
+        }
+        let Some(most) = self.per_ip else { return Ok(None) };
+        self.counts.take(address, most).map(Some).ok_or(Closed::PerIp)
+    }
+
+    /// Counts a connection of `address` that came in before there was a limit, or by another plan.
+    pub fn count(&self, address: IpAddr) -> Option<Held> {
+        self.per_ip.and_then(|_| self.counts.take(address, u32::MAX))
+    }
+}
+
+impl super::Listener {
+    /// The address that a connection is looked at by: its peer's, or the one that its PROXY header names. A proxy that speaks
+    /// for itself has none, nor has a unix socket.
+    pub fn looks_at(&self, origin: &Origin) -> Option<IpAddr> {
+        let Peer::Tcp(peer) = origin.peer else { return None };
+        let told = origin.proxied.as_ref().map_or(!self.proxy_protocol, |by| by.peer != origin.peer);
+        told.then(|| peer.ip())
+    }
+}
