@@ -100,7 +100,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             continue;
         }
         ticks.tick().await;
-        let now = Instant::now();
+        // A reload may have come meanwhile: its marks hold.
+        let (now, wanted) = (Instant::now(), *changes.borrow_and_update());
         if wanted.memory.is_some() && now - limit.0 >= LIMITS {
             limit = (now, memory::limit());
         }

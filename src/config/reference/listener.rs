@@ -83,9 +83,9 @@ pub(super) struct Listener {
     /// Bytes of a request target, 256B to 1MiB; more get 414.
     #[schemars(extend("default" = "8KiB"))]
     max_target_size: String,
-    /// Octets in a request target that are not ASCII, which RFC 3986 does not have, though some clients send é as it is:
-    /// "reject" (400) | "encode" as %C3%A9, before routes, logs and backends see them; nginx passes them on as they came.
-    /// The risk: a backend gets what it was shielded from, and must not take %FF for text. Over HTTP/2 UTF-8 alone.
+    /// UTF-8 in a request target, which RFC 3986 does not have, though some clients send é as it is: "reject" (400) |
+    /// "encode" as %C3%A9, before routes, logs and backends see it; nginx passes it on as it came. The risk: a backend gets
+    /// what it was shielded from, and two spellings of a letter (é, e and an accent) are two paths. What is no UTF-8 is 400.
     #[schemars(extend("default" = "reject"))]
     non_ascii_targets: String,
     /// Bytes of a request body; more get 413.

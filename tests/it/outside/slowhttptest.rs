@@ -74,7 +74,7 @@ fn attack(mode: &[&str], path: &str) {
         ["-c", CONNECTIONS, "-r", "300", "-i", "2", "-l", SECONDS, "-p", "5", "-g", "-o", files, "-v", "1", "-u", &url];
     let probe = Probe::start(process.address());
     let said = program.run(&[mode, &common].concat());
-    probe.assert_fine(100);
+    probe.assert_fine(20);
     let table = fs::read_to_string(format!("{files}.csv")).unwrap_or_else(|error| panic!("{error}: {said:?}"));
     let mut rows = table.lines().skip(1).filter(|row| !row.trim().is_empty()).peekable();
     assert!(rows.peek().is_some(), "it has counted nothing: {said:?}");
