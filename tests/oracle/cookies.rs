@@ -156,9 +156,9 @@ fn ours(dice: &mut Dice) {
     if !whole {
         dice.damage(&mut value, &[b".", b"A", b"=", b"_", &intact[0], &intact[intact.len() - 1]]);
     }
-    for pool in 0..6 {
+    for (pool, reader) in after.iter().enumerate() {
         let known = model.iter().find(|ticket| ticket.0 == pool).filter(|ticket| fresh(pool, ticket.2, now));
-        match (after[pool].read([&value[..]].into_iter(), now), known) {
+        match (reader.read([&value[..]].into_iter(), now), known) {
             (Read::Valid(ticket), known) => assert_eq!(Some(&(pool, ticket.backend, ticket.issued)), known),
             (_, Some(_)) => assert!(!whole, "pool {pool} does not find its ticket"),
             (Read::Absent | Read::Invalid, None) => {}

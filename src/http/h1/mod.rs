@@ -12,11 +12,24 @@ pub(super) use chunked::Chunked;
 pub(super) use serve::{After, active};
 pub use serve::{ClientSide, Served, serve};
 pub use splice::{SpliceError, Splicer};
-pub use wire::{HeadLimits, NoHead, Wire};
+pub use wire::{NoHead, Wire};
 pub use writer::Writer;
 
 use super::{Head, Reject, guard};
 use crate::{config::Underscores, error::Kind};
+
+/// Bounds of a message head.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes of a whole head, its empty line included.
+    pub max_size: usize,
+    /// Field lines.
+    pub max_fields: usize,
+    /// Bytes of a request's target.
+    pub max_target: usize,
+    /// Octets of a request's target that are not ASCII are percent-encoded, not refused.
+    pub encode: bool,
+}
 
 /// Checks the trailers of a request, whatever version they came in; those with `_` in their name as fields are.
 ///

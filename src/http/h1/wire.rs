@@ -3,7 +3,7 @@
 //!
 //! Both sides are read alike: a request's body from the client, a response's from the backend.
 
-use super::{Writer, chunked::Chunked, parse};
+use super::{HeadLimits, Writer, chunked::Chunked, parse};
 use crate::{
     error::Kind,
     http::{
@@ -20,19 +20,6 @@ use std::{
     rc::Rc,
     task::{Context, Poll, ready},
 };
-
-/// Bounds of a message head.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
-    /// Bytes of a whole head, its empty line included.
-    pub max_size: usize,
-    /// Field lines.
-    pub max_fields: usize,
-    /// Bytes of a request's target.
-    pub max_target: usize,
-    /// Octets of a request's target that are not ASCII are percent-encoded, not refused.
-    pub encode: bool,
-}
 
 /// A method longer than this is none.
 const MAX_METHOD: usize = 32;

@@ -13,6 +13,9 @@
 //! - the innocent are refused only while every place of their set owes all that it may: a flood must send the full rate for
 //!   each place in the table, all the time, and one period after it ends they pass.
 //!
+//! The crate governor has the same buckets, but keeps a keyed one in a map that has an entry for each key that ever came,
+//! until somebody sweeps all of them (`retain_recent`): a flood of keys is memory there, and a sweep under load is a stall.
+//!
 //! A set that has all places taken by debtors does not stay so while its shard may double. With `max_keys` debtors at a time
 //! there are twice as many places, and fewer than one key in a hundred finds its set full. Two keys with one hash
 //! share a bucket; the hash is keyed and has 64 bits, so of a million keys one has such a twin with odds of 1 to 18 million
