@@ -596,7 +596,8 @@ fn ways_in_that_are_safe_are_not_warned_of() {
 
 #[test]
 fn every_key_of_a_way_in_is_read() {
-    let folder = Folder::new(&[("secret", &"a".repeat(64)), ("jwks", "{}")]);
+    let keys = serde_json::json!({ "keys": [auth::testing::Signer::p256().jwk("1")] }).to_string();
+    let folder = Folder::new(&[("secret", &"a".repeat(64)), ("jwks", &keys)]);
     let read = |keys: &str| {
         let text = format!("{LISTENER}{POOL}[[route]]\npool = \"web\"\nauth = \"a\"\n[auth.a]\n{keys}\n");
         let config = Config::parse(&text, &folder.0.join("main.toml")).unwrap_or_else(|problems| panic!("{problems}"));
