@@ -4,7 +4,7 @@
 //! cell of the worker's own, and one load.
 //!
 //! **Who counts.** Every worker counts what it has let in, in a cell that nobody else writes. With a mark the others' cells
-//! are read for each request: a line each, which come in together (measured at 64: see the commit), where a shared counter
+//! are read for each request: a line each, which come in together, where a shared counter
 //! would be written twice a request by all.
 
 use crate::config::Priority;
