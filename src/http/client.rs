@@ -125,6 +125,8 @@ pub enum Waits {
     Head(Instant),
     /// The next request, since the last one ended.
     Next(Instant),
+    /// Nothing but the end of what its client sends and nobody reads: our answer has gone, at that moment.
+    Last(Instant),
     /// Nothing: something is under way.
     Busy,
 }

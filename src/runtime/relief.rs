@@ -7,7 +7,8 @@
 //! leaves it to the others. Nothing is done, and nothing is counted, while there is room.
 //!
 //! A connection is idle while its client has it waiting: [`Waits`]. One with an exchange, with a stream or that is a tunnel
-//! is never closed.
+//! is never closed. One whose last answer has gone, and that is there for the rest of what its client sends, goes before all
+//! others.
 
 use super::{
     connection::Seats,
@@ -38,13 +39,11 @@ const MEANWHILE: Duration = Duration::from_millis(10);
 /// Then nothing is done for so long. A place is free a twentieth of a second after it is wanted, or so.
 const REST: Duration = Duration::from_millis(40);
 /// How long a client has it waiting at the least before it may be closed: for its first byte, for a whole head, for the next
-/// request. While there are places left; when others wait already; and of those who hold very many.
-const PATIENCE: Least =
-    Least { first: Duration::from_secs(2), head: Duration::from_secs(2), next: Duration::from_secs(1) };
-const HASTE: Least =
-    Least { first: Duration::from_millis(250), head: Duration::from_secs(1), next: Duration::from_millis(100) };
-const OF_MANY: Least =
-    Least { first: Duration::from_millis(100), head: Duration::from_millis(100), next: Duration::from_millis(100) };
+/// request, for the end of what nobody reads. While there are places left; when others wait already; and of those who hold
+/// very many.
+const PATIENCE: Least = Least::new([2000, 2000, 1000, 100]);
+const HASTE: Least = Least::new([250, 1000, 100, 0]);
+const OF_MANY: Least = Least::new([100, 100, 100, 0]);
 /// Very many: such a share of all, and no less than that.
 const SHARE: usize = 64;
 const MANY: usize = 8;
@@ -54,6 +53,18 @@ struct Least {
     first: Duration,
     head: Duration,
     next: Duration,
+    last: Duration,
+}
+
+impl Least {
+    const fn new([first, head, next, last]: [u64; 4]) -> Self {
+        Self {
+            first: Duration::from_millis(first),
+            head: Duration::from_millis(head),
+            next: Duration::from_millis(next),
+            last: Duration::from_millis(last),
+        }
+    }
 }
 
 /// How the workers' tasks are called, and what they know of one another.
@@ -75,9 +86,11 @@ struct Board {
     idle: HashSet<Holder>,
 }
 
-/// Whoever could be closed. Of two the one that holds more comes first, then the one that has waited longer.
+/// Whoever could be closed. Of two the one that has been answered for the last time comes first, then the one that holds
+/// more, then the one that has waited longer.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    last: bool,
     held: usize,
     waited: Duration,
     holder: Option<Holder>,
@@ -151,7 +164,7 @@ impl Idle {
         loop {
             let candidate = self.ranked.pop()?;
             // Others hold far more, and another worker has them.
-            if 2 * candidate.held < self.most {
+            if !candidate.last && 2 * candidate.held < self.most {
                 self.ranked.clear();
                 return None;
             }
@@ -196,7 +209,7 @@ impl Pressed {
     /// How long a connection has been idle, if it is, and for so long that it may be closed.
     fn idle(&self, entry: &Entry, now: Instant, many: bool) -> Option<Duration> {
         let client = &entry.client;
-        if !self.process && !self.listeners.contains(&client.listener) || client.is_closing() {
+        if !self.process && !self.listeners.contains(&client.listener) || client.is_cut() {
             return None;
         }
         let least = match (many, self.full) {
@@ -206,6 +219,9 @@ impl Pressed {
         };
         let (since, least) = match client.waits() {
             Waits::Busy => return None,
+            Waits::Last(since) => (since, least.last),
+            // It ends by itself.
+            _ if client.is_closing() => return None,
             Waits::First => (client.accepted, least.first),
             Waits::Head(since) => (since, least.head),
             Waits::Next(since) => (since, least.next),
@@ -258,7 +274,8 @@ impl Worker {
             let held = holder.and_then(|holder| board.held.get(&holder)).copied().unwrap_or(1);
             if let Some(waited) = pressed.idle(entry, now, held >= MANY && held * SHARE >= all) {
                 board.idle.extend(holder);
-                candidates.push(Candidate { held, waited, holder, place, serial: entry.serial });
+                let last = matches!(entry.client.waits(), Waits::Last(_));
+                candidates.push(Candidate { last, held, waited, holder, place, serial: entry.serial });
             }
         }
         self.shared.relief.publish(self.number, board);

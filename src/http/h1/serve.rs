@@ -11,7 +11,7 @@ use crate::{
         guard::{self, Framing, Guarded, Reject},
         h2,
         head::{Head, Span, Version},
-        linger::{LINGER, LINGER_BYTES, linger},
+        linger::{self, LINGER, LINGER_BYTES, linger},
         runner::{Job, Server},
         target,
     },
@@ -85,7 +85,7 @@ pub async fn serve(connection: &Rc<ClientSide>, server: &Server) -> Served {
                 // What is still to come may be less than a low-water mark.
                 wire.set_low_water(false);
                 drop(wire.take_carry());
-                linger(&wire.io).await;
+                linger(&wire.io, client).await;
                 break;
             }
         }
@@ -164,7 +164,7 @@ where
         let done = handle(&mut exchange).await;
         let refused = exchange.refused.is_some();
         exchange.end(&wire.spares);
-        if !done.keep || !drained(wire).await {
+        if !done.keep || !drained(wire, client).await {
             let unread = done.linger && (refused || wire.body_pending() || !wire.is_drained());
             return if unread { After::Linger } else { After::Close };
         }
@@ -218,13 +218,16 @@ fn exchange<'c>(
 }
 
 /// Reads what is left of a body that nobody wanted; false if it is more than we care to read.
-async fn drained(wire: &Wire) -> bool {
+async fn drained(wire: &Wire, client: &Client) -> bool {
     if !wire.body_pending() {
         return true;
     }
-    let before = wire.received();
+    let (before, since) = (wire.received(), linger::last(client));
     let drain = poll_fn(|cx| {
         loop {
+            if client.is_cut() {
+                return Poll::Ready(false);
+            }
             match ready!(wire.poll_body(cx)) {
                 Ok(Some(pulled)) => wire.spares.recycle(pulled.chunk),
                 Ok(None) => return Poll::Ready(true),
@@ -235,7 +238,7 @@ async fn drained(wire: &Wire) -> bool {
             }
         }
     });
-    tokio::time::timeout(LINGER, drain).await.unwrap_or(false)
+    tokio::time::timeout_at(since + LINGER, drain).await.unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub async fn serve(
     let io = Rc::new(io);
     let ended = serve_streams(&io, carry, client, spares, server).await;
     if let Err(Ended::Flood(_) | Ended::SlowHead | Ended::Broken(_)) = &ended {
-        linger(&io).await;
+        linger(&io, client).await;
     }
     ended
 }

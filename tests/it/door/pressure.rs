@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::support::h2raw::{Event, H2, block, code, flag, kind};
 use crate::support::tls::{Authority, asked};
-use crate::support::{Gate, Process, Reply, call, told, wait_for};
+use crate::support::{Gate, Process, Reply, Site, call, told, wait_for};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -48,6 +48,30 @@ fn whoever_has_nothing_to_say_makes_room_for_those_who_have() {
         assert!(start.elapsed() < SOON, "{bytes:?}: {:?}", start.elapsed());
         assert!(closed(&evenkeel, "idle_pressure") >= 20.0, "{bytes:?}");
         evenkeel.assert_no_failure();
+    }
+}
+
+/// What is still to come of a body that nobody reads holds a connection for a second: not when places run short.
+#[test]
+fn whoever_has_its_last_answer_goes_at_once() {
+    let backend = Backend::ok("fine");
+    let route = "[[route]]\npath = \"/own\"\nrespond = { status = 200, body = \"own\" }\n[[route]]\npool = \"web\"\n";
+    let body = "POST /own HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nabc";
+    for bytes in ["GET / BAD\r\n\r\n", body] {
+        let site = Site::new(route).listener("max_connections = 20").pool("web", backend.address());
+        let evenkeel = site.start();
+        let address = evenkeel.address();
+        let mut lingering = Vec::new();
+        let mut slowest = Duration::ZERO;
+        for _ in 0..5 {
+            // As many again as there are places: all that stand in front of the next client have just been answered.
+            lingering.extend(quiet(2, address, 40, bytes));
+            let start = Instant::now();
+            assert!(answered(1, address).is_some(), "{bytes:?}");
+            slowest = slowest.max(start.elapsed());
+        }
+        assert!(slowest < Duration::from_millis(700), "{bytes:?}: {slowest:?}");
+        assert!(closed(&evenkeel, "idle_pressure") > 0.0, "{bytes:?}");
     }
 }
 
