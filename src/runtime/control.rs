@@ -4,7 +4,7 @@ use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
     certificates::{self, Certificates},
-    credentials::{self, Credentials},
+    files::{self, Files},
     keys::Fetchers,
     names::Names,
     overload,
@@ -13,7 +13,6 @@ use super::{
     sockets::{self, Sockets},
     start::Admin,
     systemd,
-    tiers::{self, Tiers},
 };
 use crate::{
     admin::{self, Command},
@@ -71,10 +70,8 @@ pub(super) struct Control {
     fetchers: Fetchers,
     /// Takes the certificates of each plan to the task that looks after them.
     certificates: Option<mpsc::UnboundedSender<Certificates>>,
-    /// The same for users and keys.
-    credentials: Option<mpsc::UnboundedSender<Credentials>>,
-    /// As well as the files of rate limits' tiers.
-    tiers: Option<mpsc::UnboundedSender<Tiers>>,
+    /// The same for other files.
+    files: Option<mpsc::UnboundedSender<Files>>,
     draining: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 }
@@ -140,8 +137,7 @@ impl Control {
             names: Names::default(),
             fetchers: Fetchers::default(),
             certificates: None,
-            credentials: None,
-            tiers: None,
+            files: None,
             draining: Arc::default(),
             watchdog: systemd::watchdog(),
         }
@@ -164,12 +160,9 @@ impl Control {
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
         tokio::spawn(certificates::watch_over(sent));
-        let (credentials, sent) = mpsc::unbounded_channel();
-        self.credentials = Some(credentials);
-        tokio::spawn(credentials::watch_over(sent));
-        let (tiers, sent) = mpsc::unbounded_channel();
-        self.tiers = Some(tiers);
-        tokio::spawn(tiers::watch_over(sent));
+        let (files, sent) = mpsc::unbounded_channel();
+        self.files = Some(files);
+        tokio::spawn(files::watch_over(sent));
         self.watch();
         tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
@@ -287,13 +280,10 @@ impl Control {
         if let Some(certificates) = &self.certificates {
             let _ = certificates.send(Certificates::of(&self.plan, &self.shared.telemetry));
         }
-        if let Some(credentials) = &self.credentials {
-            let _ = credentials.send(Credentials::of(&self.plan.auths));
+        if let Some(files) = &self.files {
+            let _ = files.send(Files::of(&self.plan));
         }
         self.fetchers.follow(&self.plan, &self.shared);
-        if let Some(tiers) = &self.tiers {
-            let _ = tiers.send(Tiers::of(&self.plan.rates));
-        }
         self.follow();
     }
 

@@ -5,8 +5,8 @@ mod certificates;
 mod chaos;
 mod connection;
 mod control;
-mod credentials;
 mod fetch;
+mod files;
 mod introduce;
 mod keys;
 mod loads;
@@ -20,7 +20,6 @@ mod reload;
 mod sockets;
 mod start;
 mod systemd;
-mod tiers;
 mod view;
 mod worker;
 

@@ -107,10 +107,10 @@ impl Rate {
         self.tiers.iter().map(|(tier, _)| (tier.file.as_path(), &*tier.name))
     }
 
-    /// `file` has these keys now.
-    pub fn replace(&self, file: &Path, keys: &[Secret]) {
+    /// `file` has these keys now. True: these are others than before.
+    pub fn replace(&self, file: &Path, keys: &[Secret]) -> bool {
         let same = self.tiers.iter().filter(|(tier, _)| tier.is(file));
-        same.for_each(|(tier, _)| tier.replace(keys, &self.seed));
+        same.fold(false, |changed, (tier, _)| tier.replace(keys, &self.seed) || changed)
     }
 
     /// Whose request it is.

@@ -205,7 +205,8 @@ fn tiers_have_terms_of_their_own_and_their_keys_may_change() {
     );
     rates["api"].replace(Path::new("/other"), &[]);
     assert_eq!(told("key-1"), "\"api\";q=10;w=1");
-    rates["api"].replace(&file, &[config::Secret::new(b"key-2")]);
+    let replace = || rates["api"].replace(&file, &[config::Secret::new(b"key-2")]);
+    assert_eq!([replace(), replace()], [true, false], "nothing is said of the same keys");
     assert_eq!([told("key-1"), told("key-2")], ["\"api\";q=2;w=1", "\"api\";q=10;w=1"]);
     // A second has paid for what it had sent as one of no tier; as one of gold it has just asked once more.
     assert_eq!(passing("key-2", SECOND), 19);

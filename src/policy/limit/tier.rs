@@ -46,10 +46,14 @@ impl Tier {
         built
     }
 
-    /// These are its keys from now on.
-    pub(super) fn replace(&self, keys: &[Secret], seed: &Seed) {
-        let hashes = keys.iter().flat_map(|key| hashes_of_line(seed, key.expose()));
-        self.keys.store(hashes.collect::<HashSet<_, _>>().into());
+    /// These are its keys from now on. True: others than before.
+    pub(super) fn replace(&self, keys: &[Secret], seed: &Seed) -> bool {
+        let hashes: HashSet<_, _> = keys.iter().flat_map(|key| hashes_of_line(seed, key.expose())).collect();
+        let changed = **self.keys.load() != hashes;
+        if changed {
+            self.keys.store(hashes.into());
+        }
+        changed
     }
 
     /// The key with this hash is one of them.
