@@ -1,5 +1,6 @@
 //! Who may connect to a listener: `allow`, `deny`, `max_connections_per_ip`. A listener that asks for nothing has none.
-//! Asked by `runtime` for each connection: at accept, or once a PROXY header has said whose it is.
+//! Asked by `runtime` for each connection: at accept, or once a PROXY header has said whose it is; and for all that there
+//! are when a reload changes it.
 
 use crate::{
     config,
@@ -35,11 +36,16 @@ impl Door {
     /// # Errors
     /// Why not.
     pub fn admit(&self, address: IpAddr) -> Result<Option<Held>, Closed> {
-        if self.deny.contains(address) || !self.allow.is_empty() && !self.allow.contains(address) {
+        if self.denies(address) {
             return Err(Closed::Denied);
         }
         let Some(most) = self.per_ip else { return Ok(None) };
         self.counts.take(address, most).map(Some).ok_or(Closed::PerIp)
+    }
+
+    /// Nobody of `address` may be here.
+    pub fn denies(&self, address: IpAddr) -> bool {
+        self.deny.contains(address) || !self.allow.is_empty() && !self.allow.contains(address)
     }
 
     /// Counts a connection of `address` that came in before there was a limit, or by another plan.
@@ -55,5 +61,10 @@ impl super::Listener {
         let Peer::Tcp(peer) = origin.peer else { return None };
         let told = origin.proxied.as_ref().map_or(!self.proxy_protocol, |by| by.peer != origin.peer);
         told.then(|| peer.ip())
+    }
+    /// `origin` may not be here, as far as is known of it.
+    pub fn denies(&self, origin: &Origin) -> bool {
+        let Some(door) = &self.door else { return false };
+        self.looks_at(origin).is_some_and(|ip| door.denies(ip))
     }
 }

@@ -33,12 +33,12 @@ use self::{
 use crate::{
     balance::Algorithm,
     config::Config,
-    net::Budget,
+    net::{Budget, Holder},
     plan::Plan,
     policy::{Chaos, Fit, Memory, Shed},
     pool::Registry,
     telemetry::{
-        Seldom,
+        Seldom, SeldomOf,
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},
@@ -97,8 +97,9 @@ pub(crate) struct Shared {
     pub(crate) clients: Arc<Budget>,
     /// Says that accepting fails.
     pub(crate) complaint: Seldom,
-    /// Says that somebody may not come in.
-    pub(crate) refusals: Seldom,
+    /// Says that somebody may not come in at all, or has too many already.
+    pub(crate) denied: SeldomOf<Holder>,
+    pub(crate) refusals: SeldomOf<Holder>,
     /// Has idle connections make room.
     pub(crate) relief: Relief,
     /// Pipes of each worker, for large bodies.

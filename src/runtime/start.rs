@@ -16,7 +16,7 @@ use crate::{
     plan::{Ground, Numbers, Plan},
     policy::{Memory, Shed},
     pool::Registry,
-    telemetry::{Seldom, metrics::Telemetry},
+    telemetry::{Seldom, SeldomOf, metrics::Telemetry},
 };
 use std::{
     fmt, io,
@@ -135,7 +135,8 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         workers,
         clients: Budget::new(Some(process.div_ceil(2))),
         complaint: Seldom::new(accept::COMPLAINTS),
-        refusals: Seldom::new(worker::SECOND),
+        denied: SeldomOf::new(worker::SECOND),
+        refusals: SeldomOf::new(worker::SECOND),
         relief: Relief::new(count),
         // Connections leave a tenth of the descriptors; half of that, two to a pipe.
         pipes: (most / 36 / count).clamp(2, 1024),

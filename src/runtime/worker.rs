@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     http::{self, Client, Exchange, Origin},
-    net::{Peer, Stream},
+    net::{Holder, Peer, Stream},
     plan::Plan,
     proxy::{self, AskOthers, Local},
     telemetry::{
@@ -219,11 +219,13 @@ impl Worker {
         self.open(arrival);
     }
 
-    /// Somebody could not come in. Said once a second at the most.
+    /// Somebody could not come in. Said once a second at the most for each reason: who was the last one, how many
+    /// connections it were, and of how many addresses.
     pub(super) fn refused(&self, listener: &str, peer: IpAddr, reason: Closed) {
-        if let Some(times) = self.shared.refusals.happens() {
+        let refusals = if reason == Closed::Denied { &self.shared.denied } else { &self.shared.refusals };
+        if let Some((times, addresses)) = refusals.happens_to(Holder::of(peer)) {
             let reason = reason.word();
-            tracing::info!(listener, %peer, reason, times, "connection closed at accept");
+            tracing::info!(listener, %peer, reason, times, addresses, "connection closed at accept");
         }
     }
 
@@ -252,6 +254,10 @@ impl Worker {
         let client = Rc::new(Client::new(Rc::new(origin)));
         if self.local.plan().plan.listener(listener).is_none() {
             client.close();
+        }
+        // It may have been accepted by a plan that let it in.
+        if known.denies(&client) {
+            return known.metrics.closed_by(self.number, Closed::Denied);
         }
         if let (Some(door), None) = (&known.door, &seats.held) {
             // It may have been accepted before there was a limit.
@@ -289,6 +295,7 @@ impl Worker {
         }
         self.rename(&before.plan, &plan);
         self.count_held(&plan);
+        self.ban(&plan, within);
         self.leave_routes(&before.plan, &plan);
         if gone.is_empty() {
             return;
@@ -325,6 +332,24 @@ impl Worker {
             if let (Some(door), Some(ip)) = (&listener.door, listener.looks_at(&entry.client)) {
                 seats.held = door.count(ip);
             }
+        }
+    }
+
+    /// Those who may not be here any more go, as if their listener were gone.
+    fn ban(self: &Rc<Self>, plan: &Plan, within: Duration) {
+        let doors = plan.listeners().filter(|listener| listener.door.is_some()).map(|listener| listener.number);
+        let doors: HashSet<_> = doors.collect();
+        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| doors.contains(&entry.client.listener)) {
+            let client = &entry.client;
+            let listener = plan.listener(client.listener);
+            if !listener.is_some_and(|listener| listener.denies(client)) {
+                continue;
+            }
+            if let (Some(metrics), false) = (&entry.metrics, client.is_closing()) {
+                metrics.closed_by(self.number, Closed::Denied);
+            }
+            client.close();
+            self.doom((place, entry), Instant::now() + self.share(entry, within), None);
         }
     }
 

@@ -8,4 +8,4 @@ mod seldom;
 pub(crate) mod testing;
 pub mod trace;
 
-pub use seldom::Seldom;
+pub use seldom::{Seldom, SeldomOf};

@@ -1,6 +1,8 @@
 //! Lets something be logged once in a while, however often it happens. For what strangers can make happen.
 
 use std::{
+    collections::HashSet,
+    hash::Hash,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -37,6 +39,33 @@ impl Seldom {
     }
 }
 
+/// How many are told apart between two lines.
+const MOST: usize = 1000;
+
+/// As [`Seldom`], for what happens to many: counts to how many, too.
+#[derive(Debug)]
+pub struct SeldomOf<K> {
+    seldom: Seldom,
+    met: Mutex<HashSet<K>>,
+}
+
+impl<K: Hash + Eq> SeldomOf<K> {
+    /// Once in so much time.
+    pub fn new(every: Duration) -> Self {
+        Self { seldom: Seldom::new(every), met: Mutex::default() }
+    }
+
+    /// It has happened to `whom`. If it is said now: how often since it was said last, and to how many; of very many it says
+    /// a thousand.
+    pub fn happens_to(&self, whom: K) -> Option<(u64, usize)> {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        if met.len() < MOST {
+            met.insert(whom);
+        }
+        self.seldom.happens().map(|times| (times, std::mem::take(&mut *met).len()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +79,18 @@ mod tests {
         assert_eq!(never_again.happens(), None);
         let now_and_then = Seldom { every: Duration::ZERO, said: Mutex::new((None, 6)) };
         assert_eq!(now_and_then.happens(), Some(7), "all of them are counted");
+    }
+    #[test]
+    fn it_is_said_to_how_many_it_has_happened() {
+        let always = SeldomOf::new(Duration::ZERO);
+        assert_eq!([always.happens_to(1), always.happens_to(1)], [Some((1, 1)), Some((1, 1))]);
+        let never_again = SeldomOf::new(Duration::MAX);
+        assert_eq!(never_again.happens_to(0), Some((1, 1)));
+        assert!((0..5000).all(|whom| never_again.happens_to(whom % 3).is_none()));
+        assert_eq!(never_again.met.lock().unwrap().len(), 3);
+        assert!((0..5000).all(|whom| never_again.happens_to(whom).is_none()));
+        assert_eq!(never_again.met.lock().unwrap().len(), MOST);
+        let now = SeldomOf { seldom: Seldom::new(Duration::ZERO), met: Mutex::new([1, 2].into()) };
+        assert_eq!(now.happens_to(3), Some((1, 3)));
     }
 }

@@ -36,9 +36,24 @@ fn it_is_said_once_a_second_and_a_reload_changes_it() {
     assert!(said() <= start.elapsed().as_secs() as usize + 1);
     let log = evenkeel.log();
     let line = log.iter().find(|line| line.contains("closed at accept")).unwrap();
-    assert!(["127.0.0.9", "denied", "web"].iter().all(|word| line.contains(word)), "{line}");
+    assert!(["127.0.0.9", "denied", "web", "addresses=1"].iter().all(|word| line.contains(word)), "{line}");
     let mut other = answered(1, address).unwrap();
+    let mut third = answered(3, address).unwrap();
+    let before = refused(&evenkeel);
     evenkeel.reload(&toml("deny = [\"127.0.0.1\"]"));
-    assert!(answered(9, address).is_some() && answered(1, address).is_none());
-    assert_eq!(other.get("/").status, 200, "who is in stays in");
+    let mut ninth = answered(9, address).unwrap();
+    assert!(answered(1, address).is_none());
+    other.assert_closed();
+    assert_eq!(third.get("/").status, 200);
+    assert_eq!(refused(&evenkeel), before + 2.0);
+    // Nobody is counted twice.
+    evenkeel.reload(&toml("allow = [\"127.0.0.3\"]"));
+    ninth.assert_closed();
+    assert_eq!(third.get("/").status, 200);
+    assert_eq!(refused(&evenkeel), before + 3.0);
+}
+
+/// How many of the process's connections have been closed as denied.
+fn refused(process: &Process) -> f64 {
+    process.metric("evenkeel_connections_closed_total", &[("listener", "web"), ("reason", "denied")])
 }
