@@ -25,7 +25,9 @@ pub(super) struct InFlightLimit {
 pub(super) struct RateLimit {
     /// "client_ip" (of IPv6 the first 64 bits) | "header:NAME" | "cookie:NAME" | "claim:NAME" (of the token that `auth`
     /// has verified) | "path" (normalised, without the query) | "route" (its name) | "global" (all alike); a list combines.
-    /// Requests without it, or with nothing in it, are no exception: they share one bucket.
+    /// Requests without it, or with nothing in it, are no exception: they share one bucket, and so do those that name two
+    /// different ones (the header or cookie twice), as nobody knows which of them a backend goes by. Of a cookie the quotes
+    /// do not count.
     #[schemars(extend("examples" = ["client_ip"]))]
     key: String,
     /// "token_bucket": what is too much is refused | "leaky_bucket": requests are let through one by one, at `rate`; they
@@ -35,7 +37,8 @@ pub(super) struct RateLimit {
     /// How many pass: in a second /s, a minute /m or an hour /h; up to 1000000/s.
     #[schemars(extend("examples" = ["100/s"]))]
     rate: String,
-    /// Of the token bucket: so many pass at once, when a key has been quiet. Default: what `rate` lets pass in a second.
+    /// Of the token bucket: so many pass at once, when a key has been quiet. Default: what `rate` lets pass in a second, and at
+    /// least 1: with "5/m" one every 12 s, though RateLimit-Policy says q=5.
     #[schemars(extend("examples" = [200]))]
     burst: u64,
     /// Of the leaky bucket: the longest that a request waits, up to 1m. Whoever leaves meanwhile keeps its turn. Default: 1s.
@@ -69,7 +72,7 @@ pub(super) struct Tier {
 /// Which keys these are.
 #[derive(JsonSchema)]
 pub(super) struct TierKeys {
-    /// A key a line: the value of the header, cookie or claim, or an address. Empty lines and those that begin with "#"
+    /// A key a line, in plain text, unlike the digests of [auth.NAME]: the value of the header, cookie or claim, or an address. Empty lines and those that begin with "#"
     /// are none. A file that changes is read within 10 s; one that cannot be read leaves the keys as they were.
     #[schemars(extend("examples" = ["/etc/evenkeel/gold.keys"]))]
     file: Value,

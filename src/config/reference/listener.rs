@@ -51,7 +51,8 @@ pub(super) struct Listener {
     /// proxy_protocol it is the address that the header names.
     #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8", "2001:db8::/32"]]))]
     allow: Vec<String>,
-    /// Networks and addresses that may not connect, whatever allow says.
+    /// Networks and addresses that may not connect, whatever allow says. Whoever is in when a reload shuts it out goes at
+    /// its next safe point, within drain_timeout.
     #[schemars(extend("default" = [], "examples" = [["192.0.2.0/24"]]))]
     deny: Vec<String>,
     /// For a whole request head, or "off": from accept for the first, from its first byte for later ones. Slow heads get
@@ -65,7 +66,9 @@ pub(super) struct Listener {
     #[schemars(extend("default" = "100B/s"))]
     min_body_rate: String,
     /// The longest time that a client takes nothing of what is held for it, or "off". Of HTTP/2, of each stream and of the
-    /// connection. One that takes a little now and then is not cut, however long it takes: what is held for it is bounded.
+    /// connection. One that takes a little now and then, or by HTTP/2 grants a byte of window, is not cut, however long it
+    /// takes: what is held for it is bounded, max_connections_per_ip bounds how many there are, and max_connection_age how
+    /// long they last.
     #[schemars(extend("default" = "30s"))]
     write_timeout: String,
     /// A kept connection without a request, or "off".

@@ -3,9 +3,11 @@
 //! **What lacks something.** Requests without what a part of the key is made of (no such header or cookie, nothing in it, no
 //! claim, no address because they come by a unix socket) are alike in that part: they share one bucket, or one for each of
 //! the other parts' values. Leaving an API key out is no way past a limit. nginx and Envoy do not limit such requests.
+//! Whoever says two things under one name says nothing: nobody knows which of them a backend goes by, and the other one
+//! could be anew each time.
 
 use super::super::{Asked, FieldName, Visit, request};
-use crate::config::LimitKey;
+use crate::{config::LimitKey, http::Head};
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
@@ -84,7 +86,6 @@ impl Key {
 
 impl Part {
     fn hash(&self, seed: &Seed, asked: &Asked<'_>, visit: &Visit) -> u64 {
-        let said = |value: &&[u8]| !value.is_empty();
         let head = &*asked.request;
         let text = match self {
             Self::ClientIp => {
@@ -93,12 +94,24 @@ impl Part {
             Self::Path => return bytes(seed, Kind::Path, head.text(head.target.path)),
             Self::Route => return bytes(seed, Kind::Route, asked.route.as_bytes()),
             Self::Global => return fixed(seed, Kind::Global, 0),
-            Self::Header(name) => name.first(head).filter(said),
-            Self::Cookie(name) => request::cookies(head, name).find(said),
-            Self::Claim(name) => visit.claim(name).filter(said),
+            Self::Header(name) => name.first(head).filter(|first| !name.any(head, |value| value != *first)),
+            Self::Cookie(name) => cookie(head, name),
+            Self::Claim(name) => visit.claim(name),
         };
-        text.map_or_else(|| fixed(seed, Kind::Missing, 0), |text| bytes(seed, Kind::Text, text))
+        text.filter(|text| !text.is_empty())
+            .map_or_else(|| fixed(seed, Kind::Missing, 0), |text| bytes(seed, Kind::Text, text))
     }
+}
+
+/// The value of the cookie `name`, if all of that name say the same. Quotes are no part of it here: backends leave them away.
+fn cookie<'h>(head: &'h Head, name: &'h [u8]) -> Option<&'h [u8]> {
+    let mut values = request::cookies(head, name).map(unquoted);
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// The hashes under which a line of a tier's file is met: as a text, and as an address if it is one.
@@ -141,7 +154,7 @@ mod tests {
     use crate::policy::test_head;
     use std::sync::Arc;
 
-    const HEAD: &str = "GET /a/./b?x=1 HTTP/1.1\nHost: a\nX-Key: k\nX-Key: l\nX-Empty:\nCookie: s=; s=7";
+    const HEAD: &str = "GET /a/./b?x=1 HTTP/1.1\nHost: a\nX-Key: k\nX-Key: k\nX-Empty:\nCookie: s=7; s=\"7\"";
 
     fn hash(seed: &Seed, parts: &[LimitKey], head: &str, client: Option<&str>) -> u64 {
         let client = client.map(|client| client.parse().unwrap());
@@ -157,7 +170,7 @@ mod tests {
         let seed = Seed::new();
         let header = |name: &str| LimitKey::Header(name.into());
         let of = |part: LimitKey| hash(&seed, &[part], HEAD, None);
-        let other = "GET /a/b HTTP/1.1\nHost: b\nx-key: k\nCookie: s=7; s=8";
+        let other = "GET /a/b HTTP/1.1\nHost: b\nx-key: k\nCookie: s=7";
         for part in [header("x-key"), LimitKey::Cookie("s".into()), LimitKey::Path, LimitKey::Route, LimitKey::Global] {
             assert_eq!(of(part.clone()), hash(&seed, std::slice::from_ref(&part), other, None), "{part:?}");
         }
@@ -190,6 +203,27 @@ mod tests {
         assert_eq!(of(LimitKey::ClientIp), missing, "a unix socket");
         let both = [LimitKey::ClientIp, LimitKey::Header("x-none".into())];
         assert_ne!(hash(&seed, &both, HEAD, Some("10.0.0.1")), hash(&seed, &both, HEAD, Some("10.0.0.2")));
+    }
+
+    #[test]
+    fn whoever_says_two_things_has_said_nothing() {
+        let seed = Seed::new();
+        let of = |part: LimitKey, head: &str| hash(&seed, &[part], &format!("GET / HTTP/1.1\nHost: a\n{head}"), None);
+        for name in ["x-key", "authorization"] {
+            let key = || LimitKey::Header(name.into());
+            let missing = of(key(), "Accept: a");
+            for twice in ["1\n@: 2", "2\n@: 1", "1\n@: 1\n@: 2", "\n@: 1", "1\n@:"] {
+                assert_eq!(of(key(), &format!("@: {twice}").replace('@', name)), missing, "{twice}");
+            }
+            assert_ne!(of(key(), &format!("{name}: 1\n{name}: 1")), missing);
+        }
+        let cookie = || LimitKey::Cookie("s".into());
+        let missing = of(cookie(), "Accept: a");
+        for twice in ["s=1; s=2", "s=2\nCookie: s=1", "s=; s=1", "s=1; s=", "s=\"\""] {
+            assert_eq!(of(cookie(), &format!("Cookie: {twice}")), missing, "{twice}");
+        }
+        assert_eq!(of(cookie(), "Cookie: s=1; s=\"1\""), of(cookie(), "Cookie: s=1"));
+        assert_ne!(of(cookie(), "Cookie: s=1"), missing);
     }
 
     #[test]
