@@ -86,6 +86,8 @@ pub struct Shed {
     /// Who is shed because of memory, if so many are in flight.
     by_memory: AtomicU8,
     fits: AtomicU64,
+    /// Nobody has asked for so much for a while.
+    calm: AtomicBool,
     /// By worker.
     cells: Box<[Cell]>,
 }
@@ -109,6 +111,7 @@ impl Shed {
             by_flight: AtomicU8::default(),
             by_memory: AtomicU8::default(),
             fits: AtomicU64::new(OFF),
+            calm: AtomicBool::default(),
             cells: (0..workers).map(|_| Cell::default()).collect(),
         })
     }
@@ -187,7 +190,17 @@ impl Shed {
         Level(self.by_flight.load(Relaxed))
     }
 
-    /// Who is shed because of memory.
+    /// Nobody is in flight, nobody is refused, and that for a while; or it is over. What fits is remembered.
+    pub fn rest(&self, calm: bool) {
+        self.calm.store(calm && self.fits.load(Relaxed) > 0, Relaxed);
+    }
+
+    /// As [`Shed::by_memory`], but nobody while nobody comes to be shed: for people.
+    pub fn seen_by_memory(&self) -> Level {
+        if self.calm.load(Relaxed) { Level::NONE } else { self.by_memory() }
+    }
+
+    /// Who is shed because of memory, once more are in flight than fit.
     pub fn by_memory(&self) -> Level {
         Level(self.by_memory.load(Relaxed))
     }
@@ -277,6 +290,13 @@ mod tests {
         assert_eq!((shed.peak(), shed.refused()), (3, 3));
         shed.leave(0);
         assert_eq!((shed.peak(), shed.peak()), (2, 2));
+        shed.rest(true);
+        assert_eq!((shed.seen_by_memory(), shed.by_memory()), (Level::NONE, Level(2)));
+        shed.rest(false);
+        assert_eq!(shed.seen_by_memory(), Level(2));
+        shed.set_memory(Level(2), 0);
+        shed.rest(true);
+        assert_eq!(shed.seen_by_memory(), Level(2), "whoever comes is shed");
         shed.set(None, false);
         assert_eq!(ALL.map(|priority| shed.admit(0, priority)), [true; 3]);
         assert_eq!(shed.in_flight(), 5);

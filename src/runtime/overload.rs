@@ -21,6 +21,8 @@ const LIMITS: Duration = Duration::from_secs(5);
 const RELIEVE: Duration = Duration::from_secs(1);
 /// Nothing has been shed for so long: it is over.
 const QUIET: Duration = Duration::from_secs(1);
+/// Nobody has been in flight for so long, and nobody refused: memory that the allocator keeps sheds nobody.
+const CALM: Duration = Duration::from_secs(3);
 
 /// The marks, as the configuration has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -62,12 +64,12 @@ pub(super) fn reader(shed: &Arc<Shed>) -> ReadOverload {
     Box::new(move || Overload {
         memory_limit: memory::limit(),
         by_flight: shed.by_flight().number(),
-        by_memory: shed.by_memory().number(),
+        by_memory: shed.seen_by_memory().number(),
     })
 }
 
-/// Looks how much memory is held, and who is shed because of it. Gives the bytes.
-fn look(shared: &Shared, mark: Option<MaxMemory>, limit: Option<u64>) -> Option<u64> {
+/// Looks how much memory is held, and who is shed because of it. Gives the bytes, and the most that was in flight.
+fn look(shared: &Shared, mark: Option<MaxMemory>, limit: Option<u64>) -> Option<(u64, u64)> {
     let mark = match mark? {
         MaxMemory::Bytes(bytes) => bytes,
         MaxMemory::Share(share) => (limit? as f64 * share) as u64,
@@ -78,9 +80,10 @@ fn look(shared: &Shared, mark: Option<MaxMemory>, limit: Option<u64>) -> Option<
     let mut fit = shared.fit.lock().unwrap_or_else(PoisonError::into_inner);
     let fit = fit.get_or_insert_with(|| Fit::new(mark, last));
     fit.set(mark, last);
-    let (level, fits) = fit.look(held, shared.shed.peak());
+    let peak = shared.shed.peak();
+    let (level, fits) = fit.look(held, peak);
     shared.shed.set_memory(level, fits);
-    Some(held)
+    Some((held, peak))
 }
 
 /// Goes on until the process ends. Without a mark it sleeps.
@@ -90,7 +93,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut limit = (Instant::now(), memory::limit());
-    let (mut relieved, mut episode) = (None, Episode::default());
+    let (mut relieved, mut episode, mut calm) = (None, Episode::default(), Calm::default());
     loop {
         let wanted = *changes.borrow_and_update();
         if wanted.is_none() && !episode.is_on() {
@@ -105,13 +108,14 @@ pub(super) async fn watch(shared: Arc<Shared>) {
         if wanted.memory.is_some() && now - limit.0 >= LIMITS {
             limit = (now, memory::limit());
         }
-        let memory = look(&shared, wanted.memory, limit.1);
+        let (memory, peak) = look(&shared, wanted.memory, limit.1).unzip();
+        shed.rest(calm.look(peak.unwrap_or_default(), shed.refused(), now));
         if shed.by_memory() > Level::NONE && relieved.is_none_or(|at| now - at >= RELIEVE) {
             relieved = Some(now);
             shared.workers.iter().for_each(|worker| drop(worker.send(Message::Relieve)));
         }
         shed.settle();
-        let on = shed.by_flight().max(shed.by_memory()) > Level::NONE;
+        let on = shed.by_flight().max(shed.seen_by_memory()) > Level::NONE;
         match episode.look(on, shed.refused(), now) {
             Some(Said::Begins) => {
                 let (by_in_flight, by_memory) = (shed.by_flight().words(), shed.by_memory().words());
@@ -134,6 +138,26 @@ enum Said {
     Begins,
     /// It is over: so many requests were, in so much time.
     Ends { shed: u64, after: Duration },
+}
+
+/// How long nobody has been in flight, or refused.
+#[derive(Debug, Default)]
+struct Calm {
+    refused: u64,
+    since: Option<Instant>,
+}
+
+impl Calm {
+    /// It is `now`, at most `peak` were in flight since the last look, and so many have been shed since the start. True: for
+    /// long.
+    fn look(&mut self, peak: u64, refused: u64, now: Instant) -> bool {
+        let before = std::mem::replace(&mut self.refused, refused);
+        if peak > 0 || refused > before {
+            self.since = None;
+            return false;
+        }
+        now - *self.since.get_or_insert(now) >= CALM
+    }
 }
 
 /// From the first request that is shed to a while after the last.
@@ -172,6 +196,15 @@ impl Episode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_calm_when_nobody_has_come_for_a_while() {
+        let (start, mut calm) = (Instant::now(), Calm::default());
+        let mut look = |at, peak, refused| calm.look(peak, refused, start + Duration::from_secs(at));
+        assert_eq!([look(0, 0, 0), look(2, 0, 0), look(3, 0, 0)], [false, false, true]);
+        assert_eq!([look(4, 1, 0), look(5, 0, 0), look(7, 0, 0), look(8, 0, 0)], [false, false, false, true]);
+        assert_eq!([look(9, 0, 1), look(10, 0, 1), look(13, 0, 1)], [false, false, true], "somebody was refused");
+    }
 
     #[test]
     fn an_episode_is_told_once_at_each_end() {
