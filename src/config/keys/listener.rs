@@ -46,6 +46,7 @@ pub(in super::super) const LISTENER: Keys = Keys {
         ("v6only", "ipv6_only"),
         ("deferred", "defer_accept"),
         ("maxconn", "max_connections"),
+        ("max_conn", "max_connections"),
         ("max_conns", "max_connections"),
         ("connection_limit", "max_connections"),
         ("limit_conn", "max_connections_per_ip"),

@@ -150,6 +150,19 @@ struct Advice {
 const ADVICE: &[Advice] = &[
     Advice { title: DOCUMENT.title, words: CHAOS, help: REHEARSED },
     Advice { title: ROUTE.title, words: CHAOS, help: REHEARSED },
+    Advice { title: LISTENER.title, words: LIMITS, help: OF_ROUTES },
+    Advice { title: SERVER.title, words: LIMITS, help: OF_ROUTES },
+    Advice { title: POOL.title, words: LIMITS, help: OF_ROUTES },
+    Advice {
+        title: RATE_LIMIT.title,
+        words: &["nodelay", "no_delay"],
+        help: "take it out: algorithm = \"token_bucket\", the default, delays nothing, and \"leaky_bucket\" delays up to \
+               `max_delay`",
+    },
+    Advice { title: SERVER.title, words: NORMALISED, help: ALWAYS },
+    Advice { title: LISTENER.title, words: NORMALISED, help: ALWAYS },
+    Advice { title: LISTENER.title, words: RELAXED, help: ONE_BY_ONE },
+    Advice { title: SERVER.title, words: RELAXED, help: ONE_BY_ONE },
     Advice { title: POOL.title, words: CHAOS, help: REHEARSED },
     Advice {
         title: POOL.title,
@@ -262,6 +275,15 @@ const ADVICE: &[Advice] = &[
         help: "take it out: hash and table are the same everywhere, so that every instance finds the same backend",
     },
 ];
+const LIMITS: &[&str] = &["auth", "in_flight_limit", "rate_limit"];
+const OF_ROUTES: &str =
+    "it is a key of [[route]], and each route that wants it names it: nothing sets it for all at once";
+const NORMALISED: &[&str] = &["merge_slashes", "normalise_path", "normalize_path"];
+const ALWAYS: &str = "take it out: paths are always normalised, but `//a` stays another path than `/a`; path = { regex = \
+                      \"^/+a$\" } in a route takes both";
+const RELAXED: &[&str] = &["ignore_invalid_headers", "relax", "relaxed", "relaxations", "strict", "unsafe"];
+const ONE_BY_ONE: &str = "there is no switch for all of it: `non_ascii_targets` and `half_close` of a listener and \
+                          `underscore_headers` of [server] may be chosen, each with its risk";
 const CHAOS: &[&str] = &["chaos", "fault", "fault_injection", "faults"];
 const REHEARSED: &str = "failures are rehearsed while it runs, and not in the file: PUT /api/v1/chaos";
 const MAX_VERSION: &[&str] =

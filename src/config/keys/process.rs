@@ -117,6 +117,7 @@ pub(in super::super) const SERVER: Keys = Keys {
         ("hostname", "name"),
         ("id", "name"),
         ("instance", "name"),
+        ("max_conn", "max_connections"),
         ("maxconn", "max_connections"),
         ("worker_connections", "max_connections"),
         ("memory", "max_memory"),

@@ -108,6 +108,7 @@ fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     let burst = rate.map(|rate| burst(&section, rate));
     let tiers = tiers(&section, key.as_deref().unwrap_or_default());
     useless(&section, algorithm);
+    sparse(&section, algorithm, rate);
     let limit = RateLimit {
         name: name.to_owned(),
         key: key?,
@@ -178,7 +179,7 @@ fn rate(field: &Field<'_>) -> Result<Rate, Wrong> {
             let meant = match unit.trim().to_ascii_lowercase().as_str() {
                 "m" | "min" | "minute" | "mins" => "m",
                 "h" | "hour" | "hr" => "h",
-                "d" | "day" => return Err(wrong().help("the longest time is an hour: write the share of one")),
+                "d" | "day" => return Err(wrong().help(by_day(short))),
                 _ => "s",
             };
             return Err(match units::is_whole(short) {
@@ -189,7 +190,11 @@ fn rate(field: &Field<'_>) -> Result<Rate, Wrong> {
     };
     let short = number.trim_end_matches('r');
     if !units::is_whole(number) {
-        return Err(if units::is_whole(short) { wrong().help(format!("write \"{short}/{unit}\"")) } else { wrong() });
+        return Err(match (units::is_whole(short), whole(number, unit)) {
+            (true, _) => wrong().help(format!("write \"{short}/{unit}\"")),
+            (false, Some(whole)) => wrong().help(format!("write {}", quoted(&whole))),
+            (false, None) => wrong(),
+        });
     }
     match number.parse() {
         Ok(0) => {
@@ -200,9 +205,50 @@ fn rate(field: &Field<'_>) -> Result<Rate, Wrong> {
     }
 }
 
+/// What to write instead of so many in a day.
+fn by_day(number: &str) -> String {
+    match number.parse() {
+        Ok(number @ 24..=u64::MAX) if number % 24 == 0 => format!("write \"{}/h\"", number / 24),
+        _ => "no rate is lower than \"1/h\", which is 24 in a day".to_owned(),
+    }
+}
+
+/// The same rate as `number` in a `unit`, in whole requests of a longer time.
+fn whole(number: &str, unit: &str) -> Option<String> {
+    let (whole, tenths) = number.split_once('.')?;
+    let fine = |digits: &str| units::is_whole(digits) && digits.len() <= 6;
+    let digits = u32::try_from(tenths.len()).ok()?;
+    if !fine(whole) || !fine(tenths) {
+        return None;
+    }
+    let (parts, one) = (format!("{whole}{tenths}").parse::<u64>().ok()?, 10_u64.pow(digits));
+    let longer: &[(u64, &str)] = if unit == "s" { &[(60, "m"), (3600, "h")] } else { &[(60, "h")] };
+    let longer = longer.iter().filter(|_| unit != "h" && parts > 0).map(|(times, unit)| (parts * times, unit));
+    longer.filter(|(parts, _)| parts % one == 0).map(|(parts, unit)| format!("{}/{unit}", parts / one)).next()
+}
+
+/// Warns of a bucket that lets through one at once where clients are told of more.
+fn sparse(section: &Section<'_>, algorithm: LimitAlgorithm, rate: Option<Rate>) {
+    let Some(rate) = rate.filter(|_| algorithm == LimitAlgorithm::TokenBucket && section.field("burst").is_none())
+    else {
+        return;
+    };
+    if rate.requests <= 1 || rate.requests >= rate.seconds {
+        return;
+    }
+    if let Some(field) = section.field("rate") {
+        let wrong = Wrong::new("without `burst` one request passes at a time, however long a key has been quiet");
+        field.warn(wrong.help(format!("write burst = {} to let them come at once, or burst = 1", rate.requests)));
+    }
+}
+
 /// `burst` beside that rate: one second's worth of it by default.
 fn burst(section: &Section<'_>, rate: Rate) -> u64 {
     section.read("burst", rate.per_second(), |field| {
+        if matches!(field.value(), DeValue::Integer(number) if number.as_str() == "0") {
+            let wrong = values::wanted(field.value(), "at least 1");
+            return Err(wrong.help("nothing would ever pass; what others call no burst is burst = 1"));
+        }
         let burst = values::count(1..=1_000_000_000)(field)? as u64;
         match burst.checked_mul(rate.period()).filter(|fill| *fill <= LONGEST_FILL) {
             Some(_) => Ok(burst),
