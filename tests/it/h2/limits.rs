@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::h2raw::{PREFACE, Unanswered, code, setting};
+use crate::support::wait_for;
 
 #[test]
 fn what_the_file_says_is_told_to_the_client() {
@@ -40,6 +41,8 @@ fn streams_above_the_limit_are_refused_and_the_others_answered() {
         h2.headers(stream, flag::WHOLE, get("/held"));
     }
     assert_eq!(h2.answer(5).err(), Some(Unanswered::Reset(code::REFUSED_STREAM)));
+    // Before either is answered: what the third was refused for.
+    wait_for("both are at the backend", || backend.requests() == 2);
     gate.open();
     assert_eq!(h2.answer(1).or_else(|_| h2.answer(3)).unwrap().status, 200);
     assert_eq!(backend.requests(), 2);

@@ -126,6 +126,8 @@ fn a_full_backend_lends_its_client_and_keeps_the_session() {
     let evenkeel = site(&backends, keys).start();
     let first = evenkeel.get("/");
     let (home, cookie) = (place(&first), format!("Cookie: {}\r\n", given(&first)));
+    // The answer is there a moment before its connection is: until then the backend is full.
+    wait_for("its connection is free", || evenkeel.in_flight() == 0.0);
     let before = backends[home].requests();
     let mut slow = evenkeel.client();
     slow.send(request("GET", "test", "/slow", &cookie));
