@@ -294,7 +294,9 @@ fn a_few_trials_go_through_at_a_time_and_the_rest_goes_elsewhere() {
     let address = evenkeel.address();
     let ask = || thread::spawn(move || Client::h1(address).get("/").text());
     let asked: Vec<_> = (0..30).map(|_| ask()).collect();
-    wait_for("the rest is served", || evenkeel.in_flight() == 3.0);
+    wait_for("trials are on their way, and the rest is served", || {
+        tried.requests() - before >= 3 && evenkeel.in_flight() == 3.0
+    });
     assert_eq!(tried.requests() - before, 3);
     assert!(state(&evenkeel, tried.address(), "ejected"), "until all trials have gone well");
     gate.open();

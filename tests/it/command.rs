@@ -33,7 +33,7 @@ fn check_names_all_that_is_wrong_at_once() {
 #[test]
 fn a_key_that_is_not_built_yet_is_refused() {
     let backend = Backend::refused();
-    let toml = format!("{}\n[rate_limit.all]\nrate = \"1/s\"\n", Setup::to(&[backend.address()]).toml());
+    let toml = format!("{}\n[cache.static]\nsize = \"1GiB\"\n", Setup::to(&[backend.address()]).toml());
     let (code, said) = command(&["check", "-c"], &toml);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("not supported yet"), "{said}");
