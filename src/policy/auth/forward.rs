@@ -29,6 +29,17 @@ const UNASKED: [&[u8]; 13] = [
     b"if-unmodified-since",
 ];
 
+/// What such services read of the question, whoever wrote it: ours, and those of other proxies.
+const SAID: [&str; 7] = [
+    "x-forwarded-method",
+    "x-forwarded-uri",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-auth-request-redirect",
+    "x-rewrite-url",
+];
+
 /// Asks a service.
 #[derive(Debug)]
 pub struct Forward {
@@ -43,7 +54,7 @@ pub struct Forward {
     copied: Vec<FieldName>,
     /// Those of them in which clients show who they are: the service looks at them before they go.
     credentials: Written,
-    /// What we alone say in a question.
+    /// What nobody else says in a question.
     said: Written,
 }
 
@@ -71,7 +82,7 @@ impl Forward {
             query: query.as_bytes().into(),
             copied: names().map(FieldName::new).collect(),
             credentials: Written::new(names().filter(|name| super::is_credential(name))),
-            said: Written::new(["x-forwarded-method", "x-forwarded-uri"].into_iter()),
+            said: Written::new(SAID.into_iter()),
         }
     }
 
@@ -135,6 +146,7 @@ mod tests {
         let mut request = test_head(
             "POST /a/../b%2Fc?d=e HTTP/1.1\nHost: shop.example\nCookie: s=1\nAuthorization: Bearer t\nAccept: */*\n\
              Content-Length: 5\nContent-Type: text/plain\nExpect: 100-continue\nX-Forwarded-Method: GET\nx_forwarded_uri: /\n\
+             X-Original-URL: /public\nx_original_method: GET\nX-Original-Uri: /\nX-Auth-Request-Redirect: //evil\n\
              If-None-Match: \"a\"\nRange: bytes=0-1\nX-Own: 1",
         );
         forward("/verify?strict=1", &[]).ask(&mut request);
