@@ -7,7 +7,10 @@ use crate::{
     http::{Head, Name},
     policy::FieldName,
 };
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// Bytes of an answer's body that a client gets.
 pub const MAX_ANSWER: u64 = 64 * 1024;
@@ -56,6 +59,8 @@ pub struct Forward {
     credentials: Written,
     /// What nobody else says in a question.
     said: Written,
+    /// It has been said that it cannot be asked.
+    fails: AtomicBool,
 }
 
 /// What an answer means.
@@ -83,6 +88,7 @@ impl Forward {
             copied: names().map(FieldName::new).collect(),
             credentials: Written::new(names().filter(|name| super::is_credential(name))),
             said: Written::new(SAID.into_iter()),
+            fails: AtomicBool::new(false),
         }
     }
 
@@ -110,6 +116,16 @@ impl Forward {
             300..=499 => Judged::Refuse,
             _ => Judged::Unavailable,
         }
+    }
+
+    /// It is being said that it cannot be asked.
+    pub fn fails(&self) {
+        self.fails.store(true, Relaxed);
+    }
+
+    /// It has answered. True: it has been said that it cannot be asked, and nobody has taken that back.
+    pub fn works(&self) -> bool {
+        self.fails.load(Relaxed) && self.fails.swap(false, Relaxed)
     }
 
     /// Gives `request` what the service says of it.
