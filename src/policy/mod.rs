@@ -33,6 +33,7 @@ pub use auth::{
     Written, after_failures, fuzz as fuzz_token, good_for, is_alias, verify_token,
 };
 pub use chaos::{Blow, Chaos, Rule};
+pub use cors::preflight;
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use fit::Fit;
