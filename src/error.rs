@@ -114,7 +114,14 @@ pub enum Kind {
 /// In the order of [`Kind`]; a test holds the two together.
 const TABLE: &[Row] = &[
     row(Kind::BadRequest, 400, "bad_request", "http_request_error", Side::Client, "The request is malformed"),
-    row(Kind::Unauthorized, 401, "unauthorized", "http_request_denied", Side::Client, "Credentials are needed"),
+    row(
+        Kind::Unauthorized,
+        401,
+        "unauthorized",
+        "http_request_denied",
+        Side::Client,
+        "Credentials are missing or not valid",
+    ),
     row(Kind::Denied, 403, "denied", "http_request_denied", Side::Client, "This is not allowed"),
     row(Kind::ConnectDenied, 405, "connect_denied", "http_request_denied", Side::Client, "CONNECT is not allowed here"),
     row(Kind::NoRoute, 404, "no_route", "destination_not_found", Side::Client, "There is nothing at this address"),

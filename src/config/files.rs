@@ -55,6 +55,11 @@ pub(super) fn secret(field: &Field<'_>) -> Option<Secret> {
     kept(field, super::keys::SECRET.example, enough)
 }
 
+/// The same, kept as in `example`; how long it must be, the caller knows.
+pub(super) fn key(field: &Field<'_>, example: &str) -> Option<Secret> {
+    kept(field, example, |bytes| Ok(Secret::new(bytes)))
+}
+
 /// Keys for a MAC, one a line, kept as a [`secret`] is.
 pub(super) fn mac_keys(field: &Field<'_>) -> Option<Vec<Secret>> {
     kept(field, "{ file = \"/etc/evenkeel/sticky.key\" } or { env = \"STICKY_KEY\" }", lines)

@@ -92,6 +92,11 @@ fn bad_ways_in_are_explained() {
     let folder = Certs::new();
     let put = |name: &str, text: &str| fs::write(folder.0.join(name), text).unwrap();
     put("users", "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n");
+    put(
+        "mixed",
+        "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\nbob:$2y$12$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n",
+    );
+    put("five", "12345\n");
     put("md5", "# staff\nann:$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00\n");
     put("keys", &format!("mobile:{}\n", "a".repeat(64)));
     put("plain", "mobile:hunter2\n");

@@ -58,13 +58,7 @@ impl Cors {
 
     /// Answers a preflight. One that is not allowed gets no permission, and never reaches the backend: it would pass `auth`.
     pub(super) fn preflight(&self, visit: &mut Visit, asked: &Asked<'_>) -> Verdict {
-        let request = &*asked.request;
-        let Some(origin) = origin(request).filter(|_| request.method() == Method::Options) else {
-            return Verdict::Pass;
-        };
-        if request.find(b"access-control-request-method").is_none() {
-            return Verdict::Pass;
-        }
+        let Some((origin, _)) = preflight(asked.request) else { return Verdict::Pass };
         say(&mut visit.answer, "Vary", b"Access-Control-Request-Method, Access-Control-Request-Headers");
         if self.has(origin) {
             say(&mut visit.answer, "Access-Control-Allow-Methods", &self.methods);
@@ -88,6 +82,14 @@ pub(super) fn strip(answer: &mut Head) {
             |prefix: &str| name.get(..prefix.len()).is_some_and(|first| first.eq_ignore_ascii_case(prefix.as_bytes()));
         ours("access-control-allow-") || name.eq_ignore_ascii_case(b"access-control-max-age")
     });
+}
+
+/// A preflight's origin, and the method that it asks for; `None`: it is none.
+pub fn preflight(request: &Head) -> Option<(&[u8], &[u8])> {
+    if request.method() != Method::Options {
+        return None;
+    }
+    Some((origin(request)?, request.find(b"access-control-request-method")?))
 }
 
 /// Where the page is from that asks; browsers say it once.

@@ -30,9 +30,10 @@ pub use crate::config::auth::KeySet;
 pub use answer::{empty, https_location, redirect, redirect_to, respond};
 pub use auth::{
     Auth, AuthGround, Auths, Forward, Job, Judged, Keys, MAX_ANSWER, News, Place, TokenFault, TokenRules, TokenSaid,
-    after_failures, fuzz as fuzz_token, good_for, verify_token,
+    Written, after_failures, fuzz as fuzz_token, good_for, is_alias, verify_token,
 };
 pub use chaos::{Blow, Chaos, Rule};
+pub use cors::preflight;
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use fit::Fit;

@@ -83,7 +83,7 @@ impl Policies {
     pub fn build(route: &config::Route, auths: &Auths, limits: limit::OfRoute) -> Option<Box<Self>> {
         let (limits, claims) = limits;
         let policies = Self {
-            written: Some(auths.written()).filter(|written| !written.is_empty()).cloned(),
+            written: auths.written().cloned(),
             access: Access::new(route),
             cors: route.cors.as_ref().map(Cors::new),
             limits,

@@ -12,7 +12,7 @@ pub type Claims = [(Box<str>, Box<[u8]>)];
 pub struct Visit {
     /// What it is asked next.
     pub stage: Stage,
-    /// Who has been let in, for the log.
+    /// Who has been let in, or who a refused one says it is, for the log.
     pub user: Option<Box<[u8]>>,
     /// What is known of who that is: shared by all requests with the same token.
     pub claims: Option<Arc<Claims>>,

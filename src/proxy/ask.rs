@@ -56,6 +56,7 @@ pub(super) async fn service<'p>(
     // From here on it is as if it had just come.
     exchange.read = Instant::now();
     local.spares.heads.give(question);
+    let answered = asked.is_ok();
     let (judged, why) = match asked {
         Ok(whole) => match Forward::judge(theirs.head.status()) {
             Judged::Refuse if !whole => (Judged::Unavailable, Kind::Truncated),
@@ -63,6 +64,9 @@ pub(super) async fn service<'p>(
         },
         Err(kind) => (Judged::Unavailable, kind),
     };
+    if judged != Judged::Unavailable && forward.works() {
+        tracing::info!(service = &*pinned.plan.pools[forward.pool].name, "who may come in can be asked again");
+    }
     match judged {
         Judged::Pass => {
             forward.tell(&theirs.head, &mut exchange.request);
@@ -70,15 +74,22 @@ pub(super) async fn service<'p>(
             None
         }
         Judged::Refuse => {
-            for name in [Name::Date, Name::EndpointLoadMetrics, Name::EndpointLoadMetricsBin] {
+            for name in [Name::Date, Name::Trailer, Name::EndpointLoadMetrics, Name::EndpointLoadMetricsBin] {
                 theirs.head.remove(name);
             }
+            record.failure = match theirs.head.status() {
+                401 => Some(Kind::Unauthorized),
+                403 => Some(Kind::Denied),
+                _ => None,
+            };
             record.rare.get_or_insert_default().theirs = Some(theirs);
             Some(Answer::Theirs)
         }
         Judged::Unavailable => {
-            let (service, failure, status) = (&*pinned.plan.pools[forward.pool].name, why.word(), theirs.head.status());
             if let Some(times) = SAID.happens() {
+                forward.fails();
+                let (service, failure) = (&*pinned.plan.pools[forward.pool].name, why.word());
+                let status = answered.then(|| theirs.head.status());
                 tracing::warn!(service, failure, status, times, "who may come in cannot be asked");
             }
             Some(Answer::Failure(Kind::AuthUnavailable))
@@ -91,7 +102,7 @@ async fn ask(side: &Side<'_>, theirs: &mut Theirs) -> Result<bool, Kind> {
     let mut tries = 0;
     loop {
         theirs.body.clear();
-        let mut taken = Taken { bytes: Some(&mut theirs.body), most: MAX_ANSWER, whole: false };
+        let mut taken = Taken { bytes: Some(&mut theirs.body), most: MAX_ANSWER, unless_success: true, whole: false };
         let gone = side.go(&mut theirs.head, &mut taken).await;
         let whole = taken.whole && theirs.body.len() as u64 <= MAX_ANSWER;
         tries += 1;

@@ -6,14 +6,14 @@ use super::{
     choice::{Choice, Taken, acquire, choose, connect, refused},
     meter::Meter,
     raw,
-    replay::Replay,
+    replay::{Replay, Trailers},
 };
 use crate::{
     balance::Tried,
     config,
     dial::Checkout,
     error::Kind,
-    http::{Exchange, guard::Upgrade},
+    http::{Exchange, Framing, guard::Upgrade},
     plan::Pool,
     telemetry::metrics::Retry,
 };
@@ -106,8 +106,11 @@ impl State {
         let body = exchange.guarded.framing;
         let rare = record.rare.as_deref_mut();
         let (copy, held) = rare.map_or((None, None), |rare| (rare.copy.take(), rare.body.take()));
-        let underscores = exchange.client.limits.underscores;
-        let (replay, begun) = held.unwrap_or_else(|| (Replay::new(body, pool.retry.buffer, underscores, copy), false));
+        let (replay, begun) = held.unwrap_or_else(|| {
+            let written = way.plan().auths.written().filter(|_| body != Framing::None).cloned();
+            let rules = Trailers { underscores: exchange.client.limits.underscores, written };
+            (Replay::new(body, pool.retry.buffer, rules, copy), false)
+        });
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
         let since = exchange.read;
         let key = key.unwrap_or_else(|| way.local.random());

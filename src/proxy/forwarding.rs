@@ -13,14 +13,45 @@ use crate::{
     },
     net::Peer,
     plan::Plan,
+    policy::is_alias,
     telemetry::trace,
 };
 use std::net::IpAddr;
 
 /// A request that has passed through us this often goes round in a loop.
 const MAX_PASSES: usize = 10;
+/// What a client has proved to be.
+const CERTIFICATE: [Name; 3] = [Name::XClientCertVerified, Name::XClientCertSubject, Name::XClientCertFingerprint];
 /// The longest request id that is taken over, in bytes.
 const MAX_ID: usize = 128;
+
+/// Takes out what an untrusted `client` says under names that we do not write, and backends believe of a proxy. Before
+/// the policies: none of them goes by it, and a service that decides does not hear of it.
+pub(super) fn distrust(client: &Client, request: &mut Head) {
+    if !client.trusted {
+        request.remove_where(is_proxys);
+    }
+}
+
+/// Takes out of a request's trailers what is only a proxy's to say, and has been said in the head.
+pub(super) fn strip_trailers(trailers: &mut Head) {
+    trailers.remove_where(is_proxys);
+    for name in [Name::Traceparent, Name::Tracestate].into_iter().chain(CERTIFICATE) {
+        trailers.remove(name);
+    }
+}
+
+/// `X-Forwarded`, `X-Forwarded-` with anything behind it, and names that some backends take for others of ours.
+fn is_proxys(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"X-Forwarded";
+    if name.first().is_none_or(|first| first | 0x20 != b'x') {
+        return false;
+    }
+    let forwarded = name.get(..PREFIX.len()).is_some_and(|first| is_alias(PREFIX, first));
+    let ours = [Name::XRealIp, Name::XRequestId].into_iter().chain(CERTIFICATE);
+    forwarded && name.get(PREFIX.len()).is_none_or(|next| matches!(next, b'-' | b'_'))
+        || ours.map(|id| id.spelling().as_bytes()).any(|ours| is_alias(ours, name))
+}
 
 /// Makes the forwarding fields of `request`, whose request id is there already.
 ///
@@ -44,7 +75,7 @@ fn certificate(client: &Client, request: &mut Head) {
     if asked.is_none() && client.trusted {
         return;
     }
-    for name in [Name::XClientCertVerified, Name::XClientCertSubject, Name::XClientCertFingerprint] {
+    for name in CERTIFICATE {
         request.remove(name);
     }
     match asked.map(|tls| &tls.identity) {

@@ -285,6 +285,7 @@ fn find<'a>(
     let place = plan.router.find(&request).filter(|&place| !connect || plan.routes[place].act.connects());
     let Some(place) = place else { return failed(if connect { Kind::ConnectDenied } else { Kind::NoRoute }) };
     record.route = Some(place);
+    forwarding::distrust(client, &mut exchange.request);
     Ok(&plan.routes[place])
 }
 

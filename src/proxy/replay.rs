@@ -1,12 +1,16 @@
 //! What has been sent of a request's body, kept for one more try while it is small. Hot path.
 
-use super::{mirror, pump::Watch, report};
-use crate::config::Underscores;
-use crate::http::{
-    Framing, Head,
-    body::Broken,
-    h1::{check_trailers, strip_trailers},
+use super::{forwarding, mirror, pump::Watch, report};
+use crate::{
+    config::Underscores,
+    http::{
+        Framing, Head,
+        body::Broken,
+        h1::{check_trailers, strip_trailers},
+    },
+    policy::Written,
 };
+use std::sync::Arc;
 
 /// A copy of a body that streams by; given up when it grows too large, or is no longer wanted.
 #[derive(Debug)]
@@ -18,16 +22,25 @@ pub(super) struct Replay {
     /// All of it fits: its length is known.
     fits: bool,
     trailers: Option<Box<Head>>,
-    underscores: Underscores,
+    rules: Trailers,
     /// A copy of the request, which becomes whole with the body.
     copy: Option<Box<mirror::Copy>>,
 }
 
+/// What a request's trailers may be.
+#[derive(Debug)]
+pub(super) struct Trailers {
+    /// What becomes of names with `_`.
+    pub(super) underscores: Underscores,
+    /// What backends hear from us alone.
+    pub(super) written: Option<Arc<Written>>,
+}
+
 impl Replay {
     /// Keeps what passes of a body with that framing, up to `most` bytes. What `copy` needs it keeps itself.
-    pub(super) fn new(body: Framing, most: usize, underscores: Underscores, copy: Option<Box<mirror::Copy>>) -> Self {
+    pub(super) fn new(body: Framing, most: usize, rules: Trailers, copy: Option<Box<mirror::Copy>>) -> Self {
         let fits = matches!(body, Framing::Length(length) if length <= most as u64);
-        Self { held: Vec::new(), most, whole: body != Framing::None, fits, trailers: None, underscores, copy }
+        Self { held: Vec::new(), most, whole: body != Framing::None, fits, trailers: None, rules, copy }
     }
 
     /// Everything that has passed, unless it was given up.
@@ -79,7 +92,11 @@ impl Watch for Replay {
     }
 
     fn trailers(&mut self, trailers: &mut Head) -> Result<(), Broken> {
-        check_trailers(trailers, self.underscores).map_err(Broken::Malformed)?;
+        check_trailers(trailers, self.rules.underscores).map_err(Broken::Malformed)?;
+        forwarding::strip_trailers(trailers);
+        if let Some(written) = &self.rules.written {
+            written.remove(trailers);
+        }
         if self.whole {
             self.trailers = Some(Box::new(trailers.clone()));
         }

@@ -35,6 +35,9 @@ use tokio::time::Instant;
 /// Where the pool has no bound, this has.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// A body that nobody wants may come within this, so that its connection can be kept; it is dropped else.
+const LITTLE: Duration = Duration::from_millis(5);
+
 /// A request of ours.
 pub(super) struct Side<'s> {
     pub local: &'s Local,
@@ -56,6 +59,8 @@ pub(super) struct Taken<'t> {
     pub bytes: Option<&'t mut Vec<u8>>,
     /// No more of it is read.
     pub most: u64,
+    /// Of a success it is not wanted.
+    pub unless_success: bool,
     /// All of it was read.
     pub whole: bool,
 }
@@ -63,7 +68,7 @@ pub(super) struct Taken<'t> {
 impl Taken<'_> {
     /// Up to `most` bytes are read, and thrown away.
     pub(super) fn nothing(most: u64) -> Self {
-        Self { bytes: None, most, whole: false }
+        Self { bytes: None, most, unless_success: false, whole: false }
     }
 }
 
@@ -198,9 +203,11 @@ impl Side<'_> {
         let read = self.head(&mut outlet, &mut inlet, head);
         let (guarded, sent) = within(settings.response_timeout, Kind::ResponseTimeout, read).await?;
         let waited = begun.elapsed();
+        let unwanted = taken.unless_success && (200..300).contains(&head.status());
+        let time = if unwanted { Some(LITTLE) } else { settings.body_timeout };
         let body = self.read_out(inlet.body(guarded.framing, &RESPONSE_HEAD), taken);
         // What comes too slowly, or not whole, has been an answer all the same.
-        taken.whole = within(settings.body_timeout, Kind::BodyTimeout, body).await.unwrap_or(false);
+        taken.whole = within(time, Kind::BodyTimeout, body).await.unwrap_or(false);
         let whole = taken.whole && sent && inlet.is_drained();
         Ok(Answer { waited, keep: guarded.keep_alive.then_some(guarded.keep_timeout), whole })
     }

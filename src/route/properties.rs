@@ -2,13 +2,13 @@
 
 use super::{Request, Router, Verdict};
 use crate::{
-    config::{HostMatch, PathMatch, Route, Text},
+    config::{Cors, HostMatch, Origin, PathMatch, Route, Text},
     http::Head,
     policy::test_head,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use regex::Regex;
-use std::{cmp::Reverse, net::IpAddr};
+use std::{cmp::Reverse, net::IpAddr, time::Duration};
 
 const LISTENERS: [&str; 2] = ["web", "admin"];
 
@@ -61,8 +61,15 @@ fn route() -> impl Strategy<Value = Route> {
     let words = |words: &'static [&'static str]| few(select(words).prop_map(str::to_owned));
     let nets = few(select(&["10.0.0.0/8", "::/0"][..]));
     let lists = (words(&LISTENERS), words(&["GET", "GET", "PUT", "PURGE"]), nets);
-    (vec(host_match(), 0..3), vec(path_match(), 0..4), lists, named(), named(), named()).prop_map(
-        |(hosts, paths, (listeners, methods, nets), headers, cookies, query)| Route {
+    (vec(host_match(), 0..3), vec(path_match(), 0..4), lists, named(), named(), named(), any::<bool>()).prop_map(
+        |(hosts, paths, (listeners, methods, nets), headers, cookies, query, cors)| Route {
+            cors: cors.then(|| Cors {
+                origins: vec![Origin::Any],
+                methods: Vec::new(),
+                headers: Vec::new(),
+                credentials: false,
+                max_age: Duration::ZERO,
+            }),
             hosts,
             paths,
             listeners,
@@ -82,6 +89,8 @@ struct Asked {
     host: String,
     path: String,
     method: String,
+    /// It is a preflight for that method.
+    preflight: Option<String>,
     /// Of the two names each.
     headers: Vec<(String, String)>,
     cookies: Vec<(String, String)>,
@@ -94,10 +103,16 @@ fn asked() -> impl Strategy<Value = Asked> {
     let pairs = || vec((prop_oneof!["x", "accept"], "[ab]{0,2}"), 0..3);
     let client = prop_oneof![Just(None), Just(Some("10.1.1.1")), Just(Some("2001:db8::1"))];
     let method = select(&["GET", "GET", "GET", "PUT", "PURGE", "OPTIONS"][..]).prop_map(str::to_owned);
-    let start = (labels(), path(), method, 0..2usize, client);
-    (start, pairs(), pairs(), pairs()).prop_map(|((host, path, method, listener, client), headers, cookies, query)| {
+    let preflight = select(&["", "", "GET", "PUT", "PURGE", "OPTIONS"][..]);
+    let start = (labels(), path(), (method, preflight), 0..2usize, client);
+    (start, pairs(), pairs(), pairs()).prop_map(|((host, path, how, listener, client), headers, cookies, query)| {
+        let (method, preflight) = match how {
+            (_, asked) if !asked.is_empty() => ("OPTIONS".to_owned(), Some(asked.to_owned())),
+            (method, _) => (method, None),
+        };
         Asked {
-            path: if method == "OPTIONS" { "*".into() } else { path },
+            path: if method == "OPTIONS" && preflight.is_none() { "*".into() } else { path },
+            preflight,
             host,
             method,
             headers,
@@ -122,6 +137,9 @@ impl Asked {
         let query = if self.path == "*" { String::new() } else { format!("?{}", join(&self.query, "&", true)) };
         let mut text =
             format!("{} {}{query} HTTP/1.1\nHost: {}.:80\n", self.method, self.path, self.host.to_uppercase());
+        if let Some(method) = &self.preflight {
+            text += &format!("Origin: https://a.example\nAccess-Control-Request-Method: {method}\n");
+        }
         for (name, value) in &self.headers {
             text += &format!("{}: {value}\n", name.to_uppercase());
         }
@@ -167,7 +185,8 @@ fn rank(place: usize, route: &Route, asked: &Asked) -> Option<Rank> {
     let query = if asked.path == "*" { &[][..] } else { &asked.query };
     let one_of = |list: &[String], word: &str| list.is_empty() || list.iter().any(|other| other == word);
     let matches = one_of(&route.listeners, LISTENERS[asked.listener])
-        && one_of(&route.methods, &asked.method)
+        && (one_of(&route.methods, &asked.method)
+            || route.cors.is_some() && asked.preflight.as_ref().is_some_and(|method| one_of(&route.methods, method)))
         && (route.client_ip.is_empty()
             || asked.client.is_some_and(|client| route.client_ip.iter().any(|net| net.contains(&client))))
         && route.headers.iter().all(|(name, text)| fits(text, &asked.headers, name))

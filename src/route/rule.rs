@@ -46,6 +46,8 @@ pub(super) struct Rule {
     listeners: Option<Vec<usize>>,
     /// Empty = any.
     methods: Vec<Box<[u8]>>,
+    /// It answers preflights: they are for the route of the method that they ask for.
+    cors: bool,
     headers: Vec<Header>,
     cookies: Vec<Named>,
     query: Vec<Named>,
@@ -92,6 +94,7 @@ impl Rule {
         Self {
             listeners: (!route.listeners.is_empty()).then(|| route.listeners.iter().filter_map(number).collect()),
             methods: route.methods.iter().map(|method| method.as_bytes().into()).collect(),
+            cors: route.cors.is_some(),
             headers: route.headers.iter().map(header).collect(),
             cookies: named(&route.cookies),
             query: named(&route.query),
@@ -117,8 +120,7 @@ impl Rule {
         if self.listeners.as_ref().is_some_and(|numbers| !numbers.contains(&request.listener)) {
             return Some(Why::Listener);
         }
-        let method = head.method_text();
-        if !self.methods.is_empty() && !self.methods.iter().any(|known| **known == *method) {
+        if !self.methods.is_empty() && !self.has_method(head) {
             return Some(Why::Method);
         }
         if !self.clients.is_empty() && !self.has_client(request.client) {
@@ -133,6 +135,11 @@ impl Rule {
         let query = head.text(head.target.query);
         let parameter = self.query.iter().find(|parameter| !parameter.matches_query(query))?;
         Some(Why::Query(&parameter.name))
+    }
+
+    fn has_method(&self, head: &Head) -> bool {
+        let has = |method: &[u8]| self.methods.iter().any(|known| **known == *method);
+        has(head.method_text()) || self.cors && policy::preflight(head).is_some_and(|(_, method)| has(method))
     }
 
     fn has_client(&self, client: Option<IpAddr>) -> bool {

@@ -89,7 +89,7 @@ fn any_other_answer_goes_to_the_client() {
     for (status, lines, text) in [
         ("302 Found", "Location: https://login.example/?a=b\r\nSet-Cookie: back=%2F\r\nSet-Cookie: two=2\r\n", ""),
         ("401 Unauthorized", "WWW-Authenticate: Custom realm=\"x\"\r\nContent-Type: text/plain\r\n", "who are you?"),
-        ("403 Forbidden", "Keep-Alive: timeout=5\r\nX-Why: no\r\n", "no"),
+        ("403 Forbidden", "Keep-Alive: timeout=5\r\nTrailer: x-sum\r\nX-Why: no\r\n", "no"),
         ("429 Too Many Requests", "Retry-After: 7\r\n", "later"),
     ] {
         let service = Backend::http(move |_| Reply::new(status, &format!("{lines}Date: yesterday\r\n"), text));
@@ -99,17 +99,22 @@ fn any_other_answer_goes_to_the_client() {
         for _ in 0..2 {
             let answer = ask(&mut client, "");
             assert_eq!((format!("{} ", answer.status), answer.text().as_str()), (status[..4].into(), text));
-            for line in lines.lines().filter(|line| !line.starts_with("Keep-Alive")) {
+            for line in lines.lines().filter(|line| !line.starts_with("Keep-Alive") && !line.starts_with("Trailer")) {
                 let (name, value) = line.split_once(": ").unwrap();
                 assert!(answer.head.fields.all(name).contains(&value), "{line}");
             }
+            assert!(!answer.head.fields.has("trailer"));
             assert!(!answer.head.fields.has("keep-alive") && answer.head.fields.all("date").len() == 1);
             assert_ne!(answer.field("date"), Some("yesterday"));
         }
         let head = client.exchange(request("HEAD", "a", "/", ""));
         assert_eq!((head.status, head.body.len()), (status[..3].parse().unwrap(), 0));
         assert_eq!((web.requests(), service.connections()), (0, 1), "one connection is kept");
-        evenkeel.assert_no_failure();
+        match status {
+            "401 Unauthorized" => evenkeel.wait_failures("unauthorized", 3),
+            "403 Forbidden" => evenkeel.wait_failures("denied", 3),
+            _ => evenkeel.assert_no_failure(),
+        }
         let mut h2 = H2::open(evenkeel.address());
         let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
         h2.headers(1, flag::WHOLE, block(&fields));
@@ -180,6 +185,43 @@ fn a_kept_connection_that_the_service_had_closed_is_no_error() {
     }
     assert_eq!(service.connections(), 5);
     evenkeel.assert_no_failure();
+}
+
+#[test]
+fn a_success_passes_before_its_body_has_come() {
+    let web = Backend::ok("fine");
+    let service = Backend::raw(|conn, _| {
+        if conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nX-User: ann\r\nContent-Length: 9\r\n\r\nno");
+            conn.request();
+        }
+    });
+    let evenkeel = start(&service, "timeout = \"60s\"\ncopy_headers = [\"x-user\"]", &web);
+    let (mut client, begun) = (evenkeel.client(), Instant::now());
+    for _ in 0..3 {
+        assert_eq!(ask(&mut client, "").text(), "fine");
+        assert_eq!(web.last().field("x-user"), Some("ann"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(service.connections(), 3, "what may still come on them is for nobody");
+    evenkeel.assert_no_failure();
+}
+
+#[test]
+fn what_is_said_of_a_silent_service_is_taken_back() {
+    let (service, web) = (Backend::ok(""), Backend::ok(""));
+    let evenkeel = Process::spawn(&site(&service, "", &web).toml());
+    service.kill();
+    ask(&mut evenkeel.client(), "").assert_refused(503, "auth_unavailable");
+    service.restart();
+    for _ in 0..3 {
+        assert_eq!(ask(&mut evenkeel.client(), "").status, 200);
+    }
+    let of_it = || evenkeel.log().into_iter().filter(|line| line.contains("who may come in")).collect::<Vec<_>>();
+    wait_for("both are said", || of_it().len() >= 2);
+    let lines = of_it();
+    assert!(lines[0].contains("cannot be asked") && !lines[0].contains("status"), "there was no answer: {lines:?}");
+    assert!(lines.len() == 2 && lines[1].contains("can be asked again"), "{lines:?}");
 }
 
 #[test]

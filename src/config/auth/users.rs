@@ -69,6 +69,17 @@ impl Users {
         self.hashes.get(usize::try_from(place).unwrap_or_default())
     }
 
+    /// Some hashes take far longer than others: the time of a refusal tells something of who is there.
+    pub fn costs_differ(&self) -> bool {
+        let of = |bcrypt: bool| {
+            let alike = self.hashes.iter().filter(move |hash| matches!(hash, PasswordHash::Bcrypt(_)) == bcrypt);
+            let work = alike.map(PasswordHash::work);
+            Some((work.clone().min()?, work.max()?))
+        };
+        let (bcrypt, argon2) = (of(true), of(false));
+        bcrypt.is_some() && argon2.is_some() || bcrypt.or(argon2).is_some_and(|(least, most)| most / 4 >= least)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.hashes.len()
@@ -80,6 +91,17 @@ impl PasswordHash {
     pub fn expose(&self) -> &str {
         match self {
             Self::Bcrypt(text) | Self::Argon2(text) => text,
+        }
+    }
+
+    /// How much work it is, to be compared with others of its kind.
+    fn work(&self) -> u64 {
+        match self {
+            Self::Bcrypt(text) => bcrypt::HashParts::from_str(text).map_or(0, |parts| 1 << parts.get_cost().min(63)),
+            Self::Argon2(text) => {
+                let params = phc::PasswordHash::new(text).ok().and_then(|hash| argon2::Params::try_from(&hash).ok());
+                params.map_or(0, |params| u64::from(params.m_cost()) * u64::from(params.t_cost()))
+            }
         }
     }
 
@@ -174,6 +196,24 @@ mod tests {
         assert!(users.find("\"ü z\"".as_bytes()).is_some() && users.find(b"Ann").is_none());
         assert_eq!(users.some(4), users.find(b"bob"));
         assert!(!format!("{users:?} {:?}", users.some(0)).contains("$2y"));
+    }
+
+    #[test]
+    fn hashes_are_to_take_equally_long() {
+        let (dearer, dear) = (BCRYPT.replace("$04$", "$05$"), BCRYPT.replace("$04$", "$06$"));
+        let argon = ARGON2.replace("t=2", "t=8");
+        for (one, two, differ) in [
+            (BCRYPT, BCRYPT, false),
+            (BCRYPT, &dearer, false),
+            (BCRYPT, &dear, true),
+            (&dear, BCRYPT, true),
+            (BCRYPT, ARGON2, true),
+            (ARGON2, ARGON2, false),
+            (ARGON2, &argon, true),
+        ] {
+            let users = Users::parse(format!("ann:{one}\nbob:{two}").as_bytes()).unwrap();
+            assert_eq!(users.costs_differ(), differ, "{one} {two}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(in super::super) const AUTH: Keys = Keys {
         ("user_file", "users"),
         ("users_file", "users"),
         ("usersfile", "users"),
+        ("basicauth", "users"),
         ("userlist", "users"),
         ("auth_basic", "realm"),
         ("header", "from"),

@@ -147,6 +147,16 @@ struct Advice {
     help: &'static str,
 }
 
+const WAF: &[&str] = &["coraza", "modsecurity", "modsecurity_rules", "waf"];
+const NO_WAF: &str = "rules on what requests contain are not here: auth with type = \"forward\" asks a service that has them; \
+                      config/waf.toml shows how";
+const PROVIDERS: &[&str] = &["jwt_providers", "provider", "providers"];
+const PROVIDER: &str =
+    "each provider is a table of its own: write [auth.NAME] with type = \"jwt\", and auth = \"NAME\" in a route";
+const SECURITY: &[&str] = &["hsts", "ststseconds", "security_headers", "strict_transport_security"];
+const IN_HEADERS: &str = "write response_headers = { set = { strict-transport-security = \"max-age=31536000\" } } in a route; \
+                          config/security-headers.toml has more of them";
+
 const ADVICE: &[Advice] = &[
     Advice { title: DOCUMENT.title, words: CHAOS, help: REHEARSED },
     Advice { title: ROUTE.title, words: CHAOS, help: REHEARSED },
@@ -164,6 +174,25 @@ const ADVICE: &[Advice] = &[
     Advice { title: LISTENER.title, words: RELAXED, help: ONE_BY_ONE },
     Advice { title: SERVER.title, words: RELAXED, help: ONE_BY_ONE },
     Advice { title: POOL.title, words: CHAOS, help: REHEARSED },
+    Advice { title: DOCUMENT.title, words: WAF, help: NO_WAF },
+    Advice { title: SERVER.title, words: WAF, help: NO_WAF },
+    Advice { title: LISTENER.title, words: WAF, help: NO_WAF },
+    Advice { title: ROUTE.title, words: WAF, help: NO_WAF },
+    Advice {
+        title: ROUTE.title,
+        words: &["auth_basic_user_file", "basicauth", "htpasswd", "users"],
+        help: "write auth = \"NAME\" here, and [auth.NAME] with type = \"basic\" and users = { file = \"…\" }",
+    },
+    Advice {
+        title: ROUTE.title,
+        words: &["satisfy"],
+        help: "take it out: `allow`, `deny` and `auth` must all let a request in; where one is enough, write two routes, \
+               the first with `client_ip` and without `auth`",
+    },
+    Advice { title: ROUTE.title, words: PROVIDERS, help: PROVIDER },
+    Advice { title: AUTH.title, words: PROVIDERS, help: PROVIDER },
+    Advice { title: ROUTE.title, words: SECURITY, help: IN_HEADERS },
+    Advice { title: LISTENER.title, words: SECURITY, help: IN_HEADERS },
     Advice {
         title: POOL.title,
         words: &["error_limit", "max_fails"],

@@ -15,7 +15,8 @@ pub(super) struct Auth {
     /// or argon2 (bcrypt looks at the first 72 bytes of a password). It is looked at every 5 seconds, and read anew
     /// when it has changed; a bad one changes nothing, and is logged. Passwords are checked beside the threads that
     /// serve, a few at a time; further ones wait, and get 503 auth_unavailable where too many do, a quarter of them
-    /// from one address, or for longer than 10 seconds. What was right is remembered for five minutes, as a MAC under a
+    /// from one address, or for longer than 10 seconds. Hashes of one file should cost the same:
+    /// else the time that a refusal takes tells something of who is there. What was right is remembered for five minutes, as a MAC under a
     /// key of this process, until its line changes. `Authorization` goes on to the backend. Put a rate_limit on the
     /// route: guessing should cost the guesser something, too.
     #[schemars(extend("examples" = [{ "file": "/etc/evenkeel/users.htpasswd" }]))]
@@ -59,7 +60,8 @@ pub(super) struct Auth {
     #[schemars(extend("examples" = ["30s"]))]
     leeway: String,
     /// Of jwt: claims that backends get, each in a header of its own: numbers and true as JSON writes them, lists with
-    /// commas, objects not at all; control characters are left out. The token itself goes on to the backend.
+    /// commas, objects not at all. A token that has a control character in one of the claims that are used, here or
+    /// elsewhere, is refused. The token itself goes on to the backend.
     #[schemars(extend("examples" = [{ "sub": "x-user" }]))]
     claims_to_headers: Value,
     /// Of jwt: claims and what they must be, a text or one of a list; of a claim that is a list it must be one, and one of

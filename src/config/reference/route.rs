@@ -43,7 +43,10 @@ pub(super) struct Route {
     /// Networks and addresses that it must not be in, whatever `allow` says: 403 denied.
     #[schemars(extend("default" = [], "examples" = [["192.0.2.7"]]))]
     deny: Vec<String>,
-    /// Who may ask: the name of an [auth.NAME]. Default: everybody.
+    /// Who may ask: the name of an [auth.NAME]. Default: everybody. It holds for what the route matches, and no more: a path
+    /// is compared after `.`, `..` and escapes are resolved, but //admin, /admin;x, /ADMIN and /%2Fadmin are other paths than
+    /// /admin, which some backends take for it. Ask on the whole host, and write routes for the paths that are open
+    /// (config/auth.toml). The same holds for `allow` and `deny`.
     #[schemars(extend("examples" = ["main"]))]
     auth: String,
     /// Requests go to this pool. A route has one of pool, split, redirect and respond.

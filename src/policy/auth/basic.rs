@@ -18,6 +18,9 @@ use std::{
     sync::Arc,
 };
 
+/// Bytes of the name that a refused one claims, for the log.
+const MAX_CLAIMED: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Basic {
     file: PathBuf,
@@ -40,6 +43,8 @@ impl Basic {
     pub(super) fn look(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
         let Some(shown) = credentials(asked.request) else { return refuse(visit, &self.challenge) };
         let Some((user, password)) = split(&shown) else { return refuse(visit, &self.challenge) };
+        // Whose password is guessed, operators want to see.
+        visit.user = Some(user[..user.len().min(MAX_CLAIMED)].into());
         let users = self.users.load();
         let known = users.find(user);
         // Who is not known costs as much as somebody who is, and always the same: names cannot be found out by the time.
@@ -143,6 +148,16 @@ mod tests {
         let (let_in, checked, visit) = ask(&basic, Some(&shown("ann", "blue:1 ü")), 0);
         assert_eq!((let_in, checked, visit.user.as_deref()), (true, true, Some(&b"ann"[..])));
         assert!(visit.answer.is_empty());
+        let long = "é".repeat(MAX_CLAIMED);
+        for (value, claimed) in [
+            (shown("ann", "blue"), Some(&b"ann"[..])),
+            (shown("bob", ""), Some(b"bob")),
+            (shown(&long, ""), Some(&long.as_bytes()[..MAX_CLAIMED])),
+            (shown("a\u{1}n", "blue"), None),
+        ] {
+            let (let_in, _, visit) = ask(&basic, Some(&value), 0);
+            assert_eq!((let_in, visit.user.as_deref()), (false, claimed), "the log says who it claims to be");
+        }
         for (value, checked) in [
             (Some(shown("ann", "blue:1")), true),
             (Some(shown("ann", "")), true),
@@ -156,7 +171,7 @@ mod tests {
             (None, false),
         ] {
             let (let_in, was, visit) = ask(&basic, value.as_deref(), 0);
-            assert_eq!((let_in, was, visit.user.as_deref()), (false, checked, None), "{value:?}");
+            assert_eq!((let_in, was, visit.user.is_some()), (false, checked, checked), "{value:?}");
             let challenge = visit.answer.find("www-authenticate");
             assert_eq!(challenge, Some(&b"Basic realm=\"a place\", charset=\"UTF-8\""[..]), "{value:?}");
         }
@@ -192,7 +207,7 @@ mod tests {
         assert!(ask(&basic, Some(&shown("ann", "blue")), 0).1);
         for now in 0..3 {
             let (let_in, checked, visit) = ask(&basic, Some(&shown("bob", "blue")), now);
-            assert_eq!((let_in, checked, visit.user), (false, true, None));
+            assert_eq!((let_in, checked, visit.user.as_deref()), (false, true, Some(&b"bob"[..])));
         }
     }
 

@@ -7,7 +7,10 @@ use crate::{
     http::{Head, Name},
     policy::FieldName,
 };
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// Bytes of an answer's body that a client gets.
 pub const MAX_ANSWER: u64 = 64 * 1024;
@@ -29,6 +32,17 @@ const UNASKED: [&[u8]; 13] = [
     b"if-unmodified-since",
 ];
 
+/// What such services read of the question, whoever wrote it: ours, and those of other proxies.
+const SAID: [&str; 7] = [
+    "x-forwarded-method",
+    "x-forwarded-uri",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-auth-request-redirect",
+    "x-rewrite-url",
+];
+
 /// Asks a service.
 #[derive(Debug)]
 pub struct Forward {
@@ -43,8 +57,10 @@ pub struct Forward {
     copied: Vec<FieldName>,
     /// Those of them in which clients show who they are: the service looks at them before they go.
     credentials: Written,
-    /// What we alone say in a question.
+    /// What nobody else says in a question.
     said: Written,
+    /// It has been said that it cannot be asked.
+    fails: AtomicBool,
 }
 
 /// What an answer means.
@@ -71,7 +87,8 @@ impl Forward {
             query: query.as_bytes().into(),
             copied: names().map(FieldName::new).collect(),
             credentials: Written::new(names().filter(|name| super::is_credential(name))),
-            said: Written::new(["x-forwarded-method", "x-forwarded-uri"].into_iter()),
+            said: Written::new(SAID.into_iter()),
+            fails: AtomicBool::new(false),
         }
     }
 
@@ -99,6 +116,16 @@ impl Forward {
             300..=499 => Judged::Refuse,
             _ => Judged::Unavailable,
         }
+    }
+
+    /// It is being said that it cannot be asked.
+    pub fn fails(&self) {
+        self.fails.store(true, Relaxed);
+    }
+
+    /// It has answered. True: it has been said that it cannot be asked, and nobody has taken that back.
+    pub fn works(&self) -> bool {
+        self.fails.load(Relaxed) && self.fails.swap(false, Relaxed)
     }
 
     /// Gives `request` what the service says of it.
@@ -135,6 +162,7 @@ mod tests {
         let mut request = test_head(
             "POST /a/../b%2Fc?d=e HTTP/1.1\nHost: shop.example\nCookie: s=1\nAuthorization: Bearer t\nAccept: */*\n\
              Content-Length: 5\nContent-Type: text/plain\nExpect: 100-continue\nX-Forwarded-Method: GET\nx_forwarded_uri: /\n\
+             X-Original-URL: /public\nx_original_method: GET\nX-Original-Uri: /\nX-Auth-Request-Redirect: //evil\n\
              If-None-Match: \"a\"\nRange: bytes=0-1\nX-Own: 1",
         );
         forward("/verify?strict=1", &[]).ask(&mut request);

@@ -179,9 +179,20 @@ impl Jwt {
             memory.tokens.remove(&digest);
         }
         let (said, until) = token::verify(&self.rules, &set, token, now).map_err(Refused::Fault)?;
+        if !self.names().all(|name| token::is_clean(&said, name)) {
+            return Err(Refused::Fault(Fault::Invalid("a claim that we use has a control character")));
+        }
         let believed = Arc::new(self.keep(&said, until));
         memory.tokens.insert(digest, Arc::clone(&believed));
         Ok(believed)
+    }
+
+    /// The claims that are used.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let fields = self.fields.iter().map(|(claim, _)| claim.as_str());
+        let counted = self.counted.iter().map(|claim| &**claim);
+        let required = self.require.iter().map(|(claim, _)| claim.as_str());
+        fields.chain(counted).chain(required).chain([self.user.as_str()])
     }
 
     fn keep(&self, said: &token::Said, until: f64) -> Believed {
@@ -307,8 +318,7 @@ mod tests {
     #[test]
     fn a_good_token_opens_and_tells() {
         let jwt = jwt(&auth(), secret());
-        let token =
-            token(&json!({ "sub": "ann", "scope": "read orders", "groups": ["a", "b\r\nX-Admin: 1"], "tenant": 7 }));
+        let token = token(&json!({ "sub": "ann", "scope": "read orders", "groups": ["a", "b"], "tenant": 7 }));
         for shown in [format!("Authorization: Bearer {token}"), format!("authorization: bearer  {token}")] {
             for _ in 0..2 {
                 let (verdict, visit, fields) = look(&jwt, &shown);
@@ -318,9 +328,32 @@ mod tests {
                     [visit.claim("tenant"), visit.claim("sub"), visit.claim("none")],
                     [Some(&b"7"[..]), Some(b"ann"), None]
                 );
-                assert!(fields.ends_with("x-user: ann\nx-groups: a,bX-Admin: 1\n"), "{fields}");
+                assert!(fields.ends_with("x-user: ann\nx-groups: a,b\n"), "{fields}");
                 assert!(visit.answer.is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn a_claim_with_a_control_passes_for_no_other() {
+        let jwt = jwt(&auth(), secret());
+        for (changes, fine) in [
+            (json!({ "sub": "ann" }), true),
+            (json!({ "sub": "an\u{0}n" }), false),
+            (json!({ "sub": "ann\u{85}" }), false),
+            (json!({ "groups": ["a", "b\r\nX-Admin: 1"] }), false),
+            (json!({ "tenant": "t\n" }), false),
+            (json!({ "scope": "orders\t" }), false),
+            (json!({ "unused": "t\n" }), true),
+        ] {
+            let mut all = json!({ "sub": "bob", "scope": "orders" });
+            all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            let (verdict, visit, _) = look(&jwt, &format!("Authorization: Bearer {}", token(&all)));
+            assert_eq!(matches!(verdict, Verdict::Pass), fine, "{changes}: {verdict:?}");
+            assert!(
+                fine || matches!(verdict, Verdict::Refuse(Kind::Unauthorized)) && visit.user.is_none(),
+                "{changes}"
+            );
         }
     }
 

@@ -12,6 +12,8 @@ mod token;
 mod written;
 
 pub(super) use self::desk::Desk;
+pub(super) use self::jwks::Places;
+pub use self::written::{Written, is_alias};
 use self::{
     api_key::ApiKey,
     basic::Basic,
@@ -23,7 +25,6 @@ pub use self::{
     jwks::{Keys, News, Place, after_failures, good_for},
     token::{Fault as TokenFault, Rules as TokenRules, Said as TokenSaid, fuzz, verify as verify_token},
 };
-pub(super) use self::{jwks::Places, written::Written};
 use super::{Ask, Asked, Memory, Verdict, Visit};
 use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, LimitKey, auth::KeySet};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
@@ -90,9 +91,9 @@ impl Auths {
         self.all.iter().find(|auth| *auth.name == *name)
     }
 
-    /// The fields that they alone write.
-    pub(super) fn written(&self) -> &Arc<Written> {
-        &self.written
+    /// The fields that they alone write, if there are any.
+    pub fn written(&self) -> Option<&Arc<Written>> {
+        Some(&self.written).filter(|written| !written.is_empty())
     }
 }
 

@@ -1,11 +1,11 @@
-//! Fields that ways in write for backends: what backends believe must not come from clients. Called for every request of a
-//! plan that has such. Hot path.
+//! Fields that ways in write for backends: what backends believe must not come from clients, neither in a head nor in
+//! trailers. Called for every request of a plan that has such. Hot path.
 
 use crate::http::{Head, Name};
 
 /// Names of fields, in lower case.
 #[derive(Debug, Default)]
-pub(in super::super) struct Written {
+pub struct Written {
     /// By number where the engine knows them.
     known: Box<[Name]>,
     others: Box<[Box<[u8]>]>,
@@ -24,30 +24,27 @@ impl Written {
         }
     }
 
-    pub(in super::super) fn is_empty(&self) -> bool {
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
         self.known.is_empty() && self.others.is_empty()
     }
 
     /// Takes them out of what a client has sent, with `_` for `-` as well: WSGI and CGI do not tell the two apart.
-    pub(in super::super) fn remove(&self, request: &mut Head) {
+    pub fn remove(&self, request: &mut Head) {
         for id in &self.known {
             request.remove(*id);
         }
         request.remove_where(|name| {
-            self.others
-                .iter()
-                .any(|other| other.len() == name.len() && other.iter().zip(name).all(|(a, b)| alike(*a, *b)))
-                || self.known.iter().any(|id| {
-                    let spelling = id.spelling().as_bytes();
-                    spelling.len() == name.len() && spelling.iter().zip(name).all(|(a, b)| alike(*a, *b))
-                })
+            self.others.iter().any(|other| is_alias(other, name))
+                || self.known.iter().any(|id| is_alias(id.spelling().as_bytes(), name))
         });
     }
 }
 
-fn alike(ours: u8, theirs: u8) -> bool {
+/// Some backends take `name` for `ours`, whatever its case: WSGI and CGI do not tell `_` and `-` apart.
+pub fn is_alias(ours: &[u8], name: &[u8]) -> bool {
     let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    plain(ours) == plain(theirs)
+    ours.len() == name.len() && ours.iter().zip(name).all(|(a, b)| plain(*a) == plain(*b))
 }
 
 #[cfg(test)]

@@ -82,6 +82,30 @@ fn preflights_never_reach_the_backend() {
 }
 
 #[test]
+fn a_preflight_is_for_the_route_of_the_method_that_it_asks_for() {
+    let backend = backend();
+    let route = |name: &str, methods: &str, lines: &str| {
+        format!("[[route]]\nname = \"{name}\"\nmethod = [{methods}]\npool = \"web\"\n{lines}")
+    };
+    let text = [
+        route("read", "\"GET\"", &CORS.replace("\"1h\"", "\"2h\"")),
+        route("write", "\"PUT\"", CORS),
+        route("gone", "\"DELETE\"", ""),
+    ];
+    let evenkeel = Site::new(text.concat()).pool("web", backend.address()).start();
+    for (method, status, age) in
+        [("GET", 204, Some("7200")), ("PUT", 204, Some("3600")), ("DELETE", 404, None), ("PATCH", 404, None)]
+    {
+        let answer = ask(&evenkeel, "OPTIONS", "/", &PREFLIGHT.replace("PUT", method));
+        assert_eq!((answer.status, answer.field("access-control-max-age")), (status, age), "{method}");
+    }
+    for no_preflight in ["Origin: https://app.example.com\r\n", "Access-Control-Request-Method: PUT\r\n"] {
+        assert_eq!(ask(&evenkeel, "OPTIONS", "/", no_preflight).status, 404, "{no_preflight}");
+    }
+    assert_eq!(backend.requests(), 0);
+}
+
+#[test]
 fn our_own_answers_say_it_too() {
     let port = Backend::refused();
     let text = format!(

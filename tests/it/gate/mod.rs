@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 mod access;
 mod basic;
 mod cors;
+mod forged;
 mod keys;
 mod order;
 

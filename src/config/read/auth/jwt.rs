@@ -53,6 +53,8 @@ const LONGEST_LEEWAY: Duration = Duration::from_secs(600);
 const WHERE: &str = "write jwks = \"https://auth.example.com/.well-known/jwks.json\" or jwks = { file = \"jwks.json\" }; for \
                      HS256 secret = { file = \"jwt.key\" }";
 
+const SECRET: &str = "{ file = \"/etc/evenkeel/jwt.key\" } or { env = \"JWT_SECRET\" }";
+
 pub(super) fn jwt(section: &Section<'_>) -> Option<JwtAuth> {
     let keys = keys(section);
     let symmetric = section.field("secret").is_some();
@@ -101,7 +103,7 @@ fn keys(section: &Section<'_>) -> Option<JwtKeys> {
                 path.map(JwtKeys::File)
             }
         },
-        (None, Some(field)) => files::secret(&field).map(JwtKeys::Secret),
+        (None, Some(field)) => files::key(&field, SECRET).map(JwtKeys::Secret),
         (Some(first), Some(second)) => {
             let wrong = Wrong::new("tokens are signed by those who have a private key, or by those who share a secret");
             second.clash(wrong.help("keep `jwks` or `secret`"), &first);

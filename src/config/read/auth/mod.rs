@@ -56,6 +56,10 @@ const PEERS: &[(&str, &str)] = &[
 const NOT_TABLE: &str =
     "a way in is a table with a name of your own: write [auth.NAME] with type = \"basic\", for example";
 
+const MAKE_USERS: &str = "`htpasswd -B -c FILE NAME` makes it (package apache2-utils or httpd-tools); without that, write a \
+                          line NAME:HASH, with the hash that `mkpasswd -m bcrypt` makes (package whois)";
+const MAKE_KEYS: &str = "write a line NAME:SHA256-HEX for each key; `printf %s \"$KEY\" | sha256sum` makes the number";
+
 /// A way in, and where it stands.
 pub(super) struct Entry<'a> {
     pub(super) auth: Auth,
@@ -156,7 +160,7 @@ fn useless(section: &Section<'_>, kind: Kind) {
 
 fn basic(name: &str, section: &Section<'_>) -> Option<BasicAuth> {
     let realm = section.read("realm", name.to_owned(), realm);
-    let (file, users) = kept(section, "users", "the users", "users.htpasswd", users)?;
+    let (file, users) = kept(section, "users", "the users", ("users.htpasswd", MAKE_USERS), users)?;
     Some(BasicAuth { file, users, realm })
 }
 
@@ -173,7 +177,7 @@ fn realm(field: &Field<'_>) -> Result<String, Wrong> {
 
 fn api_key(section: &Section<'_>) -> Option<ApiKeyAuth> {
     let from = section.read("from", ShownIn::Header("x-api-key".into()), from);
-    let (file, keys) = kept(section, "keys", "the keys", "api.keys", api_keys)?;
+    let (file, keys) = kept(section, "keys", "the keys", ("api.keys", MAKE_KEYS), api_keys)?;
     Some(ApiKeyAuth { from, file, keys })
 }
 
@@ -198,7 +202,7 @@ fn kept<T>(
     section: &Section<'_>,
     key: &str,
     what: &str,
-    example: &str,
+    (example, make): (&str, &str),
     load: impl Fn(&Path) -> Result<T, String>,
 ) -> Option<(PathBuf, Arc<T>)> {
     let help = format!("write {key} = {{ file = \"/etc/evenkeel/{example}\" }}");
@@ -210,8 +214,13 @@ fn kept<T>(
     file.read(|file| {
         let path = files::path(file)?;
         let loaded = load(&path);
-        let loaded = loaded.map_err(|why| Wrong::new(format!("{}: {why}", quoted(&path.to_string_lossy()))))?;
-        Ok((path, Arc::new(loaded)))
+        match loaded {
+            Ok(loaded) => Ok((path, Arc::new(loaded))),
+            Err(why) => {
+                let wrong = Wrong::new(format!("{}: {why}", quoted(&path.to_string_lossy())));
+                Err(if path.exists() { wrong } else { wrong.help(make) })
+            }
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     super::{
-        super::{Address, Listener, Route, Server, report::Wrong, section::Field, units::quoted},
+        super::{Address, AuthKind, Listener, Route, Server, report::Wrong, section::Field, units::quoted},
         route,
     },
     Entry,
@@ -24,11 +24,25 @@ pub(in super::super) fn warn(
         let wrong = Wrong::new("no route uses this way in");
         entry.field.warn(wrong.help(format!("write auth = {} in a route, or take it out", quoted(&entry.auth.name))));
     }
+    for entry in auths {
+        if let AuthKind::Basic(basic) = &entry.auth.kind
+            && basic.users.costs_differ()
+            && let Some((_, field)) = entry.field.entries().into_iter().find(|(name, _)| *name == "users")
+        {
+            let wrong = Wrong::new(
+                "some of its hashes take far longer than others: the time of a refusal tells something of who is there",
+            );
+            field.warn(wrong.help("make them with the same tool and cost, as `htpasswd -nB -C 10 NAME` does"));
+        }
+    }
     // Whoever is believed to tell of TLS has it in front of us.
     let fronted = server.trusted_proxies.unix || !server.trusted_proxies.nets.is_empty();
     for entry in routes {
         if let Some(field) = find(entry, "auth").filter(|_| !fronted) {
             open(&entry.route, &field, listeners);
+        }
+        if let Some(field) = find(entry, "response_headers").filter(|_| entry.route.cors.is_some()) {
+            twice(&entry.route, &field);
         }
         if let Some(field) = find(entry, "allow") {
             shut(&entry.route, &field);
@@ -54,6 +68,16 @@ fn open(route: &Route, field: &Field<'_>, listeners: &[Listener]) {
         let help = "give it `tls`, or name in `listener` those that have it; if a proxy in front has it, name that in \
                     `trusted_proxies`";
         field.warn(wrong.help(help));
+    }
+}
+
+/// Two say whose pages may see an answer: browsers want one.
+fn twice(route: &Route, field: &Field<'_>) {
+    let rules = &route.response_headers;
+    let names = rules.set.iter().chain(&rules.add).map(|(name, _)| name);
+    if names.clone().any(|name| name.to_ascii_lowercase().starts_with("access-control-allow-")) {
+        let wrong = Wrong::new("`cors` of this route says whose pages may see its answers, and so do these");
+        field.warn(wrong.help("keep `cors`, and take Access-Control-Allow-* out of `response_headers`"));
     }
 }
 

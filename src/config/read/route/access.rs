@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use toml::de::DeValue;
 
 use super::super::{
     super::{
@@ -40,15 +41,29 @@ pub(super) fn networks(route: &Section<'_>, key: &str) -> Vec<IpNet> {
 /// The name at `auth`.
 pub(super) fn auth(route: &Section<'_>, names: &Names) -> Option<String> {
     route.field("auth")?.read(|field| {
+        let help = match field.value() {
+            DeValue::Array(_) => {
+                "a route has one way in: write auth = \"NAME\", and give the others routes of their own"
+            }
+            DeValue::Table(_) => "write [auth.NAME] with what is in it, and auth = \"NAME\" here",
+            DeValue::Boolean(_) => "without `auth` everybody may ask; else write auth = \"NAME\", and [auth.NAME]",
+            _ => "write auth = \"NAME\", and [auth.NAME] with its `type`",
+        };
+        if field.value().as_str().is_none() {
+            return Err(values::wanted(field.value(), "the name of an [auth.NAME]").help(help));
+        }
         let text = values::text(field, "the name of an [auth.NAME]")?;
         if names.auths.contains(text) {
             return Ok(text.to_owned());
         }
         let wrong = Wrong::new(format!("there is no way in that is called {}", quoted(text))).missed();
         let short = text.strip_prefix("auth.").unwrap_or(text);
-        Err(match nearest(short, names.auths.iter().map(String::as_str)) {
+        let nearest = nearest(short, names.auths.iter().map(String::as_str)).filter(|_| short != "none");
+        Err(match nearest {
             Some(meant) => wrong.help(format!("did you mean {}?", quoted(meant))),
-            None if short == "off" => wrong.help("take it out: without `auth` everybody may ask"),
+            None if matches!(short, "off" | "none" | "no" | "false" | "disabled") => {
+                wrong.help("take it out: without `auth` everybody may ask")
+            }
             None => wrong.help("write [auth.NAME] with its `type`, and that name here"),
         })
     })

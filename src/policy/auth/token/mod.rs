@@ -7,7 +7,9 @@
 use crate::config::auth::{KeySet, NoKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, crypto};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// The longest token that is looked at, in bytes.
 const MAX_LENGTH: usize = 8 * 1024;
@@ -52,7 +54,7 @@ pub fn verify(rules: &Rules, keys: &KeySet, token: &[u8], now: f64) -> Result<(S
     else {
         return Err(Fault::Invalid("it has not three parts"));
     };
-    let header = object(head).ok_or(Fault::Invalid("its header is no JSON object"))?;
+    let header = object(head).ok_or(Fault::Invalid("its header is no JSON object, or has a member twice"))?;
     let algorithm = algorithm(&header).ok_or(Fault::Invalid("its `alg` is none that we know"))?;
     if !rules.algorithms.contains(&algorithm) {
         return Err(Fault::Invalid("its `alg` is not allowed"));
@@ -67,7 +69,7 @@ pub fn verify(rules: &Rules, keys: &KeySet, token: &[u8], now: f64) -> Result<(S
         return Err(Fault::Invalid("its signature is wrong"));
     }
     // From here on it is what its issuer has written.
-    let said = object(said).ok_or(Fault::Invalid("its claims are no JSON object"))?;
+    let said = object(said).ok_or(Fault::Invalid("its claims are no JSON object, or there is one twice"))?;
     let until = in_time(rules, &said, now)?;
     for_us(rules, &said)?;
     Ok((said, until))
@@ -76,7 +78,37 @@ pub fn verify(rules: &Rules, keys: &KeySet, token: &[u8], now: f64) -> Result<(S
 /// The JSON object that `part` encodes.
 fn object(part: &str) -> Option<Map<String, Value>> {
     let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    serde_json::from_slice(&bytes).ok().map(|Unique(members)| members)
+}
+
+/// An object whose members all have different names: of two, one reader takes the first and another the last (RFC 7515
+/// section 4, RFC 7519 section 4).
+struct Unique(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members).map(Self)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, value)) = from.next_entry()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member stands there twice"));
+            }
+        }
+        Ok(members)
+    }
 }
 
 /// `none` is none of them, in whatever case.
@@ -156,6 +188,15 @@ pub(super) fn has(said: &Said, name: &str, wanted: &[String]) -> bool {
             words.split(' ').any(|word| !word.is_empty() && wanted.iter().any(|wanted| wanted == word))
         }
         Some(value) => is(value),
+    }
+}
+
+/// The claim `name`, if it is there, has no control character: without it, it would pass for another.
+pub(super) fn is_clean(said: &Said, name: &str) -> bool {
+    let clean = |value: &Value| !matches!(value, Value::String(text) if text.contains(char::is_control));
+    match said.get(name) {
+        Some(Value::Array(list)) => list.iter().all(clean),
+        value => value.is_none_or(clean),
     }
 }
 

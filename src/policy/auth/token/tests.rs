@@ -196,10 +196,24 @@ fn what_is_not_whole_is_no_token() {
         is_refused(&keys, &forged, why);
     }
     assert!(verify(&rules(), &keys, b"\xff\xfe.\x80.\x00", NOW).is_err());
+    for header in ["{\"alg\":\"ES256\",\"alg\":\"ES256\"}", "{\"alg\":\"ES256\",\"kid\":\"a\",\"kid\":\"p256\"}"] {
+        is_refused(&keys, &format!("{}.{said}.{signature}", URL_SAFE_NO_PAD.encode(header)), "header");
+    }
     let deep = format!("{}1{}", "[".repeat(2000), "]".repeat(2000));
     is_refused(&keys, &format!("{}.{said}.{signature}", URL_SAFE_NO_PAD.encode(deep)), "header");
     // A signature that is right, below claims that are none.
-    for said in ["7", "[]", "null", "\"a\"", "", "{\"exp\":1e999}", "{", "\u{feff}{}"] {
+    for said in [
+        "{\"exp\":2e9,\"aud\":\"api\",\"\\u0061ud\":\"x\"}",
+        "{\"sub\":1,\"sub\":1}",
+        "7",
+        "[]",
+        "null",
+        "\"a\"",
+        "",
+        "{\"exp\":1e999}",
+        "{",
+        "\u{feff}{}",
+    ] {
         let token = Signer::p256().sign("ES256", &json!({ "alg": "ES256", "kid": "p256" }), said.as_bytes());
         is_refused(&keys, &token, "its claims are no JSON object");
     }
