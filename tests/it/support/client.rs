@@ -1,7 +1,7 @@
 //! A client on a bare socket: it sends the bytes that a test wants, and reads answers strictly. No read waits longer than
 //! ten seconds, so that no test hangs.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -160,10 +160,10 @@ impl Client {
         assert!(rest.is_empty(), "unexpected bytes before the end: {:?}", String::from_utf8_lossy(&rest));
     }
 
-    /// Whether nothing at all comes for `time`: for what must wait, never to let time pass.
+    /// Whether nothing at all comes for `time`: for what must wait, never to let time pass. What has come stays to be read.
     pub(crate) fn silent_for(&mut self, time: Duration) -> bool {
         self.wire.stream.set_read_timeout(Some(time)).unwrap();
-        let read = self.wire.stream.read(&mut [0]);
+        let read = self.wire.stream.peek(&mut [0]);
         self.wire.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         matches!(read, Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
