@@ -19,7 +19,7 @@ fn seen(server: &str, requests: &[String]) -> Vec<Request> {
         service.address()
     );
     let site = Site::new(format!("{ROUTES}{auth}")).pool("web", web.address());
-    let evenkeel = site.server(&format!("underscore_headers = \"allow\"\n{server}")).start();
+    let evenkeel = site.server(format!("underscore_headers = \"allow\"\n{server}")).start();
     let saw = |request: &String| {
         let answer = evenkeel.client().exchange(request);
         assert_eq!(answer.status, 200, "{request}: {answer:?}");
