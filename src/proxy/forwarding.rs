@@ -33,10 +33,11 @@ pub(super) fn distrust(client: &Client, request: &mut Head) {
     }
 }
 
-/// Takes out of a request's trailers what is only a proxy's to say, and has been said in the head.
+/// Takes out of a request's trailers what is only a proxy's to say, and has been said in the head. Other names of ours are
+/// refused there (`guard::forbidden_in_trailers`).
 pub(super) fn strip_trailers(trailers: &mut Head) {
     trailers.remove_where(is_proxys);
-    for name in [Name::Traceparent, Name::Tracestate].into_iter().chain(CERTIFICATE) {
+    for name in [Name::Traceparent, Name::Tracestate] {
         trailers.remove(name);
     }
 }

@@ -57,7 +57,7 @@ fn users_come_in_by_their_passwords_and_the_log_has_their_names() {
         })
         .collect();
     let some = |name: &str| Some(name.to_owned());
-    assert_eq!(users, [some("ann"), some("ann"), some("bob"), None, None, None]);
+    assert_eq!(users, [some("ann"), some("ann"), some("bob"), some("ann"), some("eve"), None]);
 }
 
 #[test]
