@@ -184,9 +184,15 @@ mod tests {
         drop(second);
         let _third = waiting.await.unwrap();
         assert!(budget.take().is_none());
+        let waiting = {
+            let budget = Arc::clone(&budget);
+            tokio::spawn(async move { budget.wait().await })
+        };
+        tokio::task::yield_now().await;
         budget.resize(Some(3));
-        assert!(budget.take().is_some());
-        drop(first);
+        tokio::task::yield_now().await;
+        assert!(waiting.is_finished(), "a larger budget lets in who waits");
+        drop((first, waiting));
     }
 
     fn taken(budget: &Arc<Budget>, count: usize) -> Vec<Permit> {
@@ -213,6 +219,15 @@ mod tests {
         assert!(!budget.is_pressed(), "it is over");
         permits.extend(taken(&budget, 4));
         assert_eq!(gone(&mut permits), 0, "and begins at nine tenths again");
+    }
+
+    #[test]
+    fn who_leaves_for_another_reason_makes_room_as_well() {
+        let budget = Budget::new(Some(100));
+        let mut permits = taken(&budget, 90);
+        permits[..3].iter_mut().for_each(Permit::leave);
+        permits[0].leave();
+        assert_eq!(gone(&mut permits[3..]), 2, "85 stay");
     }
 
     #[test]

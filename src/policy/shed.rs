@@ -300,6 +300,15 @@ mod tests {
         shed.set(None, false);
         assert_eq!(ALL.map(|priority| shed.admit(0, priority)), [true; 3]);
         assert_eq!(shed.in_flight(), 5);
+        // A mark of requests stays, and that of memory goes.
+        shed.set(Some(100), true);
+        shed.set_memory(Level(3), 0);
+        assert_eq!(ALL.map(|priority| shed.admit(0, priority)), [false; 3]);
+        shed.set(Some(100), false);
+        assert_eq!((ALL.map(|priority| shed.admit(0, priority)), shed.by_memory()), ([true; 3], Level::NONE));
+        // And a lower one holds at once.
+        shed.set(Some(6), false);
+        assert_eq!(ALL.map(|priority| shed.admit(0, priority)), [false; 3]);
     }
 
     #[test]

@@ -206,8 +206,8 @@ struct Pressed {
 }
 
 impl Pressed {
-    /// How long a connection has been idle, if it is, and for so long that it may be closed.
-    fn idle(&self, entry: &Entry, now: Instant, many: bool) -> Option<Duration> {
+    /// How long a connection has been idle, if it is, and how long it is left in peace.
+    fn idle(&self, entry: &Entry, now: Instant, many: bool) -> Option<(Duration, Duration)> {
         let client = &entry.client;
         if !self.process && !self.listeners.contains(&client.listener) || client.is_cut() {
             return None;
@@ -226,7 +226,7 @@ impl Pressed {
             Waits::Head(since) => (since, least.head),
             Waits::Next(since) => (since, least.next),
         };
-        Some(now.saturating_duration_since(since)).filter(|waited| *waited >= least)
+        Some((now.saturating_duration_since(since), least))
     }
 }
 
@@ -272,8 +272,13 @@ impl Worker {
         for (place, entry) in clients.iter().filter(stays) {
             let holder = holder(entry);
             let held = holder.and_then(|holder| board.held.get(&holder)).copied().unwrap_or(1);
-            if let Some(waited) = pressed.idle(entry, now, held >= MANY && held * SHARE >= all) {
+            let many = held >= MANY && held * SHARE >= all;
+            let Some((waited, least)) = pressed.idle(entry, now, many) else { continue };
+            // Whoever has just opened very many has a moment, and nobody else has to go meanwhile.
+            if many || waited >= least {
                 board.idle.extend(holder);
+            }
+            if waited >= least {
                 let last = matches!(entry.client.waits(), Waits::Last(_));
                 candidates.push(Candidate { last, held, waited, holder, place, serial: entry.serial });
             }

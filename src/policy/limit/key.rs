@@ -189,6 +189,10 @@ mod tests {
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), all.len() + 2);
+        for (text, part) in [("/a/b", LimitKey::Path), ("r", LimitKey::Route)] {
+            let head = format!("GET /a/b HTTP/1.1\nHost: a\nX-Key: {text}");
+            assert_ne!(hash(&seed, &[header("x-key")], &head, None), hash(&seed, &[part], &head, None), "{text}");
+        }
         assert_ne!(of(LimitKey::Path), hash(&Seed::new(), &[LimitKey::Path], HEAD, None), "nobody foresees them");
     }
 

@@ -148,6 +148,8 @@ fn a_dry_run_counts_and_says_nothing_to_clients() {
     let (verdict, visit) = ask(&both, now);
     assert!(matches!(verdict, Verdict::Refuse(_)));
     assert_eq!((visit.limit.as_deref(), said(&visit, "ratelimit-policy")), (Some("b"), "\"b\";q=1;w=1"));
+    // The dry one had refused as well: there is nothing to give back.
+    assert_eq!(ask(&limits, now).1.limit.as_deref(), Some("dry"));
     let waits = "[rate_limit.slow]\nkey = \"global\"\nalgorithm = \"leaky_bucket\"\nrate = \"1/s\"\ndry_run = true\n";
     let slow = world.limits(waits, "\"slow\"");
     assert!(passes(&slow, 0));
@@ -174,6 +176,14 @@ fn a_leaky_bucket_makes_wait_and_then_refuses() {
     // The longest of several: the other limit's token is taken as well.
     let both = world.limits(&format!("{slow}{TWO}"), "[\"a\", \"slow\"]");
     assert!(matches!(ask(&both, SECOND / 5).0, Verdict::Sleep(_)));
+    let slower = slow.replace("slow", "b").replace("10/s", "1/s").replace("200ms", "9s");
+    for (now, names) in [(100 * SECOND, "[\"b\", \"slow\"]"), (200 * SECOND, "[\"slow\", \"b\"]")] {
+        let both = world.limits(&format!("{slow}{slower}"), names);
+        assert!(passes(&both, now));
+        let (verdict, visit) = ask(&both, now);
+        assert!(matches!(verdict, Verdict::Sleep(time) if time == Duration::from_secs(1)), "{verdict:?}");
+        assert_eq!(visit.limit.as_deref(), Some("b"), "{names}");
+    }
 }
 
 #[test]
