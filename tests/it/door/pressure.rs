@@ -118,7 +118,7 @@ fn whoever_opens_very_many_at_once_makes_room_and_not_those_who_have_been_idle()
     let address = evenkeel.address();
     let mut modest: Vec<_> = (3..12).flat_map(|source| kept(source, address, 1)).collect();
     // So long that they may go, if it were their turn.
-    std::thread::sleep(Duration::from_millis(1200));
+    thread::sleep(Duration::from_millis(1200));
     let mut greedy = kept(2, address, 30);
     wait_for("34 of 40 stay", || evenkeel.metric("evenkeel_listener_connections", &[]) == 34.0);
     assert_eq!((left(&mut greedy), left(&mut modest)), (25, 9));
