@@ -153,10 +153,12 @@ fn an_idle_process_is_small() {
     let backend = Backend::ok("fine");
     let evenkeel = Setup::to(&[backend.address()]).spawn();
     drop(idle(&evenkeel, 10));
-    let resident = evenkeel.resident();
-    // 10 MiB is the bar for a release build; its text alone is several times as large without optimisation.
-    let bar = if cfg!(debug_assertions) { 30 * MIB } else { 10 * MIB };
-    assert!(resident <= bar, "{} KiB resident", resident / 1024);
+    // Without optimisation the text alone is several times as large: then what it has taken beside that counts.
+    let (held, bar) = match cfg!(debug_assertions) {
+        true => (evenkeel.anonymous(), 6 * MIB),
+        false => (evenkeel.resident(), 10 * MIB),
+    };
+    assert!(held <= bar, "{} KiB", held / 1024);
 }
 
 #[test]

@@ -150,8 +150,17 @@ impl Process {
 
     /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    /// Resident memory in bytes, without what is mapped from files: programs and libraries.
+    pub(crate) fn anonymous(&self) -> usize {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, kind: &str) -> usize {
         let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
