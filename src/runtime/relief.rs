@@ -144,10 +144,15 @@ impl Relief {
     }
 }
 
-/// Those of a worker's connections that could be closed now.
+/// Those of a worker's connections that could be closed now. To find the next one costs no more where there are thousands.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
-    ranked: BinaryHeap<Candidate>,
+    /// Those that have been answered for the last time.
+    last: BinaryHeap<Candidate>,
+    /// The others by holder, the one that has waited longest at the end.
+    queues: HashMap<Option<Holder>, Vec<Candidate>>,
+    /// Holders: how many connections they had when they were ranked, and how long the one at the end has waited.
+    ranked: BinaryHeap<(usize, Duration, Option<Holder>)>,
     /// Connections of each of their holders, of all workers.
     held: HashMap<Holder, usize>,
     /// The most that a holder of idle ones has.
@@ -159,21 +164,47 @@ impl Idle {
         holder.and_then(|holder| self.held.get(&holder)).copied().unwrap_or(1)
     }
 
+    /// `candidates`, of whose holders all workers together have so many connections.
+    fn of(candidates: Vec<Candidate>, (held, most): (HashMap<Holder, usize>, usize)) -> Self {
+        let mut idle = Self { held, most, ..Self::default() };
+        for found in candidates {
+            let found = Candidate { held: idle.held(found.holder), ..found };
+            match found.last {
+                true => idle.last.push(found),
+                false => idle.queues.entry(found.holder).or_default().push(found),
+            }
+        }
+        idle.queues.values_mut().for_each(|queue| queue.sort_unstable());
+        let ends =
+            idle.queues.iter().filter_map(|(holder, queue)| Some((queue.last()?.held, queue.last()?.waited, *holder)));
+        idle.ranked = ends.collect();
+        idle
+    }
+
     /// The one that goes next.
     fn next(&mut self) -> Option<Candidate> {
+        if let Some(candidate) = self.last.pop() {
+            return Some(candidate);
+        }
         loop {
-            let candidate = self.ranked.pop()?;
+            let (ranked, waited, holder) = self.ranked.pop()?;
+            let held = self.held(holder);
+            if held != ranked {
+                // Some of its have gone since: there may be others before it.
+                self.ranked.push((held, waited, holder));
+                continue;
+            }
             // Others hold far more, and another worker has them.
-            if !candidate.last && 2 * candidate.held < self.most {
+            if 2 * held < self.most {
                 self.ranked.clear();
                 return None;
             }
-            let held = self.held(candidate.holder);
-            if held == candidate.held {
-                return Some(candidate);
+            let queue = self.queues.get_mut(&holder)?;
+            let candidate = queue.pop();
+            if let Some(next) = queue.last() {
+                self.ranked.push((held, next.waited, holder));
             }
-            // Some of its holder's have gone since: there may be others before it.
-            self.ranked.push(Candidate { held, ..candidate });
+            return candidate;
         }
     }
 }
@@ -289,11 +320,7 @@ impl Worker {
 
     /// Ranks what has been found, now that all workers have looked.
     fn rank(&self, candidates: Vec<Candidate>) {
-        let (held, most) = self.shared.relief.holders();
-        let mut idle = Idle { ranked: BinaryHeap::new(), held, most };
-        let ranked = candidates.into_iter().map(|found| Candidate { held: idle.held(found.holder), ..found });
-        idle.ranked = ranked.collect();
-        self.idle.replace(idle);
+        self.idle.replace(Idle::of(candidates, self.shared.relief.holders()));
     }
 
     /// Closes as many idle connections as should go: those that were found when they were last looked over, and are idle
