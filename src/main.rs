@@ -1,7 +1,7 @@
 //! The `evenkeel` command: reads the command line, and calls one function for each command.
 
 use clap::Parser;
-use evenkeel::cli::{Cli, Command, backends, check, demo, reference, reload, run, simulate, status};
+use evenkeel::cli::{Cli, Command, backends, check, demo, import, reference, reload, run, simulate, status};
 use std::process::ExitCode;
 
 /// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),
         Command::Simulate(asked) => simulate::simulate(&asked),
         Command::Demo => demo::demo(),
+        Command::Import(asked) => import::import(&asked),
         Command::Reference => reference::reference(),
     }
 }

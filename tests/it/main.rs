@@ -66,6 +66,7 @@ mod slow_start;
 mod sticky;
 
 // The same without sockets and without time.
+mod import;
 mod simulate;
 
 // What is written about it.
