@@ -4,26 +4,18 @@
 
 use std::{
     env, fs,
-    net::IpAddr,
     path::{Path, PathBuf},
     process,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
 use crate::{
-    config::{self, Action},
-    net::Budget,
-    plan::{Ground, Numbers, Plan},
+    config::{Sample, Who},
+    plan::Plan,
     policy::{Rewrite, test_head},
-    pool::Registry,
-    route::{Request, Router},
-    telemetry::metrics::Telemetry,
 };
 
 /// A folder with what a configuration names, gone with its value.
@@ -63,112 +55,47 @@ impl Drop for World {
     }
 }
 
-/// One request of an expectation: `GET https://host/path NAME: VALUE; from: IP -> END`.
-struct Ask {
-    method: String,
-    url: String,
-    headers: Vec<(String, String)>,
-    from: Option<IpAddr>,
-}
-
-impl Ask {
-    fn get(url: &str) -> Self {
-        Self { method: "GET".into(), url: url.into(), headers: Vec::new(), from: None }
-    }
-
-    fn parse(text: &str) -> Self {
-        let mut words = text.splitn(3, ' ');
-        let mut ask = Self { method: words.next().unwrap().into(), ..Self::get(words.next().unwrap()) };
-        if let Some((name, value)) = words.next().and_then(|rest| rest.split_once(": ")) {
-            match name {
-                "from" => ask.from = Some(value.parse().unwrap()),
-                name => ask.headers.push((name.into(), value.into())),
-            }
-        }
-        ask
-    }
-}
-
-/// A configuration that was made, and its router: the one that serves.
+/// A configuration that was made, and what it means.
 struct Made {
     config: Config,
-    router: Router,
+    plan: Plan,
 }
 
 impl Made {
-    fn new(toml: &str) -> Self {
-        let config = Config::parse(untested(toml), Path::new("/nowhere/imported.toml"));
-        let config = config.unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
-        build(&config);
-        let listeners: Vec<String> = config.listeners.iter().map(|listener| listener.name.clone()).collect();
-        let router = Router::new(&config.routes, &listeners);
-        Self { config, router }
+    fn new(toml: &str, file: &Path) -> Self {
+        let config = Config::parse(toml, file).unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
+        plan::test(&config, file).unwrap_or_else(|failed| panic!("{failed}"));
+        let plan = Plan::alone(&config).unwrap();
+        Self { config, plan }
     }
 
-    /// The route that a request takes, and the path that a backend would see.
-    fn route(&self, ask: &Ask) -> Option<(&config::Route, String)> {
-        let (scheme, rest) = ask.url.split_once("://").unwrap();
-        let (authority, target) = rest.split_at(rest.find('/').unwrap());
-        let host = authority.split(':').next().unwrap();
-        let port = authority.split_once(':').map_or(if scheme == "https" { "443" } else { "80" }, |(_, port)| port);
-        let end = format!(":{port}");
-        let fits = |listener: &&config::Listener| {
-            listener.address.to_string().ends_with(&end) && listener.tls.is_some() == (scheme == "https")
-        };
-        let listener = self.config.listeners.iter().find(fits).unwrap_or_else(|| panic!("no listener for {}", ask.url));
-        let place = self.config.listeners.iter().position(|other| other.name == listener.name).unwrap();
-        let lines: String = ask.headers.iter().map(|(name, value)| format!("\n{name}: {value}")).collect();
-        let mut head = test_head(&format!("{} {target} HTTP/1.1\nHost: {host}{lines}", ask.method));
-        let client = ask.from.or(Some("198.18.0.1".parse().unwrap()));
-        let found = self.router.find(&Request { head: &head, listener: place, client })?;
-        let route = &self.config.routes[found];
+    /// What becomes of `GET https://host/path NAME: VALUE`, in the words of an expectation: a status and `Location`, or a pool
+    /// and the path that its backends see.
+    fn end(&self, asked: &str) -> String {
+        let mut words = asked.splitn(3, ' ');
+        let (method, url) = (words.next().unwrap(), words.next().unwrap());
+        let (mut headers, mut from) = (Vec::new(), Who::default());
+        match words.next().map(|field| field.split_once(": ").unwrap()) {
+            Some(("from", address)) => from = Who::parse(address).unwrap(),
+            field => headers.extend(field.map(|(name, value)| (name.to_owned(), value.to_owned()))),
+        }
+        let sample = Sample::new(method, url, headers, from).unwrap();
+        let found = self.plan.explain(&self.config, &sample, false);
+        if let Some(answer) = found.answer {
+            let status = answer.status.map_or("closed".to_owned(), |status| status.to_string());
+            return [Some(status), answer.location].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        }
+        if !found.split.is_empty() {
+            let sides = found.split.iter().map(|side| format!("{} {}", side.pool, side.share));
+            return format!("split {}", sides.collect::<Vec<_>>().join(" "));
+        }
+        let route = self.config.routes.iter().find(|route| Some(&route.name) == found.route.as_ref()).unwrap();
+        let mut head = test_head(&format!("GET {} HTTP/1.1\nHost: a", found.request.path));
         if let Some(rewrite) = &route.rewrite {
             Rewrite::new(rewrite).apply(&mut head, &mut Vec::new());
         }
-        Some((route, String::from_utf8_lossy(head.text(head.target.path)).into_owned()))
+        format!("{} {}", found.pool.unwrap(), String::from_utf8_lossy(head.text(head.target.path)))
     }
-
-    /// What becomes of a request, in the words of an expectation.
-    fn end(&self, ask: &Ask) -> String {
-        let Some((route, path)) = self.route(ask) else { return "404".into() };
-        let client = ask.from.unwrap_or("198.18.0.1".parse().unwrap());
-        let refused = route.deny.iter().any(|net| net.contains(&client));
-        if refused {
-            return "403".into();
-        }
-        match &route.action {
-            Action::Pool(name) => format!("{name} {path}"),
-            Action::Split { pools, .. } => {
-                let sides: Vec<_> = pools.iter().map(|(name, weight)| format!("{name} {weight}")).collect();
-                format!("split {}", sides.join(" "))
-            }
-            Action::Respond(respond) => respond.status.to_string(),
-            Action::Redirect { to, status } => format!("{status} {}", filled(to, ask)),
-        }
-    }
-}
-
-fn build(config: &Config) {
-    let registry = Registry::new(Budget::new(None), Arc::new(Telemetry::new(&[], &[1.0], 1)), 1);
-    let mut numbers = Numbers::default();
-    let memory = crate::policy::Memory::default();
-    let mut ground =
-        Ground { registry: &registry, memory: &memory, numbers: &mut numbers, algorithm: None, before: None };
-    Plan::build(config, 1, &mut ground).unwrap();
-}
-
-/// `Location`, of the variables that the fixtures have.
-fn filled(to: &config::Template, ask: &Ask) -> String {
-    let (scheme, rest) = ask.url.split_once("://").unwrap();
-    let (host, path) = rest.split_at(rest.find('/').unwrap());
-    let one = |piece: &config::Piece| match piece {
-        config::Piece::Text(text) => text.clone(),
-        config::Piece::Variable(config::Variable::Host) => host.to_owned(),
-        config::Piece::Variable(config::Variable::Scheme) => scheme.to_owned(),
-        config::Piece::Variable(config::Variable::PathAndQuery) => path.to_owned(),
-        config::Piece::Variable(other) => format!("{other:?}"),
-    };
-    to.pieces.iter().map(one).collect()
 }
 
 fn folder() -> PathBuf {
@@ -202,39 +129,20 @@ fn every(kind: &str, extension: &str) {
         golden(&fixture.with_extension("report"), &imported.report.to_string());
         let world = World::new();
         let toml = world.with_files(&imported.toml);
-        let made = Made::new(&toml);
+        assert!(toml.contains("[[test]]"), "{}: no test", fixture.display());
+        let made = Made::new(&toml, &world.0.join("imported.toml"));
         let expected = fs::read_to_string(fixture.with_extension("expect")).unwrap();
         for line in expected.lines() {
-            let (ask, end) = line.split_once(" -> ").unwrap();
-            let found = made.end(&Ask::parse(ask));
+            let (asked, end) = line.split_once(" -> ").unwrap();
+            let found = made.end(asked);
             // A pool may stand alone, without the path that its backends see.
             let same = found == end || found.split_once(' ').is_some_and(|(pool, _)| pool == end);
             if !same {
-                wrong.push(format!("{}: {ask} -> {found}, not {end}", fixture.display()));
+                wrong.push(format!("{}: {asked} -> {found}, not {end}", fixture.display()));
             }
         }
-        its_own_tests_hold(&made, &imported.toml, &fixture);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn its_own_tests_hold(made: &Made, toml: &str, fixture: &Path) {
-    let table: toml::Table = toml::from_str(toml).unwrap();
-    let tests = table.get("test").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    assert!(!tests.is_empty(), "{}: no test", fixture.display());
-    for test in tests {
-        let ask = Ask::get(test["request"]["url"].as_str().unwrap());
-        let (route, _) = made.route(&ask).unwrap_or_else(|| panic!("{}: {test}: no route", fixture.display()));
-        assert_eq!(Some(route.name.as_str()), test["expect"]["route"].as_str(), "{}: {test}", fixture.display());
-        let found = made.end(&ask);
-        let end = found.split(' ').next();
-        if let Some(pool) = test["expect"].get("pool") {
-            assert_eq!(end, pool.as_str(), "{}: {test}", fixture.display());
-        }
-        if let Some(status) = test["expect"].get("status") {
-            assert_eq!(end, Some(status.to_string().as_str()), "{}: {test}", fixture.display());
-        }
-    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use crate::{
     config::Config,
     import::{self, Imported},
+    plan,
 };
 
 /// What is imported, and how it is told.
@@ -70,19 +71,24 @@ fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl
         return writeln!(err);
     }
     write!(err, "{}", imported.report)?;
-    // Certificates may be missing on the machine at hand: the result is written all the same.
-    match Config::parse(untested(&imported.toml), Path::new("imported.toml")) {
-        Ok(config) => match config.warnings {
-            Some(warnings) => writeln!(err, "\n`check` accepts it, and warns:\n{}", warnings.render(super::color())),
-            None => writeln!(err, "`check` accepts it"),
-        },
+    checked(&imported.toml, err)
+}
+
+/// Says what `check` would. Certificates may be missing on the machine at hand: the result is written all the same.
+fn checked(toml: &str, err: &mut impl Write) -> io::Result<()> {
+    let file = Path::new("imported.toml");
+    match Config::parse(toml, file) {
+        Ok(config) => {
+            if let Some(warnings) = &config.warnings {
+                writeln!(err, "\n{}", warnings.render(super::color()))?;
+            }
+            match plan::test(&config, file) {
+                Ok(()) => writeln!(err, "`check` accepts it"),
+                Err(failed) => writeln!(err, "`check` does not accept it: {failed}"),
+            }
+        }
         Err(problems) => {
             writeln!(err, "\n`check` would not accept it yet:\n{}", problems.render(super::color()))
         }
     }
-}
-
-/// `toml` without its `[[test]]`s, which come last.
-fn untested(toml: &str) -> &str {
-    toml.find("\n[[test]]").map_or(toml, |at| &toml[..at])
 }
