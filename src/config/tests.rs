@@ -113,8 +113,20 @@ fn what_is_hardly_meant_is_warned_of() {
 #[test]
 fn the_minimal_file_is_valid_and_every_default_is_the_products() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.toml");
-    let Config { server, admin, log, metrics, listeners, routes, pools, auths, rate_limits, error_pages, warnings } =
-        Config::load(&path).unwrap();
+    let Config {
+        server,
+        admin,
+        log,
+        metrics,
+        listeners,
+        routes,
+        pools,
+        auths,
+        rate_limits,
+        error_pages,
+        warnings,
+        written: _,
+    } = Config::load(&path).unwrap();
     assert_eq!(warnings, None);
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     assert!(!server.name.is_empty());

@@ -2,6 +2,7 @@
 
 mod checks;
 mod custom_load;
+pub mod diff;
 mod discover;
 mod door;
 mod limits;
@@ -129,7 +130,7 @@ pub struct Listener {
 
 /// Numbers of listeners and their connections: by address, the same in all plans. A listener under another name is the
 /// same one; at another address it is not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Numbers {
     known: HashMap<(config::Address, Option<String>), Known>,
 }
