@@ -76,8 +76,10 @@ mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
 mod backend_drain;
 mod command;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -86,6 +88,7 @@ mod metrics;
 mod overload;
 mod ports;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
