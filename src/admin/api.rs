@@ -20,6 +20,7 @@ use super::chaos::{ChaosChange, ChaosView};
 use super::command::{
     BackendChange, BackendView, Command, PoolChange, PoolView, Refused, ReloadOrder, Removal, Status,
 };
+use super::openapi;
 use super::path::Resource;
 use super::permit;
 use super::problem::{Answer, Problem, json};
@@ -95,6 +96,7 @@ impl Api {
             Resource::Rollback => self.rollback(request, peer).await,
             Resource::Diff => self.diff(request, peer).await,
             Resource::Chaos => self.chaos(request, peer).await,
+            Resource::OpenApi => Ok(json(&openapi::document(), None)),
             reading => self.read(reading).await,
         }
     }

@@ -10,6 +10,7 @@ mod api;
 mod api_tests;
 pub mod chaos;
 pub mod command;
+mod openapi;
 mod origin;
 mod path;
 mod permit;

@@ -18,6 +18,7 @@ pub(super) enum Resource {
     Rollback,
     Diff,
     Chaos,
+    OpenApi,
 }
 
 /// Paths without names in them.
@@ -31,7 +32,15 @@ const FIXED: &[(&str, Resource)] = &[
     ("/api/v1/rollback", Resource::Rollback),
     ("/api/v1/diff", Resource::Diff),
     ("/api/v1/chaos", Resource::Chaos),
+    ("/api/v1/openapi.json", Resource::OpenApi),
 ];
+
+/// Every path that names something, with words in braces for names: what the OpenAPI document is held against.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let named = ["/api/v1/pools/{pool}", "/api/v1/pools/{pool}/backends", "/api/v1/pools/{pool}/backends/{backend}"];
+    FIXED.iter().map(|(path, _)| *path).chain(named)
+}
 
 /// Why a path names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

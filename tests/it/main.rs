@@ -77,6 +77,7 @@ mod door;
 // What the process holds and lets go.
 mod admin_api;
 mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
 mod diff;
