@@ -4,6 +4,7 @@ mod alone;
 mod checks;
 mod client;
 mod custom_load;
+pub mod diff;
 mod discover;
 mod door;
 mod explain;
@@ -139,7 +140,7 @@ pub struct Listener {
 
 /// Numbers of listeners and their connections: by address, the same in all plans. A listener under another name is the
 /// same one; at another address it is not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Numbers {
     known: HashMap<(config::Address, Option<String>), Known>,
 }

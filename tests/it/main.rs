@@ -76,8 +76,11 @@ mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -86,6 +89,7 @@ mod metrics;
 mod overload;
 mod ports;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;

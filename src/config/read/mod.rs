@@ -25,7 +25,7 @@ mod warn;
 use std::collections::BTreeSet;
 
 use super::{
-    Address, Admin, Config, Route,
+    Address, Admin, Backend, Config, Route,
     report::{Findings, Wrong},
     section::{Document, Field},
     units::quoted,
@@ -81,6 +81,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    let (warnings, written) = Default::default();
     Some(Config {
         server,
         admin,
@@ -93,13 +94,19 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         rate_limits,
         error_pages,
         tests,
-        warnings: None,
+        warnings,
+        written,
     })
 }
 
 /// `[admin]`, whatever else is wrong.
 pub(super) fn admin(document: &Document<'_>) -> Admin {
     process::admin(document).0
+}
+
+/// One backend, by itself.
+pub(super) fn backend(field: &Field<'_>) -> Option<Backend> {
+    pool::backend(field)
 }
 
 /// Two pools and no route.
