@@ -29,6 +29,7 @@ mod websocket;
 
 // Where a request goes, and what evenkeel itself has to say to it.
 mod answers;
+mod explain;
 mod routing;
 
 // What the names of backends stand for.
