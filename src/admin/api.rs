@@ -221,10 +221,10 @@ impl Api {
             |reply| Command::Reload { if_drops, if_match, reply },
             move |after| match after {
                 Ok(now) => {
-                    tracing::info!(target: AUDIT, by, generation = now.generation, "reloaded over the admin API")
+                    tracing::info!(target: AUDIT, by, generation = now.generation, "reloaded over the admin API");
                 }
                 Err(refused) => {
-                    tracing::info!(target: AUDIT, by, why = why(refused), "a reload over the admin API was refused")
+                    tracing::info!(target: AUDIT, by, why = why(refused), "a reload over the admin API was refused");
                 }
             },
         );
@@ -252,10 +252,10 @@ impl Api {
             |reply| Command::Rollback { if_match, reply },
             move |after| match after {
                 Ok(now) => {
-                    tracing::info!(target: AUDIT, by, generation = now.generation, "rolled back over the admin API")
+                    tracing::info!(target: AUDIT, by, generation = now.generation, "rolled back over the admin API");
                 }
                 Err(refused) => {
-                    tracing::info!(target: AUDIT, by, why = why(refused), "a rollback over the admin API was refused")
+                    tracing::info!(target: AUDIT, by, why = why(refused), "a rollback over the admin API was refused");
                 }
             },
         );

@@ -22,9 +22,12 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// The backends of a pool, by address: at one there may be several names for a while.
+type OfPool = HashMap<Address, Vec<Weak<Backend>>>;
+
 /// Backends and slots that a plan, a table or a connection still holds.
 pub struct Registry {
-    backends: Mutex<HashMap<String, HashMap<Address, Vec<Weak<Backend>>>>>,
+    backends: Mutex<HashMap<String, OfPool>>,
     slots: Mutex<HashMap<String, Weak<Slot>>>,
     questions: Mutex<HashMap<Ask, Weak<Question>>>,
     ids: Arc<Ids>,
