@@ -5,6 +5,7 @@ mod certificates;
 mod chaos;
 mod connection;
 mod control;
+mod disk;
 mod fetch;
 mod files;
 mod introduce;
