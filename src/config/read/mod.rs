@@ -18,6 +18,7 @@ mod queue;
 mod retry;
 mod route;
 mod sticky;
+mod tables;
 mod tls;
 mod warn;
 
@@ -39,9 +40,9 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let error_pages = pages::error_pages(document);
     let names = Names {
         listeners: listener::names(document),
-        pools: pool::names(document),
-        auths: auth::names(document),
-        limits: limit::names(document),
+        pools: tables::names(document, "pool"),
+        auths: tables::names(document, "auth"),
+        limits: tables::names(document, "rate_limit"),
     };
     let listeners = listener::listeners(document, &taken);
     let pools = pool::pools(document);
