@@ -1,7 +1,7 @@
 //! The `evenkeel` command: reads the command line, and calls one function for each command.
 
 use clap::Parser;
-use evenkeel::cli::{Cli, Command, backends, check, demo, reference, reload, run, simulate, status};
+use evenkeel::cli::{Cli, Command, backends, check, completions, demo, man, reference, reload, run, simulate, status};
 use std::process::ExitCode;
 
 /// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
@@ -19,5 +19,8 @@ fn main() -> ExitCode {
         Command::Simulate(asked) => simulate::simulate(&asked),
         Command::Demo => demo::demo(),
         Command::Reference => reference::reference(),
+        Command::Schema => reference::schema(),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
     }
 }

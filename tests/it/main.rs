@@ -85,6 +85,7 @@ mod memory;
 mod metrics;
 mod overload;
 mod ports;
+mod printed;
 mod reload;
 mod shutdown;
 mod systemd;
