@@ -78,6 +78,7 @@ mod door;
 mod admin_api;
 mod backend_drain;
 mod command;
+mod diagnostics;
 mod drain;
 mod kill;
 mod limits;

@@ -2,6 +2,7 @@
 //!
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
+mod alike;
 mod auth;
 mod balance;
 mod breaker;
@@ -67,6 +68,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
         warn::nameless(&limits, &routes, &auths);
+        let (server, listeners) = (&server, &listeners[..]);
+        alike::warn(&alike::All { server, listeners, pools: &pools, routes: &routes, limits: &limits });
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
     let auths = auths.into_iter().map(|entry| entry.auth).collect();
