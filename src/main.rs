@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use evenkeel::cli::{
-    Cli, Command, backends, check, demo, diff, explain, reference, reload, rollback, run, simulate, status,
+    Cli, Command, backends, check, completions, demo, diff, explain, man, reference, reload, rollback, run, simulate,
+    status,
 };
 use std::process::ExitCode;
 
@@ -24,5 +25,8 @@ fn main() -> ExitCode {
         Command::Simulate(asked) => simulate::simulate(&asked),
         Command::Demo => demo::demo(),
         Command::Reference => reference::reference(),
+        Command::Schema => reference::schema(),
+        Command::Completions { shell } => completions::completions(shell),
+        Command::Man { dir } => man::man(dir.as_deref()),
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::Subcommand;
@@ -102,7 +102,7 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
             Some(pool) => vec![caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0],
             None => caller.read::<Pools>("/api/v1/pools")?.0.pools,
         };
-        return Ok(status::pools(&pools, out)?);
+        return Ok(status::pools(&pools, Some(SystemTime::now()), out)?);
     };
     let pool = match pool {
         Some(pool) => pool.to_owned(),

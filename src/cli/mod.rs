@@ -2,9 +2,12 @@
 
 pub mod backends;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+pub mod man;
+mod output;
 pub mod reference;
 pub mod reload;
 pub mod remote;
@@ -19,6 +22,7 @@ mod testing;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use self::{backends::Action, explain::Explain, remote::Remote, simulate::Simulate};
 
@@ -155,6 +159,26 @@ pub enum Command {
     /// Print every key of the configuration with its meaning and its default, as a file that can be used
     #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
     Reference,
+    /// Print the JSON Schema of the configuration, by which editors complete and check it
+    ///
+    /// Beside the configuration, as `evenkeel.schema.json`, editors that know TOML (taplo, Even Better TOML) find it by the
+    /// first line of the recipes: `#:schema ./evenkeel.schema.json`.
+    #[command(after_help = "Example: evenkeel schema > evenkeel.schema.json")]
+    Schema,
+    /// Print what a shell needs to complete these commands
+    #[command(after_help = "Example: evenkeel completions bash > /etc/bash_completion.d/evenkeel")]
+    Completions {
+        /// Which shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual: one page with all commands, or one for each of them as well
+    #[command(after_help = "Example: evenkeel man | man -l -")]
+    Man {
+        /// Write the pages into this folder, which is made if need be
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// For whom problems are written.
@@ -234,6 +258,10 @@ mod tests {
         );
         assert_eq!(parse(&["demo"]).unwrap(), Command::Demo);
         assert_eq!(parse(&["reference"]).unwrap(), Command::Reference);
+        assert_eq!(parse(&["schema"]).unwrap(), Command::Schema);
+        assert_eq!(parse(&["completions", "zsh"]).unwrap(), Command::Completions { shell: Shell::Zsh });
+        assert_eq!(parse(&["man"]).unwrap(), Command::Man { dir: None });
+        assert_eq!(parse(&["man", "--dir", "m"]).unwrap(), Command::Man { dir: Some("m".into()) });
     }
 
     #[test]
@@ -251,6 +279,9 @@ mod tests {
             &["reload", "--admin", "localhost"],
             &["reload", "now"],
             &["status", "--pool", "web"],
+            &["completions"],
+            &["completions", "csh"],
+            &["man", "run"],
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }

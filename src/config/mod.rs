@@ -1,7 +1,7 @@
 //! What the operator wrote, read from one TOML file and those that it includes: names, defaults and bounds are
 //! PRODUCT.md's, and whatever is wrong comes back as [`Problems`], all at once.
 //!
-//! Called by the commands (`run`, `check`, `reference`) and, on a reload, by control. Nothing here resolves a name or
+//! Called by the commands (`run`, `check`, `reference`, `schema`) and, on a reload, by control. Nothing here resolves a name or
 //! binds a socket, and nothing here reaches the request path: the plan says what a configuration means.
 
 mod address;
@@ -65,7 +65,7 @@ pub use self::{
     limit::{InFlightLimit, LimitAlgorithm, LimitKey, MOST_LIMITS, Rate, RateLimit, Tier},
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
-    reference::reference,
+    reference::{reference, schema},
     route::{
         Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Priority, Respond, Rewrite, Route, SplitBy, Text,
     },

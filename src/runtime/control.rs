@@ -3,8 +3,9 @@
 use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
-    certificates::{self, Certificates},
-    files::{self, Files},
+    certificates::Certificates,
+    disk,
+    files::Files,
     keys::Fetchers,
     names::Names,
     overlay::Overlay,
@@ -167,10 +168,10 @@ impl Control {
         self.poller = Some(Poller::new(self.shared.epoch));
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
-        tokio::spawn(certificates::watch_over(sent));
+        tokio::spawn(disk::watch_over(sent));
         let (files, sent) = mpsc::unbounded_channel();
         self.files = Some(files);
-        tokio::spawn(files::watch_over(sent));
+        tokio::spawn(disk::watch_over(sent));
         self.watch();
         tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));

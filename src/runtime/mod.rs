@@ -6,6 +6,7 @@ mod chaos;
 mod compare;
 mod connection;
 mod control;
+mod disk;
 mod fetch;
 mod files;
 mod introduce;
