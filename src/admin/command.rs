@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
+pub use super::snapshot::{
+    BackendLive, CheckView, Counts, Latency, ListenerLive, PoolLive, Rates, Sample, Snapshot, TrafficView,
+};
 
 /// The largest weight of a backend.
 pub const MAX_WEIGHT: u32 = 1000;
@@ -19,6 +22,8 @@ const MAX_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 pub enum Command {
     /// How the process is.
     Status(oneshot::Sender<Status>),
+    /// How the process is, and what has been counted, for those who look every second.
+    Snapshot(oneshot::Sender<Sample>),
     /// How the pools are.
     Pools(oneshot::Sender<Vec<PoolView>>),
     /// Change one backend.

@@ -3,10 +3,13 @@
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    /// The dashboard.
+    Page,
     Metrics,
     Healthz,
     Readyz,
     Status,
+    Events,
     Pools,
     /// By its name.
     Pool(String),
@@ -29,10 +32,12 @@ impl Resource {
     /// What `path` names. A backend is the rest of its path, decoded: `unix:/run/x` needs no `%2F`.
     pub(super) fn find(path: &str) -> Result<Self, Unfound> {
         match path {
+            "/" => return Ok(Self::Page),
             "/metrics" => return Ok(Self::Metrics),
             "/healthz" => return Ok(Self::Healthz),
             "/readyz" => return Ok(Self::Readyz),
             "/api/v1/status" => return Ok(Self::Status),
+            "/api/v1/events" => return Ok(Self::Events),
             "/api/v1/pools" => return Ok(Self::Pools),
             "/api/v1/reload" => return Ok(Self::Reload),
             "/api/v1/chaos" => return Ok(Self::Chaos),
@@ -110,7 +115,7 @@ mod tests {
     fn other_paths_name_nothing() {
         for path in [
             "",
-            "/",
+            "//",
             "*",
             "/metrics/",
             "/api",

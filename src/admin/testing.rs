@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange, PoolView,
-    Refused, Reloaded, Status,
+    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, Counts, ListenerView, Override, PoolChange,
+    PoolView, Refused, Reloaded, Sample, Snapshot, Status,
 };
 use super::*;
 use crate::config::Address;
+use crate::telemetry::metrics::{BackendTraffic, Traffic};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef";
 
@@ -82,6 +83,7 @@ impl Play {
             }
             match command {
                 Command::Status(reply) => drop(reply.send(self.status())),
+                Command::Snapshot(reply) => drop(reply.send(self.sample())),
                 Command::Pools(reply) => drop(reply.send(self.pools.clone())),
                 Command::Change { pool, backend, change, if_match, reply } => {
                     drop(reply.send(self.change(&pool, &backend, &change, if_match)));
@@ -95,7 +97,21 @@ impl Play {
         }
     }
 
-    fn status(&self) -> Status {
+    /// A look at it; nothing is counted.
+    pub(crate) fn sample(&self) -> Sample {
+        let snapshot = Snapshot::of(self.status(), 1_767_323_045_000);
+        let backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
+        let counts = Counts {
+            at: std::time::Instant::now(),
+            traffic: Traffic { in_flight: 3, connections: 12, ..Traffic::default() },
+            listeners: vec![("web".into(), 0)],
+            pools: snapshot.pools.iter().map(|pool| (pool.name.as_str().into(), 0)).collect(),
+            backends: backends.map(|live| (live.view.name.as_str().into(), BackendTraffic::default())).collect(),
+        };
+        Sample { snapshot, counts }
+    }
+
+    pub(crate) fn status(&self) -> Status {
         Status {
             version: "0.1.0".into(),
             instance: "lb-1".into(),

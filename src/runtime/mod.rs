@@ -17,6 +17,7 @@ mod overload;
 mod ramps;
 mod relief;
 mod reload;
+mod snapshot;
 mod sockets;
 mod start;
 mod systemd;
