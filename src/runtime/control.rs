@@ -256,6 +256,7 @@ impl Control {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Snapshot(reply) => self.look(reply),
             Command::Pools(reply) => drop(reply.send(self.pools())),
             Command::Change { pool, backend, change, if_match, reply } => {
                 let changed = self.change(&pool, &backend, &change, if_match);

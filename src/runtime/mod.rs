@@ -22,6 +22,7 @@ mod ramps;
 mod relief;
 mod reload;
 mod rollback;
+mod snapshot;
 mod sockets;
 mod start;
 mod state;

@@ -38,6 +38,11 @@ mod dns;
 // Who may come in.
 mod gate;
 
+// What an operator sees of it.
+mod dashboard;
+mod events;
+mod top;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;
