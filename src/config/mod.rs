@@ -31,6 +31,7 @@ mod statuses;
 mod syntax;
 mod template;
 pub mod tls;
+mod trace;
 mod units;
 mod values;
 
@@ -66,6 +67,7 @@ pub use self::{
     statuses::Statuses,
     template::{Piece, Template, Variable},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
+    trace::Trace,
 };
 use self::{
     problem::Source,
@@ -82,6 +84,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`: what is written, and how much of it.
     pub log: Log,
+    /// `[trace]`: whose spans are recorded; `None`: nobody's.
+    pub trace: Option<Trace>,
     /// `[metrics]`: what of them may be chosen.
     pub metrics: Metrics,
     /// `[[listener]]`, in the order of the file; at least one.

@@ -19,6 +19,7 @@ mod retry;
 mod route;
 mod sticky;
 mod tls;
+mod trace;
 mod warn;
 
 use std::collections::BTreeSet;
@@ -35,6 +36,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let server = process::server(document);
     let (admin, taken) = process::admin(document);
     let log = log::log(document);
+    let trace = trace::trace(document, &server);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
     let names = Names {
@@ -75,7 +77,20 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
     let warnings = None;
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, auths, rate_limits, error_pages, warnings })
+    Some(Config {
+        server,
+        admin,
+        log,
+        trace,
+        metrics,
+        listeners,
+        routes,
+        pools,
+        auths,
+        rate_limits,
+        error_pages,
+        warnings,
+    })
 }
 
 /// `[admin]`, whatever else is wrong.
