@@ -12,7 +12,7 @@ use super::{
     reload::{Fixed, Past},
     sockets::{self, Sockets},
     start::Admin,
-    systemd,
+    systemd, traces,
 };
 use crate::{
     admin::{self, Command},
@@ -93,11 +93,13 @@ pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
     let _ = ready.send(Ok(()));
     let shared = Arc::clone(&control.shared);
     runtime.block_on(async {
+        let export = tokio::spawn(traces::export(Arc::clone(&shared)));
         accept::started(&shared).await;
         tokio::select! {
             () = control.serve(parts) => {}
             _ = stopped(&shared) => {}
         }
+        traces::finish(export).await;
     });
     // A task on the blocking pool that is not done yet must not hold the end up.
     runtime.shutdown_background();
