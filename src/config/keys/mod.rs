@@ -10,6 +10,7 @@ mod listener;
 mod pool;
 mod process;
 mod route;
+mod test;
 
 use toml::de::DeValue;
 
@@ -22,6 +23,7 @@ pub(super) use self::{
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER, TRACE},
     route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
+    test::{EXPECT, SAMPLE, TEST},
 };
 use super::report::Wrong;
 
@@ -340,7 +342,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 45] = [
+pub(super) const ALL: [&Keys; 48] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -386,4 +388,7 @@ pub(super) const ALL: [&Keys; 45] = [
     &STICKY,
     &CIRCUIT_BREAKER,
     &OUTLIER,
+    &TEST,
+    &SAMPLE,
+    &EXPECT,
 ];

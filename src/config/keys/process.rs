@@ -19,8 +19,9 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "error_pages",
         "pool",
         "rate_limit",
+        "test",
     ],
-    later: &["test", "cache"],
+    later: &["cache"],
     peers: &[
         ("backend", "pool"),
         ("backends", "pool"),
