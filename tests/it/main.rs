@@ -76,6 +76,7 @@ mod simulate;
 
 // What is written about it.
 mod access_log;
+mod traces;
 
 // Who may connect, who makes room for whom, and clients that are slow.
 mod door;

@@ -149,6 +149,25 @@ pub(super) struct Log {
     access_fields: Many<AccessField>,
 }
 
+/// Spans of requests for a collector of traces (OpenTelemetry, Jaeger, Tempo and the like): one of each request, and below it
+/// one of each attempt at a backend, with the stable attributes of HTTP; `http.route` is the route's name, `error.type` the
+/// word of `failure`. Queries and credentials are never in them. Without this table there are none, and W3C trace context
+/// is passed on all the same: a `traceparent` of a trusted peer as it is, any other is replaced by a new one.
+///
+/// Where the collector is slow or gone, no request waits for it: spans that find no room are dropped and counted
+/// (evenkeel_trace_spans_dropped_total; evenkeel_trace_spans_sent_total counts the others). A reload changes all of this.
+#[derive(JsonSchema)]
+pub(super) struct Trace {
+    /// Where spans go: OTLP over HTTP, in protobuf, "http://…" or "https://…". The path is /v1/traces, below what is
+    /// written.
+    #[schemars(extend("examples" = ["http://127.0.0.1:4318"]))]
+    otlp: String,
+    /// The share of requests whose spans are recorded, of those that belong to no trace of a trusted peer. Such a peer
+    /// decides for its own: what it has sampled is recorded, and nothing else of it.
+    #[schemars(extend("default" = "1%"))]
+    sample: String,
+}
+
 /// What of the metrics may be chosen; they are served by [admin].
 #[derive(JsonSchema)]
 pub(super) struct Metrics {
