@@ -68,8 +68,9 @@ mod sticky;
 // The same without sockets and without time.
 mod simulate;
 
-// What is written about it.
+// What is written about it, and what those who watch it have.
 mod access_log;
+mod observability;
 
 // Who may connect, who makes room for whom, and clients that are slow.
 mod door;
