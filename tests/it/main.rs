@@ -91,6 +91,9 @@ mod shutdown;
 mod systemd;
 mod threads;
 
+// What it is installed from.
+mod packages;
+
 // HTTP/2 from clients.
 mod h2;
 mod http2;
