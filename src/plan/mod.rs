@@ -1,30 +1,41 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
+mod alone;
 mod checks;
+mod client;
 mod custom_load;
+pub mod diff;
 mod discover;
 mod door;
+mod explain;
 mod limits;
 mod pool;
 mod route;
 mod service;
+mod side;
 mod table;
+mod test;
 
 pub use checks::ChecksTls;
+pub use client::says_https;
 pub use custom_load::{CustomLoad, Overdue};
 pub use discover::questions;
 pub use door::Door;
+pub use explain::{Answer, Candidate, Explanation, PoolSaid, Seen, Setting, Side, Tried};
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Mirror, Route};
+pub use side::unix_millis;
+pub use test::{TestError, test};
 
 use crate::{
     balance::Algorithm,
     config::{self, Config},
-    http::{Limits, h1::HeadLimits},
-    net::{Budget, Peer, PerIp, dns::Question},
+    error::Kind,
+    http::{Limits, Method, h1::HeadLimits},
+    net::{Budget, Networks, Peer, PerIp, dns::Question},
     policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
-    route::Router,
+    route::{Request, Router},
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
     tls,
 };
@@ -63,7 +74,10 @@ pub struct Plan {
     pub access: Access,
     /// Some pool is told in a PROXY header who its clients are, and which address they called.
     pub tells_clients: bool,
-    trusted: config::Trusted,
+    /// Proxies whose word is believed.
+    trusted: Networks,
+    /// So are those on unix sockets.
+    trusts_unix: bool,
 }
 
 /// What requests leave in the access log.
@@ -129,7 +143,7 @@ pub struct Listener {
 
 /// Numbers of listeners and their connections: by address, the same in all plans. A listener under another name is the
 /// same one; at another address it is not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Numbers {
     known: HashMap<(config::Address, Option<String>), Known>,
 }
@@ -251,8 +265,19 @@ impl Plan {
             access: Access::build(&config.log),
             drain_timeout: config.server.drain_timeout,
             tells_clients: config.pools.iter().any(|pool| pool.send_proxy_protocol.is_some()),
-            trusted: config.server.trusted_proxies.clone(),
+            trusted: Networks::new(&config.server.trusted_proxies.nets),
+            trusts_unix: config.server.trusted_proxies.unix,
         })
+    }
+
+    /// The place of the route that `request` takes.
+    ///
+    /// # Errors
+    /// None is for it; or it is a CONNECT, and its route has none.
+    pub fn find(&self, request: &Request<'_>) -> Result<usize, Kind> {
+        let connect = request.head.method() == Method::Connect;
+        let place = self.router.find(request).filter(|&place| !connect || self.routes[place].act.connects());
+        place.ok_or(if connect { Kind::ConnectDenied } else { Kind::NoRoute })
     }
 
     /// The listener of that number, if this plan has it.
@@ -263,14 +288,14 @@ impl Plan {
     /// `peer` may tell us who its client is.
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Unix => self.trusted.unix,
+            Peer::Unix => self.trusts_unix,
             Peer::Tcp(peer) => self.trusts_address(peer.ip()),
         }
     }
 
     /// `address` is a proxy whose word is believed.
     pub fn trusts_address(&self, address: IpAddr) -> bool {
-        self.trusted.nets.iter().any(|net| net.contains(&address.to_canonical()))
+        self.trusted.contains(address)
     }
 
     /// The listeners that it has.

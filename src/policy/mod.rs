@@ -3,7 +3,6 @@
 //! `plan` builds these from the configuration, once; `proxy` applies them, in PRODUCT.md's order. What needs memory takes
 //! a buffer that the worker lends, so that an exchange allocates none.
 
-mod access;
 mod answer;
 mod auth;
 mod chaos;
@@ -11,6 +10,7 @@ mod cors;
 mod error_pages;
 mod field;
 mod fit;
+mod forwarded;
 mod headers;
 mod key;
 pub mod limit;
@@ -37,6 +37,7 @@ pub use cors::preflight;
 pub use error_pages::ErrorPages;
 pub use field::FieldName;
 pub use fit::Fit;
+pub use forwarded::is_proxys;
 pub use headers::Headers;
 pub use key::Key;
 pub use memory::Memory;

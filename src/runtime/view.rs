@@ -8,7 +8,7 @@ use crate::{
     },
     config::Config,
     error::Kind,
-    plan::{Member, Pool},
+    plan::{Member, Plan, Pool},
     pool::{Backend, Circuit, Ordered},
     telemetry::metrics::State,
 };
@@ -42,11 +42,12 @@ impl Control {
                 last_reload_successful: error.is_none(),
                 last_reload: time(*last_reload),
                 error: error.clone(),
+                rolled_back_to: self.rollback.holds.as_ref().map(|holds| holds.to.clone()),
             },
             workers: self.shared.workers.len(),
             listeners: self.plan.listeners().map(listener).collect(),
             pools: self.pools(),
-            overrides: self.plan.pools.iter().flat_map(overrides).collect(),
+            overrides: self.plan.pools.iter().flat_map(overrides).chain(self.overlay.overrides()).collect(),
             chaos: self.chaos(),
         }
     }
@@ -119,6 +120,7 @@ impl Control {
     /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's
     /// circuit, until the file changes its breaker.
     pub(super) fn forget_orders(&self, new: &Config) {
+        let old = &self.effective();
         let find = |config: &Config, pool: &str, backend: &str| {
             let pool = config.pools.iter().find(|other| other.name == pool)?;
             pool.backends.iter().find(|other| other.name == backend).cloned()
@@ -128,12 +130,12 @@ impl Control {
                 let same = config.pools.iter().find(|other| other.name == pool.name)?;
                 Some(same.circuit_breaker.clone())
             };
-            if of(&self.config) != of(new) {
+            if of(old) != of(new) {
                 pool.slot.trip(false);
             }
         }
         for backend in self.plan.backends() {
-            let (before, after) = [&self.config, new].map(|config| find(config, &backend.pool, &backend.name)).into();
+            let (before, after) = [old, new].map(|config| find(config, &backend.pool, &backend.name)).into();
             if before == after {
                 continue;
             }
@@ -180,6 +182,14 @@ impl Control {
     }
 }
 
+/// The backend of that name as it is in `plan`.
+pub(super) fn find(plan: &Plan, pool: &str, name: &str) -> Result<BackendView, Refused> {
+    let not_found = |what, name: &str| Refused::NotFound(format!("{what} {name:?}"));
+    let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
+    let member = of_pool.members.iter().find(|member| member.backend.name == name);
+    Ok(backend(of_pool, member.ok_or_else(|| not_found("backend", name))?))
+}
+
 fn pool_view(pool: &Pool) -> PoolView {
     let (_, reason, _) = pool.slot.circuit.look();
     PoolView {
@@ -201,15 +211,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     let verdict = backend.health.verdict();
     let state = pool.state(member);
     let circuit = pool.circuit(member);
-    let (_, ejected, changed) = backend.breaker.look();
-    let outlier = backend.outlier.is_one();
-    let reason = match backend.ordered() {
-        Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
-        Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
-        Ordered::Ready if state == State::Ejected => ejected,
-        Ordered::Ready if outlier && verdict.reason.is_empty() => "latency outlier".to_owned(),
-        Ordered::Ready => verdict.reason,
-    };
+    let (_, _, changed) = backend.breaker.look();
     let since = match state {
         State::Ejected => SystemTime::now() - pool.slot.since(changed, Instant::now()),
         _ if circuit == Circuit::Closed && changed > 0 => {
@@ -222,14 +224,14 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         address: backend.address.to_string(),
         backup: member.backup,
         state: state.word().to_owned(),
-        reason,
+        reason: pool.reason(member),
         weight: backend.ordered_weight().unwrap_or(member.weight),
         effective_weight: backend.standing().1,
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
         circuit: circuit.word().to_owned(),
         deadline: backend.drain.deadline().map(time),
-        outlier,
+        outlier: backend.outlier.is_one(),
         reported_load: pool.custom_load.iter().flat_map(|load| load.said(backend)).map(named).collect(),
         since: time(since),
     }
