@@ -74,8 +74,9 @@ mod sticky;
 // The same without sockets and without time.
 mod simulate;
 
-// What is written about it.
+// What is written about it, and what those who watch it have.
 mod access_log;
+mod observability;
 mod traces;
 
 // Who may connect, who makes room for whom, and clients that are slow.
@@ -102,6 +103,9 @@ mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
+
+// What it is installed from.
+mod packages;
 
 // HTTP/2 from clients.
 mod h2;
