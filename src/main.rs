@@ -1,7 +1,7 @@
 //! The `evenkeel` command: reads the command line, and calls one function for each command.
 
 use clap::Parser;
-use evenkeel::cli::{Cli, Command, backends, check, demo, reference, reload, run, simulate, status, top};
+use evenkeel::cli::{Cli, Command, backends, check, demo, explain, reference, reload, run, simulate, status, top};
 use std::process::ExitCode;
 
 /// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config, strict, format } => check::check(&config, strict, format),
+        Command::Explain(asked) => explain::explain(&asked),
         Command::Reload { remote } => reload::reload(&remote),
         Command::Status { remote, json } => status::status(&remote, json),
         Command::Top { remote, json, once } => top::top(&remote, json, once),

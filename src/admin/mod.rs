@@ -12,6 +12,7 @@ pub mod chaos;
 pub mod command;
 mod dashboard;
 mod events;
+pub mod explain;
 mod origin;
 mod path;
 mod permit;
@@ -45,6 +46,7 @@ use self::answer::Answers;
 pub use self::command::Command;
 use self::events::Cut;
 use self::origin::Names;
+pub use self::problem::TEST_FAILED;
 use crate::config::Secret;
 use crate::telemetry::metrics::Telemetry;
 

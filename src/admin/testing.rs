@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, Counts, ListenerView, Override, PoolChange,
-    PoolView, Refused, Reloaded, Sample, Snapshot, Status,
+    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, Counts, Explanation, ListenerView, Look,
+    Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status,
 };
 use super::*;
 use crate::config::Address;
@@ -28,6 +28,8 @@ pub(crate) struct Play {
     pub(crate) pools: Vec<PoolView>,
     /// Problems of the file, if it has any.
     pub(crate) file: Option<String>,
+    /// What has failed of the file's tests, if any has.
+    pub(crate) test: Option<String>,
     /// Answers nothing, and keeps what was asked.
     pub(crate) stuck: bool,
     /// Rehearsed failures.
@@ -37,7 +39,7 @@ pub(crate) struct Play {
 impl Default for Play {
     fn default() -> Self {
         let pools = vec![pool("web", &["a", "unix:/run/x"]), pool("api", &["a", "b"])];
-        Self { generation: 7, pools, file: None, stuck: false, chaos: Vec::new() }
+        Self { generation: 7, pools, file: None, test: None, stuck: false, chaos: Vec::new() }
     }
 }
 
@@ -93,12 +95,17 @@ impl Play {
                 }
                 Command::Chaos { rule, if_match, reply } => drop(reply.send(self.chaos(rule, if_match))),
                 Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
+                Command::Explain { sample, reply } => {
+                    let request = crate::plan::Seen { path: sample.target, ..Default::default() };
+                    let route = Some("api".to_owned());
+                    drop(reply.send(Explanation { route, request, ..Explanation::default() }));
+                }
             }
         }
     }
 
     /// A look at it; nothing is counted.
-    pub(crate) fn sample(&self) -> Sample {
+    pub(crate) fn sample(&self) -> Look {
         let snapshot = Snapshot::of(self.status(), 1_767_323_045_000);
         let backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
         let counts = Counts {
@@ -108,7 +115,7 @@ impl Play {
             pools: snapshot.pools.iter().map(|pool| (pool.name.as_str().into(), 0)).collect(),
             backends: backends.map(|live| (live.view.name.as_str().into(), BackendTraffic::default())).collect(),
         };
-        Sample { snapshot, counts }
+        Look { snapshot, counts }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -200,6 +207,9 @@ impl Play {
         self.check(if_match)?;
         if let Some(problems) = &self.file {
             return Err(Refused::Failed(problems.clone()));
+        }
+        if let Some(failed) = &self.test {
+            return Err(Refused::TestFailed(failed.clone()));
         }
         self.generation += 1;
         Ok(Reloaded { generation: self.generation, notes: vec!["workers: needs a restart".into()] })

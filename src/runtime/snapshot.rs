@@ -13,21 +13,21 @@ use super::{
     view::{overrides, pool_view},
 };
 use crate::{
-    admin::command::{CheckView, Counts, Sample, Snapshot, Status},
+    admin::command::{CheckView, Counts, Look, Snapshot, Status},
     plan::{Member, Plan},
     telemetry::metrics::Telemetry,
 };
 
 impl Control {
     /// Answers when all is gathered.
-    pub(super) fn look(&self, reply: oneshot::Sender<Sample>) {
+    pub(super) fn look(&self, reply: oneshot::Sender<Look>) {
         let (plan, telemetry, head) = (Arc::clone(&self.plan), Arc::clone(&self.shared.telemetry), self.head());
         tokio::task::spawn_blocking(move || drop(reply.send(gather(head, &plan, &telemetry))));
     }
 }
 
 /// `head` with the pools of `plan`, and the counts of all.
-fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Sample {
+fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let pools = plan.pools.iter().map(pool_view).collect();
     let overrides = plan.pools.iter().flat_map(overrides).collect();
@@ -49,7 +49,7 @@ fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Sample {
         pools: plan.pools.iter().map(|pool| (pool.slot.metrics.key(), pool.slot.metrics.retried())).collect(),
         backends: members().map(backend).collect(),
     };
-    Sample { snapshot, counts }
+    Look { snapshot, counts }
 }
 
 /// The last check of a backend, if there was one.
