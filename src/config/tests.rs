@@ -127,6 +127,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         error_pages,
         tests,
         warnings,
+        written: _,
     } = Config::load(&path).unwrap();
     assert_eq!(tests, vec![]);
     assert_eq!(warnings, None);

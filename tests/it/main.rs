@@ -77,8 +77,12 @@ mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
+mod diagnostics;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -86,7 +90,9 @@ mod memory;
 mod metrics;
 mod overload;
 mod ports;
+mod printed;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
