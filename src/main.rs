@@ -1,7 +1,9 @@
 //! The `evenkeel` command: reads the command line, and calls one function for each command.
 
 use clap::Parser;
-use evenkeel::cli::{Cli, Command, backends, check, completions, demo, man, reference, reload, run, simulate, status};
+use evenkeel::cli::{
+    Cli, Command, backends, check, completions, demo, explain, man, reference, reload, run, simulate, status,
+};
 use std::process::ExitCode;
 
 /// A new connection makes and frees some ten pieces of memory: a fifth of our own time on it with glibc's allocator.
@@ -13,6 +15,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config, strict, format } => check::check(&config, strict, format),
+        Command::Explain(asked) => explain::explain(&asked),
         Command::Reload { remote } => reload::reload(&remote),
         Command::Status { remote, json } => status::status(&remote, json),
         Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),

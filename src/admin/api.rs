@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::chaos::{ChaosChange, ChaosView};
 use super::command::{BackendChange, BackendView, Command, PoolChange, PoolView, Refused, Status};
+use super::explain::ExplainBody;
 use super::path::Resource;
 use super::permit;
 use super::problem::{Answer, Problem, json};
@@ -77,6 +78,7 @@ impl Api {
             Resource::Pool(pool) if request.method() == Method::PATCH => self.change_pool(pool, request, peer).await,
             Resource::Reload => self.reload(request, peer).await,
             Resource::Chaos => self.chaos(request, peer).await,
+            Resource::Explain => self.explain(request).await,
             reading => self.read(reading).await,
         }
     }
@@ -164,6 +166,16 @@ impl Api {
         Ok(json(&reloaded, Some(reloaded.generation)))
     }
 
+    /// Needs no token: it changes nothing, and tells no secret.
+    async fn explain(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
+        let body: ExplainBody = parse(&self.body(request.into_body()).await?)?;
+        let sample = body.sample().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Explain { sample, reply })?;
+        let explanation = self.wait(async { answer.await.ok() }).await?;
+        Ok(json(&explanation, None))
+    }
+
     async fn chaos(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: ChaosChange = parse(&body)?;
@@ -211,9 +223,12 @@ impl Api {
         let (head, body) = request.into_parts();
         self.authorize(&head.headers, peer)?;
         let if_match = permit::generation(&head.headers)?;
+        Ok((if_match, self.body(body).await?))
+    }
+
+    async fn body(&self, body: Incoming) -> Result<Vec<u8>, Problem> {
         let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body is too slow");
-        let body = timeout(self.body, read(body)).await.map_err(late)??;
-        Ok((if_match, body))
+        timeout(self.body, read(body)).await.map_err(late)?
     }
 
     /// A unix socket's permissions say who may; others show the token.
@@ -306,5 +321,6 @@ fn why(refused: &Refused) -> &str {
         Refused::Stale { .. } => "someone else was faster",
         Refused::Invalid(why) => why,
         Refused::Failed(_) => "the configuration has problems",
+        Refused::TestFailed(_) => "a test of the configuration has failed",
     }
 }

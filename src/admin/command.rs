@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
+use crate::config::Sample;
+pub use crate::plan::Explanation;
 
 /// The largest weight of a backend.
 pub const MAX_WEIGHT: u32 = 1000;
@@ -53,6 +55,13 @@ pub enum Command {
         if_match: Option<u64>,
         /// The rules that hold then, or why it was left alone.
         reply: oneshot::Sender<Result<Vec<ChaosView>, Refused>>,
+    },
+    /// Say what would become of a request. Changes nothing.
+    Explain {
+        /// What is asked about.
+        sample: Sample,
+        /// What is said of it.
+        reply: oneshot::Sender<Explanation>,
     },
     /// Read the configuration anew.
     Reload {
@@ -134,6 +143,25 @@ pub enum Refused {
     Invalid(String),
     /// It was tried and failed: problems, rendered for people.
     Failed(String),
+    /// The configuration is valid, and a test in it has failed: what was found, rendered for people.
+    TestFailed(String),
+}
+
+impl Refused {
+    /// What was found, for people, where something was tried.
+    pub fn problems(&self) -> &str {
+        match self {
+            Self::Failed(problems) | Self::TestFailed(problems) | Self::Invalid(problems) => problems,
+            Self::NotFound(what) => what,
+            Self::Stale { .. } => "someone else was faster",
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(problems: String) -> Self {
+        Self::Failed(problems)
+    }
 }
 
 /// How the process is. Times are RFC 3339.

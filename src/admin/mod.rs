@@ -10,6 +10,7 @@ mod api;
 mod api_tests;
 pub mod chaos;
 pub mod command;
+pub mod explain;
 mod origin;
 mod path;
 mod permit;
@@ -41,6 +42,7 @@ use tokio::time::{sleep, timeout};
 use self::answer::Answers;
 pub use self::command::Command;
 use self::origin::Names;
+pub use self::problem::TEST_FAILED;
 use crate::config::Secret;
 use crate::telemetry::metrics::Telemetry;
 

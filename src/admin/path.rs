@@ -14,6 +14,7 @@ pub(super) enum Resource {
     Backend(String, String),
     Reload,
     Chaos,
+    Explain,
 }
 
 /// Why a path names nothing.
@@ -36,6 +37,7 @@ impl Resource {
             "/api/v1/pools" => return Ok(Self::Pools),
             "/api/v1/reload" => return Ok(Self::Reload),
             "/api/v1/chaos" => return Ok(Self::Chaos),
+            "/api/v1/explain" => return Ok(Self::Explain),
             _ => {}
         }
         let rest = path.strip_prefix("/api/v1/pools/").ok_or(Unfound::Unknown)?;
@@ -60,7 +62,7 @@ impl Resource {
         match self {
             Self::Backend(..) => "PATCH",
             Self::Pool(_) => "GET, HEAD, PATCH",
-            Self::Reload => "POST",
+            Self::Reload | Self::Explain => "POST",
             Self::Chaos => "PUT",
             _ => "GET, HEAD",
         }

@@ -10,6 +10,8 @@ use super::command::Refused;
 
 /// The types of bodies.
 pub(super) const JSON: &str = "application/json";
+/// The type of a problem: a test of the configuration has failed, and nothing else is wrong with it.
+pub const TEST_FAILED: &str = "urn:evenkeel:test-failed";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -17,6 +19,8 @@ pub(super) type Answer = Response<Full<Bytes>>;
 /// Why a request is not done.
 #[derive(Debug)]
 pub(super) struct Problem {
+    /// Its `type` (RFC 9457 section 3.1.1).
+    kind: &'static str,
     status: StatusCode,
     detail: String,
     field: Option<(HeaderName, HeaderValue)>,
@@ -34,7 +38,7 @@ struct Document<'a> {
 impl Problem {
     /// `detail` is for people.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), field: None }
+        Self { kind: "about:blank", status, detail: detail.into(), field: None }
     }
 
     /// Goes with this field.
@@ -58,14 +62,17 @@ impl From<Refused> for Problem {
             }
             Refused::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, why),
             Refused::Failed(problems) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, problems),
+            Refused::TestFailed(problems) => {
+                Self { kind: TEST_FAILED, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, problems) }
+            }
         }
     }
 }
 
 impl From<Problem> for Answer {
-    fn from(Problem { status, detail, field }: Problem) -> Self {
+    fn from(Problem { kind, status, detail, field }: Problem) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        let document = Document { r#type: "about:blank", title, status: status.as_u16(), detail: &detail };
+        let document = Document { r#type: kind, title, status: status.as_u16(), detail: &detail };
         let body = serde_json::to_string(&document).expect("text and a number are JSON");
         let mut answer = with_body(status, "application/problem+json", body);
         answer.headers_mut().extend(field);

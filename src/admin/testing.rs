@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange, PoolView,
-    Refused, Reloaded, Status,
+    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, Explanation, ListenerView, Override,
+    PoolChange, PoolView, Refused, Reloaded, Status,
 };
 use super::*;
 use crate::config::Address;
@@ -27,6 +27,8 @@ pub(crate) struct Play {
     pub(crate) pools: Vec<PoolView>,
     /// Problems of the file, if it has any.
     pub(crate) file: Option<String>,
+    /// What has failed of the file's tests, if any has.
+    pub(crate) test: Option<String>,
     /// Answers nothing, and keeps what was asked.
     pub(crate) stuck: bool,
     /// Rehearsed failures.
@@ -36,7 +38,7 @@ pub(crate) struct Play {
 impl Default for Play {
     fn default() -> Self {
         let pools = vec![pool("web", &["a", "unix:/run/x"]), pool("api", &["a", "b"])];
-        Self { generation: 7, pools, file: None, stuck: false, chaos: Vec::new() }
+        Self { generation: 7, pools, file: None, test: None, stuck: false, chaos: Vec::new() }
     }
 }
 
@@ -91,6 +93,11 @@ impl Play {
                 }
                 Command::Chaos { rule, if_match, reply } => drop(reply.send(self.chaos(rule, if_match))),
                 Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
+                Command::Explain { sample, reply } => {
+                    let request = crate::plan::Seen { path: sample.target, ..Default::default() };
+                    let route = Some("api".to_owned());
+                    drop(reply.send(Explanation { route, request, ..Explanation::default() }));
+                }
             }
         }
     }
@@ -184,6 +191,9 @@ impl Play {
         self.check(if_match)?;
         if let Some(problems) = &self.file {
             return Err(Refused::Failed(problems.clone()));
+        }
+        if let Some(failed) = &self.test {
+            return Err(Refused::TestFailed(failed.clone()));
         }
         self.generation += 1;
         Ok(Reloaded { generation: self.generation, notes: vec!["workers: needs a restart".into()] })

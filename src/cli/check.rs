@@ -9,19 +9,28 @@ use std::{
 
 use serde::Serialize;
 
-use super::Format;
-use crate::config::{Config, Problem, Problems};
+use super::{Format, TEST_FAILED};
+use crate::{
+    config::{Config, Problem, Problems},
+    plan::{self, TestError},
+};
 
 /// Checks the file at `path`; problems and warnings go to stderr for people, to stdout for tools. Exit code 1 if there are
 /// problems, or, with `strict`, warnings.
 pub fn check(path: &Path, strict: bool, format: Format) -> ExitCode {
     let config = Config::load(path);
+    let tested = config.as_ref().map_or(Ok(()), |config| plan::test(config, path));
     // A reader that has left, or a full disk, changes nothing about the configuration.
-    let _ = tell(&config, path, (strict, format), (&mut io::stdout().lock(), &mut io::stderr().lock()));
-    if passes(&config, strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let _ = tell(&config, &tested, path, (strict, format), (&mut io::stdout().lock(), &mut io::stderr().lock()));
+    match tested {
+        _ if !is_valid(&config, strict) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(TestError::Plan(_)) => ExitCode::FAILURE,
+        Err(TestError::Failed(_)) => ExitCode::from(TEST_FAILED),
+    }
 }
 
-fn passes(config: &Result<Config, Problems>, strict: bool) -> bool {
+fn is_valid(config: &Result<Config, Problems>, strict: bool) -> bool {
     config.as_ref().is_ok_and(|config| !strict || config.warnings.is_none())
 }
 
@@ -42,9 +51,10 @@ struct Row<'a> {
     help: Option<&'a str>,
 }
 
-/// Writes what is to be said of `config`, for tools to the first stream and for people to the second.
+/// Writes what is to be said of `config` and its tests, for tools to the first stream and for people to the second.
 fn tell(
     config: &Result<Config, Problems>,
+    tested: &Result<(), TestError>,
     path: &Path,
     (strict, format): (bool, Format),
     (out, err): (&mut impl Write, &mut impl Write),
@@ -53,13 +63,21 @@ fn tell(
         Ok(config) => config.warnings.as_ref(),
         Err(problems) => Some(problems),
     };
-    match (problems, format) {
-        (Some(problems), Format::Text) => writeln!(err, "{}", problems.render(super::color()))?,
-        (None, Format::Text) => {}
-        (problems, Format::Json) => json(problems, out)?,
+    let failed = match tested {
+        Err(TestError::Failed(failed)) => Some(failed),
+        _ => None,
+    };
+    match format {
+        Format::Text => {
+            for problems in problems.into_iter().chain(failed) {
+                writeln!(err, "{}", problems.render(super::color()))?;
+            }
+        }
+        Format::Json => json(problems.into_iter().chain(failed), out)?,
     }
-    match config {
-        Ok(fine) if passes(config, strict) => praise(fine, path, err),
+    match (config, tested) {
+        (Ok(_), Err(TestError::Plan(why))) => writeln!(err, "{}: its tests cannot be asked: {why}", path.display()),
+        (Ok(fine), Ok(())) if is_valid(config, strict) => praise(fine, path, err),
         _ => Ok(()),
     }
 }
@@ -68,13 +86,19 @@ fn tell(
 fn praise(config: &Config, path: &Path, err: &mut impl Write) -> io::Result<()> {
     let plural = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let backends = config.pools.iter().map(|pool| pool.backends.len()).sum();
-    let parts =
-        [plural(config.listeners.len(), "listener"), plural(config.pools.len(), "pool"), plural(backends, "backend")];
+    let mut parts = vec![
+        plural(config.listeners.len(), "listener"),
+        plural(config.pools.len(), "pool"),
+        plural(backends, "backend"),
+    ];
+    if !config.tests.is_empty() {
+        parts.push(format!("{} passed", plural(config.tests.len(), "test")));
+    }
     writeln!(err, "{}: the configuration is valid ({})", path.display(), parts.join(", "))
 }
 
-fn json(problems: Option<&Problems>, out: &mut impl Write) -> io::Result<()> {
-    let rows: Vec<_> = problems.into_iter().flatten().map(row).collect();
+fn json<'p>(problems: impl Iterator<Item = &'p Problems>, out: &mut impl Write) -> io::Result<()> {
+    let rows: Vec<_> = problems.flatten().map(row).collect();
     serde_json::to_writer_pretty(&mut *out, &rows)?;
     writeln!(out)
 }
@@ -98,7 +122,9 @@ mod tests {
     fn told(text: &str, options: (bool, Format)) -> (String, String) {
         let path = Path::new("evenkeel.toml");
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        tell(&Config::parse(text, path), path, options, (&mut out, &mut err)).unwrap();
+        let config = Config::parse(text, path);
+        let tested = config.as_ref().map_or(Ok(()), |config| plan::test(config, path));
+        tell(&config, &tested, path, options, (&mut out, &mut err)).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -126,7 +152,7 @@ mod tests {
         let (_, err) = told(&odd, (true, Format::Text));
         assert!(err.ends_with("evenkeel.toml: 1 warning\n"), "{err}");
         let config = Config::parse(&odd, Path::new("evenkeel.toml"));
-        assert!(passes(&config, false) && !passes(&config, true));
+        assert!(is_valid(&config, false) && !is_valid(&config, true));
     }
 
     #[test]

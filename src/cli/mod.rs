@@ -4,6 +4,7 @@ pub mod backends;
 pub mod check;
 pub mod completions;
 pub mod demo;
+pub mod explain;
 pub mod man;
 mod output;
 pub mod reference;
@@ -21,10 +22,13 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::{backends::Action, remote::Remote, simulate::Simulate};
+use self::{backends::Action, explain::Explain, remote::Remote, simulate::Simulate};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
+
+/// What a command exits with where a `[[test]]` has failed, and nothing else is wrong.
+const TEST_FAILED: u8 = 3;
 
 /// A standalone L7 reverse-proxy load balancer.
 #[derive(Debug, Parser)]
@@ -47,8 +51,8 @@ pub enum Command {
     },
     /// Say whether a configuration is valid, and everything that is wrong with it
     ///
-    /// Resolves no name and binds no socket. Exits with 0 if the configuration is valid, 1 if not. Warnings do not make
-    /// it invalid, unless `--strict` says so.
+    /// Resolves no name and binds no socket. Exits with 0 if the configuration is valid and its tests pass, with 1 if it is
+    /// not valid, and with 3 if a [[test]] fails. Warnings do not make it invalid, unless `--strict` says so.
     #[command(after_help = "Example: evenkeel check -c evenkeel.toml --format json")]
     Check {
         /// The configuration
@@ -61,9 +65,19 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Say what would become of a request: its route and why, its pool and backends, and what else is in force
+    ///
+    /// Nothing is sent: routes and policies are asked as they are for requests, by the same code. Without --live the file is
+    /// asked, as at a start. What it rests on is said: a credential that is shown counts as good, rate limits as not reached,
+    /// and no backend as failing. Exits with 0 whatever becomes of the request.
+    #[command(
+        after_help = "Example: evenkeel explain GET https://api.example.com/v1/x -H 'x-tier: gold' --from 10.0.0.1"
+    )]
+    Explain(Explain),
     /// Have the running process read its configuration anew
     ///
-    /// Exits with 1 if it refuses, with every problem on stderr; it goes on with the configuration that it has.
+    /// Exits with 1 if it refuses, with every problem on stderr, and with 3 if a [[test]] fails; it goes on with the
+    /// configuration that it has.
     #[command(after_help = "Example: evenkeel reload")]
     Reload {
         /// Whom to call.

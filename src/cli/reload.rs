@@ -8,14 +8,21 @@ use std::{
 use http::Method;
 
 use super::{
+    TEST_FAILED,
     remote::{Failure, Remote, finish},
     table::printable,
 };
 use crate::admin::command::Reloaded;
 
-/// Reloads; exit code 1 if that is refused, with every problem on stderr.
+/// Reloads; exit code 1 if that is refused, with every problem on stderr, and 3 if it is a test that has failed.
 pub fn reload(remote: &Remote) -> ExitCode {
-    finish(try_reload(remote, &mut io::stdout().lock()))
+    match try_reload(remote, &mut io::stdout().lock()) {
+        Err(failure) if failure.is_of_test() => {
+            finish(Err(failure));
+            ExitCode::from(TEST_FAILED)
+        }
+        outcome => finish(outcome),
+    }
 }
 
 fn try_reload(remote: &Remote, out: &mut impl Write) -> Result<(), Failure> {
@@ -57,6 +64,14 @@ mod tests {
         let problems = "error: x\n --> evenkeel.toml:1:1";
         let admin = Admin::unix(Play { file: Some(problems.into()), ..Play::default() });
         assert_eq!(told(&admin, None), Err(format!("refused (422 Unprocessable Entity):\n{problems}")));
+    }
+
+    #[test]
+    fn a_test_that_has_failed_is_told_from_a_file_that_is_wrong() {
+        let admin = |play| Admin::unix(play);
+        let outcome = |admin: &Admin| try_reload(&remote(admin, None), &mut Vec::new()).unwrap_err().is_of_test();
+        assert!(outcome(&admin(Play { test: Some("error: x".into()), ..Play::default() })));
+        assert!(!outcome(&admin(Play { file: Some("error: x".into()), ..Play::default() })));
     }
 
     #[test]

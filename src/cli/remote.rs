@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use super::{DEFAULT_CONFIG, table::printable};
+use crate::admin::TEST_FAILED;
 use crate::config::{Address, Config, Secret};
 
 /// For a whole call; the process itself gives up after 10 s, and says so.
@@ -57,6 +58,8 @@ pub(super) enum Failure {
     Refused {
         /// Of its answer.
         status: StatusCode,
+        /// Its type.
+        kind: String,
         /// Why.
         detail: String,
     },
@@ -71,10 +74,17 @@ impl fmt::Display for Failure {
         match self {
             Self::Unreachable(why) | Self::Unclear(why) => f.write_str(why),
             // Problems of a file are drawn over several lines.
-            Self::Refused { status, detail } if detail.contains('\n') => write!(f, "refused ({status}):\n{detail}"),
-            Self::Refused { status, detail } => write!(f, "refused: {detail} ({status})"),
+            Self::Refused { status, detail, .. } if detail.contains('\n') => write!(f, "refused ({status}):\n{detail}"),
+            Self::Refused { status, detail, .. } => write!(f, "refused: {detail} ({status})"),
             Self::Output(error) => write!(f, "cannot write: {error}"),
         }
+    }
+}
+
+impl Failure {
+    /// A test of the configuration has failed, and nothing else is wrong with it.
+    pub(super) fn is_of_test(&self) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind == TEST_FAILED)
     }
 }
 
@@ -119,6 +129,8 @@ pub(super) struct Caller {
 /// A problem as the API tells it.
 #[derive(Deserialize)]
 struct Problem {
+    #[serde(default)]
+    r#type: String,
     detail: String,
 }
 
@@ -176,8 +188,9 @@ impl Caller {
         if status.is_success() {
             return Ok(body);
         }
-        let problem = serde_json::from_slice(&body).unwrap_or(Problem { detail: "without a reason".into() });
-        Err(Failure::Refused { status, detail: problem.detail })
+        let problem = serde_json::from_slice(&body)
+            .unwrap_or(Problem { r#type: String::new(), detail: "without a reason".into() });
+        Err(Failure::Refused { status, kind: problem.r#type, detail: problem.detail })
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Result<Request<Full<Bytes>>, Failure> {

@@ -1,5 +1,6 @@
 //! `evenkeel run`: serves until it is told to stop. Called by `main`.
 
+use super::TEST_FAILED;
 use crate::{
     config::{Config, LogFormat, Problems},
     runtime::{Handle, Server},
@@ -29,6 +30,10 @@ pub fn run(path: &Path) -> ExitCode {
     };
     match Server::builder().file(path).log(level).start(config) {
         Ok(server) => signals.serve(server),
+        Err(error) if error.is_of_test() => {
+            failed(&error);
+            ExitCode::from(TEST_FAILED)
+        }
         Err(error) => failed(&error),
     }
 }

@@ -25,11 +25,13 @@ mod reference;
 mod report;
 mod route;
 pub mod said;
+mod sample;
 pub mod scenario;
 mod section;
 mod statuses;
 mod syntax;
 mod template;
+mod test;
 pub mod tls;
 mod units;
 mod values;
@@ -63,8 +65,10 @@ pub use self::{
     route::{
         Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Priority, Respond, Rewrite, Route, SplitBy, Text,
     },
+    sample::{Sample, Who},
     statuses::Statuses,
     template::{Piece, Template, Variable},
+    test::{Expect, Test, Wanted},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
 };
 use self::{
@@ -96,6 +100,8 @@ pub struct Config {
     pub rate_limits: Vec<RateLimit>,
     /// `[error_pages]`: bodies of our own error answers, by status.
     pub error_pages: Vec<ErrorPage>,
+    /// `[[test]]`, in the order of the file.
+    pub tests: Vec<Test>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.
     pub warnings: Option<Problems>,
 }

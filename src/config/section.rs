@@ -84,7 +84,8 @@ impl<'a> Field<'a> {
         self.report.warn(self.span(), &self.key, wrong, Some((other.place(), what)));
     }
 
-    fn place(&self) -> Place {
+    /// Where it stands, for later.
+    pub(super) fn place(&self) -> Place {
         self.report.place(self.span())
     }
 

@@ -1,30 +1,40 @@
 //! What a configuration means: immutable, built whole or not at all, shared by all workers.
 
+mod alone;
 mod checks;
+mod client;
 mod custom_load;
 mod discover;
 mod door;
+mod explain;
 mod limits;
 mod pool;
 mod route;
 mod service;
+mod side;
 mod table;
+mod test;
 
 pub use checks::ChecksTls;
+pub use client::says_https;
 pub use custom_load::{CustomLoad, Overdue};
 pub use discover::questions;
 pub use door::Door;
+pub use explain::{Answer, Candidate, Explanation, PoolSaid, Seen, Setting, Side, Tried};
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Mirror, Route};
+pub use side::unix_millis;
+pub use test::{TestError, test};
 
 use crate::{
     balance::Algorithm,
     config::{self, Config},
-    http::{Limits, h1::HeadLimits},
+    error::Kind,
+    http::{Limits, Method, h1::HeadLimits},
     net::{Budget, Networks, Peer, PerIp, dns::Question},
     policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
-    route::Router,
+    route::{Request, Router},
     telemetry::metrics::{ListenerMetrics, RequestMetrics, RouteMetrics, Telemetry},
     tls,
 };
@@ -257,6 +267,16 @@ impl Plan {
             trusted: Networks::new(&config.server.trusted_proxies.nets),
             trusts_unix: config.server.trusted_proxies.unix,
         })
+    }
+
+    /// The place of the route that `request` takes.
+    ///
+    /// # Errors
+    /// None is for it; or it is a CONNECT, and its route has none.
+    pub fn find(&self, request: &Request<'_>) -> Result<usize, Kind> {
+        let connect = request.head.method() == Method::Connect;
+        let place = self.router.find(request).filter(|&place| !connect || self.routes[place].act.connects());
+        place.ok_or(if connect { Kind::ConnectDenied } else { Kind::NoRoute })
     }
 
     /// The listener of that number, if this plan has it.

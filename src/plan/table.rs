@@ -48,6 +48,18 @@ impl Pool {
         if own { member.backend.breaker.circuit() } else { Circuit::Closed }
     }
 
+    /// Why `member` is in its state, for people; empty = nothing to say.
+    pub fn reason(&self, member: &Member) -> String {
+        let (backend, verdict) = (&member.backend, member.backend.health.verdict());
+        match backend.ordered() {
+            Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
+            Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
+            Ordered::Ready if self.state(member) == State::Ejected => backend.breaker.look().1,
+            Ordered::Ready if backend.outlier.is_one() && verdict.reason.is_empty() => "latency outlier".to_owned(),
+            Ordered::Ready => verdict.reason,
+        }
+    }
+
     /// The state of `member`, but for its circuit.
     fn checked(&self, member: &Member) -> State {
         match member.backend.ordered() {

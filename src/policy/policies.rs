@@ -117,6 +117,23 @@ impl Policies {
         Verdict::Pass
     }
 
+    /// As [`Policies::before`], for a request that is asked about and never sent: nothing is counted, nobody is asked, and a
+    /// credential that is shown is taken for good. Gives who has the last word, and what that is.
+    pub fn rehearse(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> (Stage, Verdict) {
+        match self.access(visit, asked) {
+            Verdict::Pass => {}
+            verdict => return (Stage::Access, verdict),
+        }
+        match self.preflight(visit, asked) {
+            Verdict::Pass => {}
+            verdict => return (Stage::Preflight, verdict),
+        }
+        match &self.auth {
+            Some(auth) if !auth.is_shown(asked.request) => (Stage::Auth, auth.look(visit, asked)),
+            _ => (Stage::Passed, Verdict::Pass),
+        }
+    }
+
     /// `allow` and `deny`. Before it is refused, its answer is marked for the pages that may see it.
     fn access(&self, visit: &mut Visit, asked: &mut Asked<'_>) -> Verdict {
         if let Some(written) = &self.written {

@@ -176,6 +176,11 @@ impl Table {
         self.backends[..self.open].iter().any(|backend| !tried.has(backend.id))
     }
 
+    /// The backend with that number can be chosen, not by its own clients alone.
+    pub fn offers(&self, id: u32) -> bool {
+        self.place_of(id).is_some_and(|place| self.is_open(place))
+    }
+
     /// Where `backend` is, or who has its load under another name.
     pub(super) fn today(&self, backend: &Backend) -> Option<usize> {
         let same = |other: &Arc<Backend>| Arc::ptr_eq(&other.load, &backend.load);

@@ -13,7 +13,7 @@ use crate::{
     },
     net::Peer,
     plan::Plan,
-    policy::is_alias,
+    policy::is_proxys,
     telemetry::trace,
 };
 use std::net::IpAddr;
@@ -40,18 +40,6 @@ pub(super) fn strip_trailers(trailers: &mut Head) {
     for name in [Name::Traceparent, Name::Tracestate] {
         trailers.remove(name);
     }
-}
-
-/// `X-Forwarded`, `X-Forwarded-` with anything behind it, and names that some backends take for others of ours.
-fn is_proxys(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"X-Forwarded";
-    if name.first().is_none_or(|first| first | 0x20 != b'x') {
-        return false;
-    }
-    let forwarded = name.get(..PREFIX.len()).is_some_and(|first| is_alias(PREFIX, first));
-    let ours = [Name::XRealIp, Name::XRequestId].into_iter().chain(CERTIFICATE);
-    forwarded && name.get(PREFIX.len()).is_none_or(|next| matches!(next, b'-' | b'_'))
-        || ours.map(|id| id.spelling().as_bytes()).any(|ours| is_alias(ours, name))
 }
 
 /// Makes the forwarding fields of `request`, whose request id is there already.

@@ -34,7 +34,7 @@ pub use local::{AskOthers, Local, Pinned};
 use self::{answer::Answer, attempt::Outcome};
 use crate::{
     error::{Kind, Side},
-    http::{self, Client, Done, Exchange, Framing, Head, Method, Span, Version, guard::Upgrade},
+    http::{self, Client, Done, Exchange, Framing, Head, Span, Version, guard::Upgrade},
     plan::{Act, Fallback, Forward, Listener, Plan, Pool, Route},
     policy::{Blow, Split, Verdict, Visit},
     pool::{Backend, Seen},
@@ -280,10 +280,8 @@ fn find<'a>(
     if listener.redirect_to_https && !client::came_over_tls(client, &exchange.request) {
         return Err(Answer::Https);
     }
-    let connect = exchange.request.method() == Method::Connect;
     let request = Request { head: &exchange.request, listener: listener.place, client: record.address };
-    let place = plan.router.find(&request).filter(|&place| !connect || plan.routes[place].act.connects());
-    let Some(place) = place else { return failed(if connect { Kind::ConnectDenied } else { Kind::NoRoute }) };
+    let place = plan.find(&request).map_err(Answer::Failure)?;
     record.route = Some(place);
     forwarding::distrust(client, &mut exchange.request);
     Ok(&plan.routes[place])
@@ -359,10 +357,8 @@ fn prepare(
         exchange.guarded.upgrade = None;
     }
     let by = |split: &Split| {
-        let key = split.key(&exchange.request, record.address);
-        let side = || sticky::side(local, plan, forward, split, &exchange.request);
-        let known = if key.is_none() { side() } else { None };
-        known.unwrap_or_else(|| split.pick(key, local.random()))
+        let side = plan.side(forward, split, &exchange.request, record.address, local.second());
+        side.unwrap_or_else(|| split.pick(None, local.random()))
     };
     let place = forward.split.as_ref().map_or(0, by);
     let pool = forward.pools[place];

@@ -12,12 +12,12 @@ use super::{Local, Record, client, queue::Full};
 use crate::{
     balance::{Pick, Tried, hash},
     http::{Client, Head, Name, Span},
-    plan::{Forward, Plan, Pool},
-    policy::{self, By, Read, Said, Split, Sticky},
+    plan::{Plan, Pool, unix_millis},
+    policy::{self, By, Read, Said, Sticky},
     pool::Table,
     telemetry::metrics::Stuck,
 };
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// What is known of the client of an exchange.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,24 +62,6 @@ impl Session {
     pub(super) fn is_kept(&self) -> bool {
         self.known == Known::Home
     }
-}
-
-/// The pool of `forward` that has the client's session, where its `split` leaves that to chance: the one of the cookie
-/// that was issued last, among those that have a share.
-pub(super) fn side(local: &Local, plan: &Plan, forward: &Forward, split: &Split, request: &Head) -> Option<usize> {
-    let sides = forward.pools.iter().map(|&pool| &plan.pools[pool]).enumerate();
-    let known = sides.filter(|&(place, _)| split.has_share(place)).filter_map(|(place, pool)| {
-        let issued = match &pool.sticky.as_ref()?.by {
-            By::Cookie(cookie) => match cookie.read(policy::cookies(request, cookie.name()), unix_millis()) {
-                Read::Valid(ticket) => ticket.issued,
-                Read::Absent | Read::Invalid => return None,
-            },
-            By::AppCookie(name, ttl) => application(local, pool, name, *ttl, request)?.home.map(|_| 0)?,
-            By::Key(_) => return None,
-        };
-        Some((issued, place))
-    });
-    known.max_by_key(|&(issued, _)| issued).map(|(_, place)| place)
 }
 
 /// Looks at what `request` says of its client to the pool at `place`, and takes our cookie out of it. The pool in
@@ -130,8 +112,7 @@ fn ours(local: &Local, cookie: &policy::Cookie, taken: Span, request: &mut Head)
 
 /// By the application's cookie; `None`: there is none.
 fn application(local: &Local, pool: &Pool, name: &[u8], ttl: u32, request: &Head) -> Option<Session> {
-    let key = hash(policy::cookies(request, name).find(|value| !value.is_empty())?);
-    let home = pool.slot.sessions.find(key, local.second(), ttl);
+    let (key, home) = pool.application(name, ttl, request, local.second())?;
     Some(Session::of(if home.is_some() { Known::Home } else { Known::Foreign }, key, home))
 }
 
@@ -245,9 +226,4 @@ fn moves(record: &Record) -> Option<u64> {
     let reached = seen.table.backend(*place as usize).identity;
     let full = || record.attempts == 1 && seen.table.find(home).is_some();
     (reached != home && !full()).then_some(reached)
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -31,6 +31,19 @@ impl Place {
     }
 }
 
+/// How a place's path fits a request's. In order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It is the path.
+    Whole,
+    /// The path begins with so many bytes.
+    Prefix(u32),
+    /// An expression is found in it.
+    Regex,
+    /// It asks for none.
+    Any,
+}
+
 /// Places by path.
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -69,17 +82,17 @@ impl Paths {
         &self,
         path: &[u8],
         rules: &[Rule],
-        mut visit: impl FnMut(Place) -> ControlFlow<B>,
+        mut visit: impl FnMut(Place, Fit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         if path.is_empty() {
             // CONNECT's: no path that a route asks for is it.
-            return self.rest.iter().try_for_each(|place| visit(*place));
+            return self.rest.iter().try_for_each(|place| visit(*place, Fit::Any));
         }
         let behind = self.entries.partition_point(|entry| self.text(entry) <= path);
         if let Some(mut at) = behind.checked_sub(1) {
             let entry = &self.entries[at];
             if self.text(entry) == path {
-                self.places(entry.exact..entry.prefix).iter().try_for_each(|place| visit(*place))?;
+                self.places(entry.exact..entry.prefix).iter().try_for_each(|place| visit(*place, Fit::Whole))?;
             }
             loop {
                 let entry = &self.entries[at];
@@ -92,23 +105,24 @@ impl Paths {
         }
         for place in &self.regexes {
             if rules[place.rule()].path_is_found(path) {
-                visit(*place)?;
+                visit(*place, Fit::Regex)?;
             }
         }
-        self.rest.iter().try_for_each(|place| visit(*place))
+        self.rest.iter().try_for_each(|place| visit(*place, Fit::Any))
     }
 
     fn visit_prefix<B>(
         &self,
         entry: &Entry,
         path: &[u8],
-        visit: &mut impl FnMut(Place) -> ControlFlow<B>,
+        visit: &mut impl FnMut(Place, Fit) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
+        let fit = Fit::Prefix(entry.text.end - entry.text.start);
         let Some(rest) = path.strip_prefix(self.text(entry)) else { return ControlFlow::Continue(()) };
         let at_segment = matches!(rest.first(), None | Some(b'/'));
         let mut places = self.places(entry.prefix..entry.end).iter();
         places.try_for_each(|place| match at_segment || !place.whole_segments {
-            true => visit(*place),
+            true => visit(*place, fit),
             false => ControlFlow::Continue(()),
         })
     }

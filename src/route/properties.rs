@@ -1,6 +1,6 @@
 //! Whatever the routes and the request: the router finds what a scan over all routes by PRODUCT.md's rules finds.
 
-use super::{Request, Router, Verdict};
+use super::{Ahead, Request, Router, Verdict, Why};
 use crate::{
     config::{Cors, HostMatch, Origin, PathMatch, Route, Text},
     http::Head,
@@ -212,10 +212,60 @@ proptest! {
                 routes.iter().enumerate().map(|(place, route)| rank(place, route, &asked)).collect();
             let wanted = ranks.iter().flatten().min().map(|rank| rank.5);
             prop_assert_eq!(router.find(&request), wanted, "{:?}", asked);
-            for (place, verdict) in router.explain(&request).into_iter().enumerate() {
-                prop_assert_eq!(matches!(verdict, Verdict::Missed(_)), ranks[place].is_none(), "{} {:?}", place, asked);
-                prop_assert_eq!(verdict == Verdict::Chosen, wanted == Some(place), "{} {:?}", place, asked);
+            let tried = router.explain(&request);
+            let mut places: Vec<_> = tried.iter().map(|(place, _)| *place).collect();
+            let matching: Vec<_> = places.iter().filter_map(|place| ranks[*place]).collect();
+            prop_assert!(matching.is_sorted(), "they are tried in their order: {:?} {:?}", tried, asked);
+            places.sort_unstable();
+            prop_assert!(places.into_iter().eq(0..routes.len()), "each is told once");
+            let best = ranks.iter().flatten().min();
+            for (place, verdict) in tried {
+                let (rank, what) = (ranks[place], format!("{place} {verdict:?} {asked:?}"));
+                match (verdict, rank) {
+                    (Verdict::Chosen, _) => prop_assert_eq!(Some(place), wanted, "{}", what),
+                    (Verdict::Outranked(ahead), Some(rank)) => {
+                        prop_assert_ne!(Some(place), wanted, "{}", what);
+                        prop_assert_eq!(Some(ahead), best.map(|best| first_difference(best, &rank)), "{}", what);
+                    }
+                    (Verdict::Missed(why), None) => {
+                        prop_assert!(is_missed(why, &routes[place], &asked), "{}", what);
+                    }
+                    _ => prop_assert!(false, "{}", what),
+                }
             }
         }
     }
+}
+
+/// What puts `best` in front of `other`.
+fn first_difference(best: &Rank, other: &Rank) -> Ahead {
+    match () {
+        () if (best.0, best.1) != (other.0, other.1) => Ahead::Host,
+        () if (best.2, best.3) != (other.2, other.3) => Ahead::Path,
+        () if best.4 != other.4 => Ahead::Predicates,
+        () => Ahead::Order,
+    }
+}
+
+/// `route` without anything but what `why` names does not match: it is what keeps the request out. Without a host, or
+/// without a path as well, where those are named.
+fn is_missed(why: Why<'_>, route: &Route, asked: &Asked) -> bool {
+    let Route { hosts, paths, listeners, methods, client_ip, headers, cookies, query, cors, .. } = route.clone();
+    let bare = Route { cors, ..Route::all_to("web") };
+    let only = |list: Vec<(String, Text)>, name: &str| list.into_iter().filter(|(other, _)| other == name).collect();
+    let bare = match why {
+        Why::Host => Route { hosts, ..bare },
+        // A wildcard may have other paths than a name: it is said of those whose host fits.
+        Why::Path => Route { hosts, paths, ..bare },
+        Why::Listener => Route { listeners, ..bare },
+        Why::Method => Route { methods, ..bare },
+        Why::ClientIp => Route { client_ip, ..bare },
+        Why::Header(name) => Route { headers: only(headers, name), ..bare },
+        Why::Cookie(name) => Route { cookies: only(cookies, name), ..bare },
+        Why::Query(name) => Route { query: only(query, name), ..bare },
+    };
+    let host = Route { hosts: route.hosts.clone(), ..Route::all_to("web") };
+    // The first predicate is named: the path only where the host fits, the others only where both do.
+    let fits = why == Why::Host || rank(0, &host, asked).is_some();
+    fits && rank(0, &bare, asked).is_none()
 }

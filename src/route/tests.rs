@@ -1,6 +1,6 @@
 //! Which route: the order and every predicate, by example.
 
-use super::{Request, Router, Verdict, Why};
+use super::{Ahead, Request, Router, Verdict, Why};
 use crate::{
     config::{HostMatch, PathMatch, Route, Text},
     policy::test_head,
@@ -73,8 +73,9 @@ fn found(router: &Router, request: &str) -> Option<usize> {
     let head = test_head(request);
     let request = Request { head: &head, listener: 0, client: Some("192.0.2.1".parse().unwrap()) };
     let found = router.find(&request);
-    let verdicts = router.explain(&request);
-    assert_eq!(verdicts.iter().position(|verdict| *verdict == Verdict::Chosen), found, "{verdicts:?}");
+    let tried = router.explain(&request);
+    let chosen = tried.iter().find(|(_, verdict)| *verdict == Verdict::Chosen);
+    assert_eq!(chosen.map(|(place, _)| *place), found, "{tried:?}");
     found
 }
 
@@ -313,10 +314,50 @@ fn every_route_says_why() {
         Why::Query("q"),
         Why::ClientIp,
     ];
+    let mut tried = router.explain(&request);
+    // First those that the walk comes by, in its order; then the others, in the file's.
+    assert_eq!(tried[0], (9, Verdict::Chosen));
+    assert_eq!(tried.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [9, 2, 3, 4, 5, 6, 7, 8, 0, 1]);
+    tried.sort_by_key(|(place, _)| *place);
     let mut wanted: Vec<Verdict<'_>> = misses.into_iter().map(Verdict::Missed).collect();
-    wanted.extend([Verdict::Outranked, Verdict::Chosen]);
-    assert_eq!(router.explain(&request), wanted);
-    assert_eq!(wanted[4].to_string(), "the header `x-a` does not match");
+    wanted.extend([Verdict::Outranked(Ahead::Host), Verdict::Chosen]);
+    assert_eq!(tried.into_iter().map(|(_, verdict)| verdict).collect::<Vec<_>>(), wanted);
+    assert_eq!(Why::Header("x-a").to_string(), "the header `x-a` does not match");
+}
+
+#[test]
+fn what_comes_second_says_what_the_first_has_ahead_of_it() {
+    let router = router(&[
+        &[],
+        &[path("~x")],
+        &[path("~a"), method("GET")],
+        &[path("/a/*")],
+        &[path("/a/x/*")],
+        &[path("/a/x/*")],
+        &[path("/a/x/*"), method("GET")],
+        &[path("/a/x"), method("PUT")],
+        &[host("h"), path("/a/x/*"), method("PUT")],
+    ]);
+    let ahead = |target: &str| {
+        let head = test_head(&format!("{target} HTTP/1.1\nHost: h"));
+        let request = Request { head: &head, listener: 0, client: None };
+        let said = |(place, verdict)| match verdict {
+            Verdict::Chosen => (place, None),
+            Verdict::Outranked(ahead) => (place, Some(ahead)),
+            Verdict::Missed(_) => (place, None),
+        };
+        let matches = |(_, verdict): &(usize, Verdict<'_>)| !matches!(verdict, Verdict::Missed(_));
+        router.explain(&request).into_iter().filter(matches).map(said).collect::<Vec<_>>()
+    };
+    let (host, path) = (Some(Ahead::Host), Some(Ahead::Path));
+    let (predicates, order) = (Some(Ahead::Predicates), Some(Ahead::Order));
+    assert_eq!(
+        ahead("GET /a/x"),
+        [(6, None), (4, predicates), (5, predicates), (3, path), (1, path), (2, path), (0, path)]
+    );
+    assert_eq!(ahead("PUT /a/x"), [(8, None), (7, host), (4, host), (5, host), (3, host), (1, host), (0, host)]);
+    assert_eq!(ahead("POST /a/x"), [(4, None), (5, order), (3, path), (1, path), (0, path)]);
+    assert_eq!(ahead("GET /xa"), [(1, None), (2, order), (0, path)], "expressions go by the file alone");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 /// What a value must be.
 #[derive(Debug)]
-pub(super) enum Text {
+pub(crate) enum Text {
     Equal(Box<[u8]>),
     Prefix(Box<[u8]>),
     Regex(Regex),
@@ -17,7 +17,7 @@ pub(super) enum Text {
 
 impl Text {
     /// What `text` says.
-    pub(super) fn new(text: &config::Text) -> Self {
+    pub(crate) fn new(text: &config::Text) -> Self {
         match text {
             config::Text::Equal(text) => Self::Equal(text.as_bytes().into()),
             config::Text::Prefix(text) => Self::Prefix(text.as_bytes().into()),
@@ -28,12 +28,12 @@ impl Text {
     }
 
     /// A value that matches is what must not be there.
-    pub(super) fn wants_absence(&self) -> bool {
+    pub(crate) fn wants_absence(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
     /// `value` is such a text.
-    pub(super) fn matches(&self, value: &[u8]) -> bool {
+    pub(crate) fn matches(&self, value: &[u8]) -> bool {
         match self {
             Self::Equal(text) => value == &**text,
             Self::Prefix(text) => value.starts_with(text),

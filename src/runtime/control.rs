@@ -244,6 +244,9 @@ impl Control {
                 let changed = self.change_pool(&pool, &change, if_match);
                 let _ = reply.send(changed);
             }
+            Command::Explain { sample, reply } => {
+                let _ = reply.send(self.plan.explain(&self.config, &sample, true));
+            }
             Command::Chaos { rule, if_match, reply } => drop(reply.send(self.set_chaos(rule, if_match))),
             Command::Reload { if_match, reply } => {
                 let reloaded = self.reload_if(if_match).await;
@@ -256,7 +259,7 @@ impl Control {
         match order {
             Order::Reload(config, done) => {
                 let reloaded = self.reload(config.map(|config| *config)).await;
-                let _ = done.send(reloaded.map(drop));
+                let _ = done.send(reloaded.map(drop).map_err(|refused| refused.problems().to_owned()));
             }
             Order::ReopenLogs => {
                 if let Some(log) = &self.log {

@@ -31,13 +31,18 @@ use std::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// From when the connections have been looked over until some are closed: by then the others have looked, too.
 const MEANWHILE: Duration = Duration::from_millis(10);
 /// Then nothing is done for so long. A place is free a twentieth of a second after it is wanted, or so.
 const REST: Duration = Duration::from_millis(40);
+/// So many are closed in a row, and then none for so long: a worker's other clients are not kept waiting. Whoever comes
+/// into a place near the end has some closed, too.
+const ROW: u64 = 8;
+const FOR_ONE: u64 = 2;
+const STEP: Duration = Duration::from_millis(1);
 /// How long a client has it waiting at the least before it may be closed: for its first byte, for a whole head, for the next
 /// request, for the end of what nobody reads. While there are places left; when others wait already; and of those who hold
 /// very many.
@@ -86,16 +91,30 @@ struct Board {
     idle: HashSet<Holder>,
 }
 
-/// Whoever could be closed. Of two the one that has been answered for the last time comes first, then the one that holds
-/// more, then the one that has waited longer.
+/// One that could be closed. Of two the one that has waited longer goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    waited: Duration,
+    place: usize,
+    serial: u64,
+}
+
+/// Those of one holder that could be closed; apart from them the ones that have been answered for the last time.
+#[derive(Debug)]
+struct Queue {
+    holder: Option<Holder>,
+    last: bool,
+    candidates: Vec<Candidate>,
+}
+
+/// When a queue has its turn. Of two the one whose connections have been answered for the last time comes first, then the
+/// one whose holder has more, then the one whose next has waited longer.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
     last: bool,
     held: usize,
     waited: Duration,
-    holder: Option<Holder>,
-    place: usize,
-    serial: u64,
+    queue: usize,
 }
 
 impl Relief {
@@ -147,12 +166,9 @@ impl Relief {
 /// Those of a worker's connections that could be closed now. To find the next one costs no more where there are thousands.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
-    /// Those that have been answered for the last time.
-    last: BinaryHeap<Candidate>,
-    /// The others by holder, the one that has waited longest at the end.
-    queues: HashMap<Option<Holder>, Vec<Candidate>>,
-    /// Holders: how many connections they had when they were ranked, and how long the one at the end has waited.
-    ranked: BinaryHeap<(usize, Duration, Option<Holder>)>,
+    /// The candidate that goes next is at the end of each.
+    queues: Vec<Queue>,
+    turns: BinaryHeap<Turn>,
     /// Connections of each of their holders, of all workers.
     held: HashMap<Holder, usize>,
     /// The most that a holder of idle ones has.
@@ -160,51 +176,52 @@ pub(super) struct Idle {
 }
 
 impl Idle {
+    /// `queues`, of whose holders all workers together have so many connections.
+    fn of(mut queues: Vec<Queue>, (held, most): (HashMap<Holder, usize>, usize)) -> Self {
+        queues.iter_mut().for_each(|queue| queue.candidates.sort_unstable());
+        let mut idle = Self { queues, held, most, turns: BinaryHeap::new() };
+        idle.turns = (0..idle.queues.len()).filter_map(|queue| idle.turn(queue)).collect();
+        idle
+    }
+
     fn held(&self, holder: Option<Holder>) -> usize {
         holder.and_then(|holder| self.held.get(&holder)).copied().unwrap_or(1)
     }
 
-    /// `candidates`, of whose holders all workers together have so many connections.
-    fn of(candidates: Vec<Candidate>, (held, most): (HashMap<Holder, usize>, usize)) -> Self {
-        let mut idle = Self { held, most, ..Self::default() };
-        for found in candidates {
-            let found = Candidate { held: idle.held(found.holder), ..found };
-            match found.last {
-                true => idle.last.push(found),
-                false => idle.queues.entry(found.holder).or_default().push(found),
-            }
-        }
-        idle.queues.values_mut().for_each(|queue| queue.sort_unstable());
-        let ends =
-            idle.queues.iter().filter_map(|(holder, queue)| Some((queue.last()?.held, queue.last()?.waited, *holder)));
-        idle.ranked = ends.collect();
-        idle
+    /// When the queue of that number has its turn, if it is not empty.
+    fn turn(&self, queue: usize) -> Option<Turn> {
+        let Queue { holder, last, candidates } = &self.queues[queue];
+        let next = candidates.last()?;
+        Some(Turn { last: *last, held: self.held(*holder), waited: next.waited, queue })
     }
 
-    /// The one that goes next.
-    fn next(&mut self) -> Option<Candidate> {
-        if let Some(candidate) = self.last.pop() {
-            return Some(candidate);
-        }
+    /// The one that goes next, and who holds it.
+    fn next(&mut self) -> Option<(Candidate, Option<Holder>)> {
         loop {
-            let (ranked, waited, holder) = self.ranked.pop()?;
-            let held = self.held(holder);
-            if held != ranked {
-                // Some of its have gone since: there may be others before it.
-                self.ranked.push((held, waited, holder));
+            let turn = self.turns.pop()?;
+            let now = self.turn(turn.queue)?;
+            if now != turn {
+                // Some of its holder's have gone since: there may be others before it.
+                self.turns.push(now);
                 continue;
             }
             // Others hold far more, and another worker has them.
-            if 2 * held < self.most {
-                self.ranked.clear();
+            if !turn.last && 2 * turn.held < self.most {
+                self.turns.clear();
                 return None;
             }
-            let queue = self.queues.get_mut(&holder)?;
-            let candidate = queue.pop();
-            if let Some(next) = queue.last() {
-                self.ranked.push((held, next.waited, holder));
-            }
-            return candidate;
+            let queue = &mut self.queues[turn.queue];
+            let next = (queue.candidates.pop()?, queue.holder);
+            let then = self.turn(turn.queue);
+            self.turns.extend(then);
+            return Some(next);
+        }
+    }
+
+    /// One of that holder's has gone.
+    fn gone(&mut self, holder: Option<Holder>) {
+        if let Some(held) = holder.and_then(|holder| self.held.get_mut(&holder)) {
+            *held -= 1;
         }
     }
 }
@@ -215,11 +232,15 @@ pub(super) async fn relieve(worker: Rc<Worker>) {
     loop {
         relief.called[worker.number].notified().await;
         while let Some(pressed) = worker.pressed() {
-            let candidates = worker.look_over(&pressed);
+            let queues = worker.look_over(&pressed);
             sleep(MEANWHILE).await;
-            worker.rank(candidates);
-            worker.make_room();
-            sleep(REST).await;
+            worker.rank(queues);
+            let rest = Instant::now() + REST;
+            // Few at a time, and others have their turn between them: each is a task that has to end.
+            while worker.close_idle(ROW) && Instant::now() < rest {
+                sleep(STEP).await;
+            }
+            sleep_until(rest).await;
         }
         relief.publish(worker.number, Board::default());
         worker.idle.take();
@@ -289,54 +310,69 @@ impl Worker {
     }
 
     /// Those of its connections that could be closed. Tells the other workers who holds how many.
-    fn look_over(&self, pressed: &Pressed) -> Vec<Candidate> {
+    fn look_over(&self, pressed: &Pressed) -> Vec<Queue> {
         let (now, clients) = (Instant::now(), self.clients.borrow());
-        let stays = |(_, entry): &(usize, &Entry)| entry.seats.as_ref().is_some_and(|seats| !seats.is_leaving());
-        let (mut board, mut all) = (Board::default(), 0);
-        for (_, entry) in clients.iter().filter(stays) {
-            all += 1;
-            if let Some(holder) = holder(entry) {
-                *board.held.entry(holder).or_default() += 1;
+        // Two queues a holder, and how many connections it has.
+        let (mut queues, mut held, mut numbers) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut all = Vec::with_capacity(clients.len());
+        for (place, entry) in clients.iter() {
+            if entry.seats.as_ref().is_none_or(Seats::is_leaving) {
+                continue;
             }
-        }
-        let mut candidates = Vec::new();
-        for (place, entry) in clients.iter().filter(stays) {
             let holder = holder(entry);
-            let held = holder.and_then(|holder| board.held.get(&holder)).copied().unwrap_or(1);
-            let many = held >= MANY && held * SHARE >= all;
+            let number = *numbers.entry(holder).or_insert_with(|| {
+                queues.extend([false, true].map(|last| Queue { holder, last, candidates: Vec::new() }));
+                held.push(0);
+                held.len() - 1
+            });
+            held[number] += 1;
+            all.push((place, number));
+        }
+        let counts = numbers.iter().filter_map(|(holder, number)| Some(((*holder)?, held[*number])));
+        let mut board = Board { held: counts.collect(), idle: HashSet::new() };
+        let total = all.len();
+        for (place, number) in all {
+            let entry = &clients[place];
+            let holder = queues[2 * number].holder;
+            let held = if holder.is_some() { held[number] } else { 1 };
+            let many = held >= MANY && held * SHARE >= total;
             let Some((waited, least)) = pressed.idle(entry, now, many) else { continue };
             // Whoever has just opened very many has a moment, and nobody else has to go meanwhile.
             if many || waited >= least {
                 board.idle.extend(holder);
             }
             if waited >= least {
-                let last = matches!(entry.client.waits(), Waits::Last(_));
-                candidates.push(Candidate { last, held, waited, holder, place, serial: entry.serial });
+                let last = usize::from(matches!(entry.client.waits(), Waits::Last(_)));
+                queues[2 * number + last].candidates.push(Candidate { waited, place, serial: entry.serial });
             }
         }
         self.shared.relief.publish(self.number, board);
-        candidates
+        queues
     }
 
     /// Ranks what has been found, now that all workers have looked.
-    fn rank(&self, candidates: Vec<Candidate>) {
-        self.idle.replace(Idle::of(candidates, self.shared.relief.holders()));
+    fn rank(&self, queues: Vec<Queue>) {
+        self.idle.replace(Idle::of(queues, self.shared.relief.holders()));
     }
 
-    /// Closes as many idle connections as should go: those that were found when they were last looked over, and are idle
-    /// still.
+    /// Makes room for one that has come when few places were left, and a little more than that.
     pub(super) fn make_room(&self) {
+        self.close_idle(FOR_ONE);
+    }
+
+    /// Closes idle connections, as many as should go, and at most so many: of those that were found when they were last
+    /// looked over, and are idle still. True if more could have gone.
+    fn close_idle(&self, most: u64) -> bool {
         let (mut idle, mut closed) = (self.idle.borrow_mut(), 0);
-        while self.is_over() {
-            let Some(candidate) = idle.next() else { break };
+        while closed < most && self.is_over() {
+            let Some((candidate, holder)) = idle.next() else { break };
             if self.give_way(&candidate) {
                 closed += 1;
-                if let Some(held) = candidate.holder.and_then(|holder| idle.held.get_mut(&holder)) {
-                    *held -= 1;
-                }
+                idle.gone(holder);
             }
         }
         self.shared.relief.say(closed);
+        closed == most
     }
 
     /// Closes `candidate`, if it is still idle and one of its listener or of the process should go. True if it did.
@@ -354,5 +390,56 @@ impl Worker {
         drop(clients);
         client.cut();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(number: u8) -> Option<Holder> {
+        Some(Holder::of([192, 0, 2, number].into()))
+    }
+
+    /// Has waited for so many milliseconds; its place is that number, too.
+    fn queue(holder: Option<Holder>, last: bool, waited: &[u64]) -> Queue {
+        let candidate =
+            |&waited| Candidate { waited: Duration::from_millis(waited), place: waited as usize, serial: 0 };
+        Queue { holder, last, candidates: waited.iter().map(candidate).collect() }
+    }
+
+    fn held(held: &[(Option<Holder>, usize)]) -> HashMap<Holder, usize> {
+        held.iter().map(|(holder, held)| (holder.unwrap(), *held)).collect()
+    }
+
+    /// The places in the order that they go.
+    fn order(mut idle: Idle) -> Vec<usize> {
+        std::iter::from_fn(|| {
+            let (candidate, holder) = idle.next()?;
+            idle.gone(holder);
+            Some(candidate.place)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn whoever_holds_most_gives_first_and_of_its_own_the_one_that_has_waited_longest() {
+        let queues = vec![
+            queue(holder(1), false, &[70, 80]),
+            queue(holder(2), false, &[10, 30, 20]),
+            queue(None, false, &[90]),
+            queue(holder(1), true, &[5]),
+        ];
+        let idle = Idle::of(queues, (held(&[(holder(1), 3), (holder(2), 4)]), 0));
+        // The last answer, then two of four; both hold two by then, and the first has waited longer.
+        assert_eq!(order(idle), [5, 30, 20, 80, 10, 90, 70]);
+    }
+
+    #[test]
+    fn what_holds_far_less_than_another_worker_has_stays() {
+        let queues = || vec![queue(holder(1), false, &[70]), queue(holder(2), true, &[10])];
+        let held = || held(&[(holder(1), 4), (holder(2), 1), (holder(3), 9)]);
+        assert_eq!(order(Idle::of(queues(), (held(), 9))), [10]);
+        assert_eq!(order(Idle::of(queues(), (held(), 8))), [10, 70]);
     }
 }

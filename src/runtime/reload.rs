@@ -4,7 +4,7 @@ use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, soc
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
-    plan::{Ground, Plan},
+    plan::{self, Ground, Plan, TestError},
     pool::Table,
     telemetry::access_log::{AccessLog, Format, Overflow, Settings, Sink},
 };
@@ -112,11 +112,11 @@ impl Control {
     /// Reloads unless somebody else was faster.
     pub(super) async fn reload_if(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
         self.check_generation(if_match)?;
-        self.reload(None).await.map_err(Refused::Failed)
+        self.reload(None).await
     }
 
     /// Reads the file again, or takes `config`, and puts it in force; or changes nothing and says why not.
-    pub(super) async fn reload(&mut self, config: Option<Config>) -> Result<Reloaded, String> {
+    pub(super) async fn reload(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
         systemd::reloading();
         let outcome = self.take(config).await;
         let now = SystemTime::now();
@@ -126,8 +126,9 @@ impl Control {
                 tracing::info!(generation = reloaded.generation, "configuration reloaded");
                 reloaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
             }
-            Err(error) => {
-                self.last = (now, Some(error.clone()));
+            Err(refused) => {
+                let error = refused.problems();
+                self.last = (now, Some(error.to_owned()));
                 self.shared.telemetry.config_refused();
                 tracing::error!("the configuration was not reloaded, the one in force stays:\n{error}");
             }
@@ -137,14 +138,15 @@ impl Control {
         outcome
     }
 
-    async fn take(&mut self, config: Option<Config>) -> Result<Reloaded, String> {
+    async fn take(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
         if *self.shared.phase.borrow() != Phase::Running {
-            return Err("the process is about to end".into());
+            return Err("the process is about to end".to_owned().into());
         }
-        let mut config = match config {
+        let config = match config {
             Some(config) => config,
             None => self.read().await?,
         };
+        let mut config = self.rehearse(config).await?;
         let workers = self.shared.workers.len();
         let bound = self.sockets.bind(&config, workers, Vec::new()).map_err(|error| error.to_string())?;
         let log = self.prepare_log(&config)?;
@@ -200,6 +202,17 @@ impl Control {
         let Some(file) = self.file() else { return Err("there is no file to read again".into()) };
         let read = tokio::task::spawn_blocking(move || Config::load(&file).map_err(|problems| problems.render(false)));
         read.await.map_err(|error| format!("the configuration could not be read: {error}"))?
+    }
+
+    /// `config`, once its own tests have passed, on the blocking pool.
+    async fn rehearse(&self, config: Config) -> Result<Config, Refused> {
+        let file = self.file().unwrap_or_default();
+        let tested = tokio::task::spawn_blocking(move || plan::test(&config, &file).map(|()| config)).await;
+        match tested.map_err(|error| error.to_string())? {
+            Ok(config) => Ok(config),
+            Err(TestError::Plan(why)) => Err(Refused::Failed(why)),
+            Err(TestError::Failed(problems)) => Err(Refused::TestFailed(problems.render(false))),
+        }
     }
 
     /// The plan, built by `make` on the blocking pool.

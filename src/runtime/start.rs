@@ -13,7 +13,7 @@ use crate::{
     config::{Address, Config},
     error::Kind,
     net::{self, Budget},
-    plan::{Ground, Numbers, Plan},
+    plan::{self, Ground, Numbers, Plan, TestError},
     policy::{Memory, Shed},
     pool::Registry,
     telemetry::{Seldom, SeldomOf, metrics::Telemetry},
@@ -22,6 +22,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     os::unix::net::UnixListener,
+    path::Path,
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, channel},
@@ -35,6 +36,20 @@ use tokio::sync::{mpsc, watch};
 pub struct StartError {
     pub(super) what: String,
     pub(super) source: Option<io::Error>,
+    /// A test of the configuration has failed, and nothing else is wrong with it.
+    pub(super) of_test: bool,
+}
+
+impl StartError {
+    /// As `what` says.
+    pub(super) fn new(what: String) -> Self {
+        Self { what, source: None, of_test: false }
+    }
+
+    /// A test of the configuration has failed, and nothing else is wrong with it.
+    pub fn is_of_test(&self) -> bool {
+        self.of_test
+    }
 }
 
 impl fmt::Display for StartError {
@@ -51,11 +66,12 @@ impl std::error::Error for StartError {
 
 pub(super) fn cannot(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
     let what = what.into();
-    move |source| StartError { what: format!("{what}: {source}"), source: Some(source) }
+    move |source| StartError { what: format!("{what}: {source}"), source: Some(source), of_test: false }
 }
 
 /// Starts everything.
 pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartError> {
+    rehearse(&config, builder.file.as_deref().unwrap_or(Path::new("")))?;
     let count = config.server.workers.or_else(cores).unwrap_or(1);
     let mut sockets = Sockets::default();
     let inherited = systemd::assign(systemd::inherited()?, &config.listeners)?;
@@ -76,7 +92,7 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
         algorithm: builder.algorithm,
         before: None,
     };
-    let plan = Plan::build(&config, 1, &mut ground).map_err(|what| StartError { what, source: None })?;
+    let plan = Plan::build(&config, 1, &mut ground).map_err(StartError::new)?;
     let plan = Arc::new(plan);
     reload::settle(&plan, tokio::time::Instant::now());
     overload::set(&config.server, &shared);
@@ -111,6 +127,17 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     all_ready(&readiness, count + 1)?;
     server.handle.go_to(Phase::Running);
     Ok(server)
+}
+
+/// Asks the configuration's own tests.
+fn rehearse(config: &Config, file: &Path) -> Result<(), StartError> {
+    plan::test(config, file).map_err(|error| match error {
+        TestError::Plan(what) => StartError::new(what),
+        TestError::Failed(problems) => {
+            let what = format!("a test of the configuration has failed:\n{}", problems.render(false));
+            StartError { of_test: true, ..StartError::new(what) }
+        }
+    })
 }
 
 /// Clients' connections take descriptors: none is accepted before every thread has its own.

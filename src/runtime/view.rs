@@ -201,15 +201,7 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
     let verdict = backend.health.verdict();
     let state = pool.state(member);
     let circuit = pool.circuit(member);
-    let (_, ejected, changed) = backend.breaker.look();
-    let outlier = backend.outlier.is_one();
-    let reason = match backend.ordered() {
-        Ordered::Ready if backend.is_unresolved() => "dns".to_owned(),
-        Ordered::Drain | Ordered::Maintenance => "admin".to_owned(),
-        Ordered::Ready if state == State::Ejected => ejected,
-        Ordered::Ready if outlier && verdict.reason.is_empty() => "latency outlier".to_owned(),
-        Ordered::Ready => verdict.reason,
-    };
+    let (_, _, changed) = backend.breaker.look();
     let since = match state {
         State::Ejected => SystemTime::now() - pool.slot.since(changed, Instant::now()),
         _ if circuit == Circuit::Closed && changed > 0 => {
@@ -222,14 +214,14 @@ fn backend(pool: &Pool, member: &Member) -> BackendView {
         address: backend.address.to_string(),
         backup: member.backup,
         state: state.word().to_owned(),
-        reason,
+        reason: pool.reason(member),
         weight: backend.ordered_weight().unwrap_or(member.weight),
         effective_weight: backend.standing().1,
         in_flight: u64::from(backend.load.in_flight()),
         requests: backend.metrics.requests(),
         circuit: circuit.word().to_owned(),
         deadline: backend.drain.deadline().map(time),
-        outlier,
+        outlier: backend.outlier.is_one(),
         reported_load: pool.custom_load.iter().flat_map(|load| load.said(backend)).map(named).collect(),
         since: time(since),
     }

@@ -10,6 +10,7 @@ mod listener;
 mod pool;
 mod process;
 mod route;
+mod test;
 
 use toml::de::DeValue;
 
@@ -22,6 +23,7 @@ pub(super) use self::{
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
     process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
     route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
+    test::{EXPECT, SAMPLE, TEST},
 };
 use super::report::Wrong;
 
@@ -339,7 +341,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 44] = [
+pub(super) const ALL: [&Keys; 47] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -384,4 +386,7 @@ pub(super) const ALL: [&Keys; 44] = [
     &STICKY,
     &CIRCUIT_BREAKER,
     &OUTLIER,
+    &TEST,
+    &SAMPLE,
+    &EXPECT,
 ];

@@ -18,8 +18,9 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "error_pages",
         "pool",
         "rate_limit",
+        "test",
     ],
-    later: &["trace", "test", "cache"],
+    later: &["trace", "cache"],
     peers: &[
         ("backend", "pool"),
         ("backends", "pool"),

@@ -20,6 +20,7 @@ mod retry;
 mod route;
 mod sticky;
 mod tables;
+mod test;
 mod tls;
 mod warn;
 
@@ -54,6 +55,12 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     if silent {
         pool::none(document);
     }
+    // Without a route, the one that there is has this name.
+    let known = routes.as_ref().map(|routes| match silent {
+        true => BTreeSet::from(["default"]),
+        false => routes.iter().map(|entry| entry.route.name.as_str()).collect(),
+    });
+    let tests = test::tests(document, known.as_ref(), &names.pools);
     let (listeners, pools, routes, auths, limits) = (listeners?, pools?, routes?, auths?, limits?);
     auth::services(&auths, &pools);
     warn::shut(&listeners, &server, document);
@@ -78,8 +85,20 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
-    let warnings = None;
-    Some(Config { server, admin, log, metrics, listeners, routes, pools, auths, rate_limits, error_pages, warnings })
+    Some(Config {
+        server,
+        admin,
+        log,
+        metrics,
+        listeners,
+        routes,
+        pools,
+        auths,
+        rate_limits,
+        error_pages,
+        tests,
+        warnings: None,
+    })
 }
 
 /// `[admin]`, whatever else is wrong.

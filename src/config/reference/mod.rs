@@ -16,6 +16,7 @@ mod pool;
 mod process;
 mod route;
 mod schema;
+mod test;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
@@ -81,6 +82,9 @@ fn parts() -> Vec<Part> {
         part::<limit::RateLimit>("[rate_limit.per-ip]", &keys::RATE_LIMIT, false),
         part::<limit::Tier>("[[rate_limit.per-ip.tiers]]", &keys::TIER, false),
         part::<limit::TierKeys>("[rate_limit.per-ip.tiers.keys]", &keys::TIER_KEYS, false),
+        part::<test::Test>("[[test]]", &keys::TEST, false),
+        part::<test::Sample>("[test.request]", &keys::SAMPLE, false),
+        part::<test::Expect>("[test.expect]", &keys::EXPECT, false),
         part::<pool::Pool>("[pool.api]", &keys::POOL, true),
         part::<pool::Discover>("[pool.api.discover]", &keys::DISCOVER, false),
         part::<pool::Backend>("[[pool.api.backends]]", &keys::BACKEND, false),

@@ -14,6 +14,7 @@ use super::{
     listener::Listener,
     pool::Pool,
     route::Route,
+    test::Test,
 };
 
 /// Durations are written "250ms", "30s", "5m", "1h"; sizes "512B", "16KiB", "1MiB"; shares "20%"; "off" or 0 turns a
@@ -35,6 +36,7 @@ pub(super) struct Document {
     auth: BTreeMap<String, Auth>,
     rate_limit: BTreeMap<String, RateLimit>,
     pool: BTreeMap<String, Pool>,
+    test: Many<Test>,
 }
 
 /// The process as a whole.

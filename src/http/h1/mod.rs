@@ -10,7 +10,7 @@ mod writer;
 
 pub(super) use chunked::Chunked;
 pub(super) use serve::{After, active};
-pub use serve::{ClientSide, Served, serve};
+pub use serve::{ClientSide, Served, read, serve};
 pub use splice::{SpliceError, Splicer};
 pub use wire::{NoHead, Wire};
 pub use writer::Writer;

@@ -2,11 +2,11 @@
 //!
 //! While a connection waits for a request it holds no buffer and no box: its future is small, and a test says how small.
 
-use super::{NoHead, Wire};
+use super::{NoHead, Wire, wire};
 use crate::{
     error::Kind,
     http::{
-        Client, Done, Exchange, Sink, Waits,
+        Client, Done, Exchange, Limits, Sink, Waits,
         body::Source,
         guard::{self, Framing, Guarded, Reject},
         h2,
@@ -190,14 +190,27 @@ fn poll_guarded(
         let slow = Reject { kind: Kind::RequestTimeout, why: "the request head took too long" };
         return Poll::Ready(Err(slow.into()));
     };
-    let raw = if limits.head.encode { target::encode(head, read?) } else { read? };
+    Poll::Ready(guarded(head, read?, limits).map_err(NoHead::from))
+}
+
+/// Guards a head that was read.
+fn guarded(head: &mut Head, raw: Span, limits: &Limits) -> Result<Guarded, Reject> {
+    let raw = if limits.head.encode { target::encode(head, raw) } else { raw };
     let guarded = guard::h1_request(head, raw, limits.underscores)?;
-    if let (Framing::Length(length), Some(max)) = (guarded.framing, limits.max_body)
-        && length > max
-    {
-        return Poll::Ready(Err(guard::BODY_TOO_LARGE.into()));
+    match (guarded.framing, limits.max_body) {
+        (Framing::Length(length), Some(max)) if length > max => Err(guard::BODY_TOO_LARGE),
+        _ => Ok(guarded),
     }
-    Poll::Ready(Ok(guarded))
+}
+
+/// What becomes of `bytes`, a request head, at a listener with these `limits`: it is read and guarded as those that clients
+/// send. For requests that are asked about.
+///
+/// # Errors
+/// It is refused.
+pub fn read(bytes: &[u8], head: &mut Head, limits: &Limits) -> Result<Guarded, Reject> {
+    let raw = wire::read_request(bytes, head, &limits.head)?;
+    guarded(head, raw, limits)
 }
 
 fn exchange<'c>(

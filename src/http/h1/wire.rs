@@ -318,6 +318,17 @@ impl Wire {
     }
 }
 
+/// Reads `bytes`, which begin with a request head, as a connection that brings them would. Returns where its raw target is.
+///
+/// # Errors
+/// It is refused; also where the head is not whole.
+pub(super) fn read_request(bytes: &[u8], head: &mut Head, limits: &HeadLimits) -> Result<Span, Reject> {
+    let mut inbound = Inbound::default();
+    inbound.carry.extend(bytes);
+    let read = inbound.request(head, limits, &Spares::default())?;
+    read.ok_or(Reject { kind: Kind::BadRequest, why: "this is not a whole request head" })
+}
+
 impl Inbound {
     fn request(&mut self, head: &mut Head, limits: &HeadLimits, spares: &Spares) -> Result<Option<Span>, Reject> {
         if self.carry.is_empty() {

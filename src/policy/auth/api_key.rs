@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{self, ApiKeyAuth, auth::ApiKeys},
     error::Kind,
-    http::Name,
+    http::{Head, Name},
 };
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -50,6 +50,11 @@ impl ApiKey {
         visit.user = Some(name.as_bytes().into());
         asked.request.add_pieces(FIELD, Name::Other, &[name.as_bytes()]);
         Verdict::Pass
+    }
+
+    /// A key is there: whether it is good is not looked at.
+    pub(super) fn is_shown(&self, request: &Head) -> bool {
+        self.shown.find(request).is_ok_and(|key| key.is_some_and(|key| !key.is_empty()))
     }
 
     pub(super) fn file(&self) -> &Path {

@@ -86,6 +86,11 @@ pub(super) fn refuse(visit: &mut Visit, challenge: &[u8]) -> Verdict {
     Verdict::Refuse(Kind::Unauthorized)
 }
 
+/// A user and a password are there: whether they are good is not looked at.
+pub(super) fn is_shown(request: &Head) -> bool {
+    credentials(request).as_deref().and_then(split).is_some()
+}
+
 /// `user:password`, if the request has them, once.
 fn credentials(request: &Head) -> Option<Vec<u8>> {
     let value = request.text(request.single(Name::Authorization).ok()??);

@@ -13,6 +13,7 @@ use crate::{
         auth::{KeySet, sha256},
     },
     error::Kind,
+    http::Head,
     telemetry::Seldom,
 };
 use jsonwebtoken::Algorithm;
@@ -156,11 +157,7 @@ impl Jwt {
     fn believed(&self, asked: &Asked<'_>, now: f64) -> Result<Arc<Believed>, Refused> {
         let shown = self.shown.find(asked.request);
         let shown = shown.map_err(|_| Refused::Fault(Fault::Invalid("there are several")))?;
-        let token = shown.as_deref().and_then(|shown| {
-            let token = behind_scheme(shown, "Bearer");
-            if self.needs_scheme { token } else { Some(token.unwrap_or(shown)) }
-        });
-        let token = token.filter(|token| !token.is_empty()).ok_or(Refused::Missing)?;
+        let token = shown.as_deref().and_then(|shown| self.token(shown)).ok_or(Refused::Missing)?;
         let set = match &self.vouched {
             Vouched::Set(keys) => keys.today().ok_or(Refused::NoKeys)?,
             Vouched::Secret(set) => Arc::clone(set),
@@ -185,6 +182,18 @@ impl Jwt {
         let believed = Arc::new(self.keep(&said, until));
         memory.tokens.insert(digest, Arc::clone(&believed));
         Ok(believed)
+    }
+
+    /// The token in what is shown, if there is one.
+    fn token<'s>(&self, shown: &'s [u8]) -> Option<&'s [u8]> {
+        let token = behind_scheme(shown, "Bearer");
+        let token = if self.needs_scheme { token } else { Some(token.unwrap_or(shown)) };
+        token.filter(|token| !token.is_empty())
+    }
+
+    /// One token is there: whether it is good is not looked at.
+    pub(super) fn is_shown(&self, request: &Head) -> bool {
+        self.shown.find(request).is_ok_and(|shown| shown.is_some_and(|shown| self.token(&shown).is_some()))
     }
 
     /// The claims that are used.

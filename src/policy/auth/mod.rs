@@ -26,7 +26,10 @@ pub use self::{
     token::{Fault as TokenFault, Rules as TokenRules, Said as TokenSaid, fuzz, verify as verify_token},
 };
 use super::{Ask, Asked, Memory, Verdict, Visit};
-use crate::config::{self, AuthKind, Config, JwtAuth, JwtKeys, LimitKey, auth::KeySet};
+use crate::{
+    config::{self, AuthKind, Config, JwtAuth, JwtKeys, LimitKey, auth::KeySet},
+    http::Head,
+};
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// The ways in that a plan has, by their names.
@@ -123,6 +126,16 @@ impl Auth {
             Kind::ApiKey(api_key) => api_key.look(visit, asked),
             Kind::Jwt(jwt) => jwt.look(visit, asked),
             Kind::Forward(_) => Verdict::Ask(Ask::Service),
+        }
+    }
+
+    /// `request` shows something that is worth a look; or a service is asked, whatever it shows.
+    pub(super) fn is_shown(&self, request: &Head) -> bool {
+        match &self.kind {
+            Kind::Basic(_) => basic::is_shown(request),
+            Kind::ApiKey(api_key) => api_key.is_shown(request),
+            Kind::Jwt(jwt) => jwt.is_shown(request),
+            Kind::Forward(_) => true,
         }
     }
 

@@ -118,7 +118,7 @@ pub(crate) fn assign(inherited: Vec<Inherited>, listeners: &[Listener]) -> Resul
         if dealt[number].replace(socket).is_some() {
             let what =
                 format!("two inherited sockets are named {name}, and a listener has one: give each its own name");
-            return Err(StartError { what, source: None });
+            return Err(StartError::new(what));
         }
     }
     Ok(dealt)
@@ -131,7 +131,7 @@ fn unknown(name: &str, listeners: &[Listener]) -> StartError {
          FileDescriptorName= in its unit and name in [[listener]] must be equal",
         names.join(", ")
     );
-    StartError { what, source: None }
+    StartError::new(what)
 }
 
 /// Port 0 is any port.

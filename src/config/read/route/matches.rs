@@ -115,7 +115,7 @@ fn pairs(
 }
 
 /// Text that is matched: a string, or a table with one word.
-fn text(field: &Field<'_>) -> Option<Text> {
+pub(in super::super) fn text(field: &Field<'_>) -> Option<Text> {
     if !field.value().is_table() {
         return field.read(|field| match values::text(field, "text or a table") {
             Ok(text) => Ok(Text::Equal(text.to_owned())),

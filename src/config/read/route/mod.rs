@@ -6,6 +6,8 @@ mod edit;
 mod matches;
 mod name;
 
+pub(super) use self::matches::text;
+
 use std::{collections::HashMap, time::Duration};
 
 use super::{
