@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use evenkeel::cli::{
-    Cli, Command, backends, check, completions, demo, explain, man, reference, reload, run, simulate, status,
+    Cli, Command, backends, check, completions, demo, diff, explain, man, reference, reload, rollback, run, simulate,
+    status, top,
 };
 use std::process::ExitCode;
 
@@ -16,8 +17,11 @@ fn main() -> ExitCode {
         Command::Run { config } => run::run(&config),
         Command::Check { config, strict, format } => check::check(&config, strict, format),
         Command::Explain(asked) => explain::explain(&asked),
-        Command::Reload { remote } => reload::reload(&remote),
+        Command::Diff { new, remote, offline, json } => diff::diff(&new, &remote, offline, json),
+        Command::Reload { remote, if_drops } => reload::reload(&remote, if_drops),
+        Command::Rollback { remote } => rollback::rollback(&remote),
         Command::Status { remote, json } => status::status(&remote, json),
+        Command::Top { remote, json, once } => top::top(&remote, json, once),
         Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),
         Command::Simulate(asked) => simulate::simulate(&asked),
         Command::Demo => demo::demo(),

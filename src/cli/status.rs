@@ -39,6 +39,9 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}: generation {generation}", printable(&config.file))?;
     let came_to = if config.last_reload_successful { "accepted" } else { "refused, the one before it is in use" };
     writeln!(out, "last read {}: {came_to}", printable(&config.last_reload))?;
+    if let Some(time) = &config.rolled_back_to {
+        writeln!(out, "rolled back to the configuration of {}, until the file changes", printable(time))?;
+    }
     if let Some(error) = &config.error {
         writeln!(out, "{}", printable(error.trim_end()))?;
     }

@@ -22,12 +22,13 @@ mod sticky;
 mod tables;
 mod test;
 mod tls;
+mod trace;
 mod warn;
 
 use std::collections::BTreeSet;
 
 use super::{
-    Address, Admin, Config, Route,
+    Address, Admin, Backend, Config, Route,
     report::{Findings, Wrong},
     section::{Document, Field},
     units::quoted,
@@ -38,6 +39,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let server = process::server(document);
     let (admin, taken) = process::admin(document);
     let log = log::log(document);
+    let trace = trace::trace(document, &server);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
     let names = Names {
@@ -85,10 +87,12 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    let (warnings, written) = Default::default();
     Some(Config {
         server,
         admin,
         log,
+        trace,
         metrics,
         listeners,
         routes,
@@ -97,13 +101,19 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         rate_limits,
         error_pages,
         tests,
-        warnings: None,
+        warnings,
+        written,
     })
 }
 
 /// `[admin]`, whatever else is wrong.
 pub(super) fn admin(document: &Document<'_>) -> Admin {
     process::admin(document).0
+}
+
+/// One backend, by itself.
+pub(super) fn backend(field: &Field<'_>) -> Option<Backend> {
+    pool::backend(field)
 }
 
 /// Two pools and no route.

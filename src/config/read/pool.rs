@@ -291,6 +291,11 @@ fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
     read.into_iter().map(|entry| entry.map(|entry| entry.backend)).collect()
 }
 
+/// A backend by itself.
+pub(super) fn backend(field: &Field<'_>) -> Option<Backend> {
+    called(field).map(|called| called.backend)
+}
+
 fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {
     match field.value() {
         DeValue::Table(_) => {}
