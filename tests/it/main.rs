@@ -29,6 +29,7 @@ mod websocket;
 
 // Where a request goes, and what evenkeel itself has to say to it.
 mod answers;
+mod explain;
 mod routing;
 
 // What the names of backends stand for.
@@ -36,6 +37,11 @@ mod dns;
 
 // Who may come in.
 mod gate;
+
+// What an operator sees of it.
+mod dashboard;
+mod events;
+mod top;
 
 // What goes wrong, and how it is said.
 mod chaos;
@@ -69,16 +75,22 @@ mod sticky;
 mod import;
 mod simulate;
 
-// What is written about it.
+// What is written about it, and what those who watch it have.
 mod access_log;
+mod observability;
+mod traces;
 
 // Who may connect, who makes room for whom, and clients that are slow.
 mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
+mod diagnostics;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -86,10 +98,15 @@ mod memory;
 mod metrics;
 mod overload;
 mod ports;
+mod printed;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
+
+// What it is installed from.
+mod packages;
 
 // HTTP/2 from clients.
 mod h2;
