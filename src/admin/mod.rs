@@ -11,6 +11,7 @@ mod api_tests;
 pub mod chaos;
 pub mod command;
 pub mod explain;
+mod openapi;
 mod origin;
 mod path;
 mod permit;

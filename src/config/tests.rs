@@ -128,6 +128,7 @@ fn the_minimal_file_is_valid_and_every_default_is_the_products() {
         error_pages,
         tests,
         warnings,
+        written: _,
     } = Config::load(&path).unwrap();
     assert_eq!(tests, vec![]);
     assert_eq!(warnings, None);
@@ -417,7 +418,7 @@ fn every_recipe_is_valid_without_a_warning() {
         .unwrap();
     fs::write(certs.0.join("api.keys"), format!("mobile:{keys}\n")).unwrap();
     let of_test = certs.0.to_str().unwrap();
-    let mut count = 0;
+    let (mut count, mut tests) = (0, 0);
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
@@ -428,10 +429,13 @@ fn every_recipe_is_valid_without_a_warning() {
                 .fold(text, |text, name| text.replace(&format!("/etc/evenkeel/{name}"), &format!("{of_test}/{name}")));
             let config = Config::parse(&text, &path).unwrap_or_else(|problems| panic!("{problems}"));
             assert!(config.warnings.is_none(), "{}", config.warnings.unwrap());
+            // What is written in them of requests is so.
+            crate::plan::test(&config, &path).unwrap_or_else(|failed| panic!("{failed}"));
+            tests += config.tests.len();
             count += 1;
         }
     }
-    assert!(count >= 24, "{count}");
+    assert!(count >= 24 && tests >= 8, "{count} {tests}");
 }
 
 #[test]

@@ -158,18 +158,16 @@ impl Local {
         Rc::clone(&pinned)
     }
 
-    /// `plan` is today's from now on. Gives the listeners that it no longer has.
-    pub fn replan(&self, plan: Arc<Plan>) -> Vec<usize> {
+    /// `plan` is today's from now on. Connections of listeners that it no longer has keep the one before.
+    pub fn replan(&self, plan: Arc<Plan>) {
         let pinned = Pinned::new(plan);
         let before = self.pinned.replace(Rc::clone(&pinned));
         let has = |plan: &Plan, number: usize| plan.listener(number).is_some();
         let mut retired = self.retired.borrow_mut();
         retired.retain(|&number, _| !has(&pinned.plan, number));
         let gone = (0..before.plan.listeners.len()).filter(|&n| has(&before.plan, n) && !has(&pinned.plan, n));
-        let gone: Vec<_> = gone.collect();
         let now = Instant::now();
-        retired.extend(gone.iter().map(|&number| (number, (now, Rc::clone(&before)))));
-        gone
+        retired.extend(gone.map(|number| (number, (now, Rc::clone(&before)))));
     }
 
     /// Forgets the plans of listeners that went some time ago and have no connections left.

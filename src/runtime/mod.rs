@@ -4,22 +4,28 @@ mod accept;
 mod certificates;
 mod chaos;
 mod collector;
+mod compare;
 mod connection;
 mod control;
+mod disk;
 mod fetch;
 mod files;
 mod introduce;
 mod keys;
+mod leaving;
 mod loads;
 mod memory;
 mod names;
 mod outliers;
+mod overlay;
 mod overload;
 mod ramps;
 mod relief;
 mod reload;
+mod rollback;
 mod sockets;
 mod start;
+mod state;
 mod systemd;
 mod traces;
 mod view;
@@ -27,16 +33,18 @@ mod worker;
 
 pub use start::StartError;
 use start::cannot;
+pub use state::State;
 
 use self::{
     accept::{Arrival, Gate},
+    leaving::Ending,
     relief::Relief,
 };
 use crate::{
     balance::Algorithm,
     config::Config,
     net::{Budget, Holder},
-    plan::Plan,
+    plan::{Plan, diff::Gone},
     policy::{Chaos, Fit, Memory, Shed},
     pool::Registry,
     telemetry::{
@@ -63,9 +71,11 @@ pub(crate) enum Message {
     Connection(Arrival),
     /// Another worker needs a connection to that backend.
     CloseIdle(u32, oneshot::Sender<()>),
-    /// A plan, sockets to accept on as well, and, if it is new, where the access log goes. Answered when it is in use.
+    /// A plan, what is gone with the one before, sockets to accept on as well, and, if it is new, where the access log
+    /// goes. Answered when it is in use.
     Plan {
         plan: Arc<Plan>,
+        gone: Arc<Gone>,
         open: Vec<(Arc<Gate>, std::net::TcpListener)>,
         log: Option<Writer>,
         done: oneshot::Sender<()>,
@@ -74,6 +84,8 @@ pub(crate) enum Message {
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
     /// That backend is in use again: what was to end with it may stay.
     Stay { backend: u32 },
+    /// How much would end if that plan came, with which so much is gone.
+    Count { plan: Arc<Plan>, gone: Arc<Gone>, done: oneshot::Sender<Ending> },
     /// Memory is short: what is kept for later is given back.
     Relieve,
     /// Whoever reads this is alive.
@@ -149,6 +161,7 @@ pub struct Builder {
     algorithm: Option<Algorithm>,
     file: Option<PathBuf>,
     log: Option<log::Handle>,
+    state: Option<State>,
 }
 
 impl Builder {
@@ -163,6 +176,13 @@ impl Builder {
     #[must_use]
     pub fn file(mut self, file: &Path) -> Self {
         self.file = Some(file.to_owned());
+        self
+    }
+
+    /// Accepted configurations are kept in `state`, for rollbacks.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
         self
     }
 

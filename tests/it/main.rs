@@ -29,6 +29,7 @@ mod websocket;
 
 // Where a request goes, and what evenkeel itself has to say to it.
 mod answers;
+mod explain;
 mod routing;
 
 // What the names of backends stand for.
@@ -77,8 +78,12 @@ mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
+mod diagnostics;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -86,7 +91,9 @@ mod memory;
 mod metrics;
 mod overload;
 mod ports;
+mod printed;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;

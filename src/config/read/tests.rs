@@ -674,7 +674,7 @@ fn the_pool_of_a_service_has_its_name_for_itself() {
 #[test]
 fn every_key_of_a_limit_is_read() {
     let main = format!(
-        "{LISTENER}{POOL}[rate_limit.per-ip]\nkey = \"client_ip\"\nrate = \"90/m\"\n[rate_limit.full]\nkey = \
+        "[server]\ntrusted_proxies = \"127.0.0.1\"\n{LISTENER}{POOL}[rate_limit.per-ip]\nkey = \"client_ip\"\nrate = \"90/m\"\n[rate_limit.full]\nkey = \
          [\"header:X-Api-Key\", \"cookie:s\", \"claim:sub\", \"path\", \"route\"]\nalgorithm = \"token_bucket\"\n\
          rate = \"1000/h\"\nburst = 7\ntiers = [{{ name = \"gold\", keys = {{ file = \"gold.keys\" }}, rate = \
          \"20/s\" }}, {{ name = \"silver\", keys.file = \"gold.keys\", rate = \"5/s\", burst = 9 }}]\nmax_keys = 5000\n\
