@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 pub use super::snapshot::{
-    BackendLive, CheckView, Counts, Latency, ListenerLive, PoolLive, Rates, Reading, Snapshot, TrafficView,
+    BackendLive, CheckView, Counts, Latency, ListenerLive, Look, PoolLive, Rates, Snapshot, TrafficView,
 };
 use crate::config::{Backend, Sample};
 pub use crate::plan::Explanation;
@@ -27,7 +27,7 @@ pub enum Command {
     /// How the process is.
     Status(oneshot::Sender<Status>),
     /// How the process is, and what has been counted, for those who look every second.
-    Snapshot(oneshot::Sender<Reading>),
+    Snapshot(oneshot::Sender<Look>),
     /// How the pools are.
     Pools(oneshot::Sender<Vec<PoolView>>),
     /// Change one backend.

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Shared;
-use super::command::{Command, Counts, Reading};
+use super::command::{Command, Counts, Look};
 use super::problem::{Answer, Problem, stream};
 
 /// Between two looks.
@@ -206,7 +206,7 @@ impl Hub {
 
 impl Past {
     /// The event of a look.
-    fn event(&mut self, sample: Reading) -> Bytes {
+    fn event(&mut self, sample: Look) -> Bytes {
         let (snapshot, counts) = sample.rated(self.0.back(), self.0.front());
         if self.0.len() == WINDOW {
             self.0.pop_front();

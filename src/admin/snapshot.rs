@@ -172,7 +172,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A look at the process: how it is, without rates, and what they are made of.
 #[derive(Debug)]
-pub struct Reading {
+pub struct Look {
     /// How it is.
     pub snapshot: Snapshot,
     /// What has been counted since the start.
@@ -242,7 +242,7 @@ impl PoolLive {
     }
 }
 
-impl Reading {
+impl Look {
     /// The snapshot with rates, as far as there are earlier looks: `last`, the one before this, and `first`, the one that
     /// latencies are told since.
     pub fn rated(self, last: Option<&Counts>, first: Option<&Counts>) -> (Snapshot, Counts) {
@@ -346,7 +346,7 @@ mod tests {
     use crate::telemetry::metrics::{BUCKETS, Telemetry};
 
     /// Two pools of two backends; the second of each has failed once.
-    fn sample(telemetry: &Telemetry, at: Instant) -> Reading {
+    fn sample(telemetry: &Telemetry, at: Instant) -> Look {
         let snapshot = Snapshot::of(Play::default().status(), 1);
         let pools = snapshot.pools.iter();
         let backends = pools.flat_map(|pool| pool.backends.iter().map(|b| telemetry.backend(&pool.name, &b.view.name)));
@@ -357,7 +357,7 @@ mod tests {
             pools: ["web", "api"].map(|name| (telemetry.pool(name).key(), telemetry.pool(name).retried())).into(),
             backends: backends.map(|backend| (backend.key(), backend.traffic())).collect(),
         };
-        Reading { snapshot, counts }
+        Look { snapshot, counts }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
     AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Counts, Diff, Drains, Explanation,
-    KeyChange, Kind, ListenerView, Override, PoolChange, PoolView, Reading, Refused, Reloaded, Snapshot, Status, What,
+    KeyChange, Kind, ListenerView, Look, Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status, What,
 };
 use super::*;
 use crate::config::Address;
@@ -113,7 +113,7 @@ impl Play {
     }
 
     /// A look at it; nothing is counted.
-    pub(crate) fn sample(&self) -> Reading {
+    pub(crate) fn sample(&self) -> Look {
         let snapshot = Snapshot::of(self.status(), 1_767_323_045_000);
         let backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
         let counts = Counts {
@@ -123,7 +123,7 @@ impl Play {
             pools: snapshot.pools.iter().map(|pool| (pool.name.as_str().into(), 0)).collect(),
             backends: backends.map(|live| (live.view.name.as_str().into(), BackendTraffic::default())).collect(),
         };
-        Reading { snapshot, counts }
+        Look { snapshot, counts }
     }
 
     pub(crate) fn status(&self) -> Status {

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+pub mod import;
 pub mod man;
 mod output;
 pub mod reference;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::{backends::Action, explain::Explain, remote::Remote, simulate::Simulate};
+use self::{backends::Action, explain::Explain, import::Import, remote::Remote, simulate::Simulate};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
@@ -174,6 +175,13 @@ pub enum Command {
     /// came to the same backend as the client's request before.
     #[command(after_help = "Example: evenkeel simulate my.toml --algorithm round_robin,least_connections --svg my.svg")]
     Simulate(Simulate),
+    /// Turn nginx.conf or haproxy.cfg into a configuration
+    ///
+    /// Writes TOML to stdout, with the source line at each part, and to stderr what has become of each directive: converted,
+    /// approximated, or not supported. What protects and cannot be converted (deny, auth) is closed, not opened. Exits with
+    /// 1 if the file cannot be read.
+    #[command(after_help = "Example: evenkeel import /etc/nginx/nginx.conf > evenkeel.toml")]
+    Import(Import),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used
     #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
     Reference,

@@ -13,24 +13,24 @@ use super::{
     view::{overrides, pool_view},
 };
 use crate::{
-    admin::command::{CheckView, Counts, Reading, Snapshot, Status},
+    admin::command::{CheckView, Counts, Look, Snapshot, Status},
     plan::{Member, Plan},
     telemetry::metrics::Telemetry,
 };
 
 impl Control {
     /// Answers when all is gathered.
-    pub(super) fn look(&self, reply: oneshot::Sender<Reading>) {
+    pub(super) fn look(&self, reply: oneshot::Sender<Look>) {
         let (plan, telemetry, head) = (Arc::clone(&self.plan), Arc::clone(&self.shared.telemetry), self.head());
         tokio::task::spawn_blocking(move || drop(reply.send(gather(head, &plan, &telemetry))));
     }
 }
 
 /// `head` with the pools of `plan`, and the counts of all.
-fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Reading {
+fn gather(mut head: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let pools = plan.pools.iter().map(pool_view).collect();
-    let overrides = plan.pools.iter().flat_map(overrides).collect();
+    let overrides = plan.pools.iter().flat_map(overrides).chain(std::mem::take(&mut head.overrides)).collect();
     let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     let mut snapshot = Snapshot::of(Status { pools, overrides, ..head }, at_ms);
     for (live, listener) in snapshot.listeners.iter_mut().zip(plan.listeners()) {
@@ -49,7 +49,7 @@ fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Reading {
         pools: plan.pools.iter().map(|pool| (pool.slot.metrics.key(), pool.slot.metrics.retried())).collect(),
         backends: members().map(backend).collect(),
     };
-    Reading { snapshot, counts }
+    Look { snapshot, counts }
 }
 
 /// The last check of a backend, if there was one.

@@ -27,7 +27,7 @@ impl Control {
         }
     }
 
-    /// The status without its pools and what differs there, which take the longest.
+    /// The status without its pools and what differs in them, which take the longest.
     pub(super) fn head(&self) -> Status {
         let (last_reload, error) = &self.last;
         let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
@@ -56,7 +56,7 @@ impl Control {
             workers: self.shared.workers.len(),
             listeners: self.plan.listeners().map(listener).collect(),
             pools: Vec::new(),
-            overrides: Vec::new(),
+            overrides: self.overlay.overrides().collect(),
             chaos: self.chaos(),
         }
     }

@@ -31,7 +31,8 @@ impl Listener {
     fn next(&mut self, name: &str) -> Option<Value> {
         loop {
             let line = self.line();
-            if line.is_empty() {
+            // The last chunk has no bytes.
+            if line.is_empty() || line == "0\r\n" {
                 return None;
             }
             if line.trim_end() == format!("event: {name}") {

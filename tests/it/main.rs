@@ -72,6 +72,7 @@ mod slow_start;
 mod sticky;
 
 // The same without sockets and without time.
+mod import;
 mod simulate;
 
 // What is written about it, and what those who watch it have.
