@@ -32,15 +32,19 @@ impl World {
     /// `toml` with each absolute path of a file that must be there below this folder, and the file there.
     fn with_files(&self, toml: &str) -> String {
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(["import.example".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let pem = format!("{}{}", cert.pem(), key.serialize_pem());
+        // A listener refuses the same certificate twice.
+        let pem = |path: &str| {
+            let name = format!("{}.import.example", path.bytes().map(u64::from).sum::<u64>());
+            let cert = CertificateParams::new([name]).unwrap().self_signed(&key).unwrap();
+            format!("{}{}", cert.pem(), key.serialize_pem())
+        };
         let users = "ann:$2y$04$7o.LNKxlDMNxhw8ahk4KUOnk4G4jMx0FMHOiy3oWdmSVvdu80eWcu\n";
         let names = regex::Regex::new(r#"\b(cert|key|client_ca|ca|file|html) = "(/[^"]+)""#).unwrap();
         names
             .replace_all(toml, |found: &regex::Captures<'_>| {
                 let path = self.0.join(found[2].trim_start_matches('/'));
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                let text = if &found[1] == "file" { users } else { &pem };
+                let text = if &found[1] == "file" { users.to_owned() } else { pem(&found[2]) };
                 fs::write(&path, text).unwrap();
                 fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
                 format!("{} = \"{}\"", &found[1], path.display())
@@ -62,13 +66,6 @@ struct Made {
 }
 
 impl Made {
-    fn new(toml: &str, file: &Path) -> Self {
-        let config = Config::parse(toml, file).unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
-        plan::test(&config, file).unwrap_or_else(|failed| panic!("{failed}"));
-        let plan = Plan::alone(&config).unwrap();
-        Self { config, plan }
-    }
-
     /// What becomes of `GET https://host/path NAME: VALUE`, in the words of an expectation: a status and `Location`, or a pool
     /// and the path that its backends see.
     fn end(&self, asked: &str) -> String {
@@ -122,27 +119,39 @@ fn golden(path: &Path, text: &str) {
 }
 
 fn every(kind: &str, extension: &str) {
-    let mut wrong = Vec::new();
-    for fixture in fixtures(kind, extension) {
-        let imported = import::import(&fixture, None).unwrap_or_else(|why| panic!("{why}"));
-        golden(&fixture.with_extension("toml"), &imported.toml);
-        golden(&fixture.with_extension("report"), &imported.report.to_string());
-        let world = World::new();
-        let toml = world.with_files(&imported.toml);
-        assert!(toml.contains("[[test]]"), "{}: no test", fixture.display());
-        let made = Made::new(&toml, &world.0.join("imported.toml"));
-        let expected = fs::read_to_string(fixture.with_extension("expect")).unwrap();
-        for line in expected.lines() {
-            let (asked, end) = line.split_once(" -> ").unwrap();
-            let found = made.end(asked);
-            // A pool may stand alone, without the path that its backends see.
-            let same = found == end || found.split_once(' ').is_some_and(|(pool, _)| pool == end);
-            if !same {
-                wrong.push(format!("{}: {asked} -> {found}, not {end}", fixture.display()));
-            }
-        }
-    }
+    let wrong: Vec<String> = fixtures(kind, extension).iter().flat_map(|fixture| one(fixture)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What is wrong with what is made of `fixture`.
+fn one(fixture: &Path) -> Vec<String> {
+    let imported = import::import(fixture, None).unwrap_or_else(|why| panic!("{why}"));
+    golden(&fixture.with_extension("toml"), &imported.toml);
+    golden(&fixture.with_extension("report"), &imported.report.to_string());
+    let world = World::new();
+    let toml = world.with_files(&imported.toml);
+    let told = |what: String| format!("{}: {what}", fixture.display());
+    let file = world.0.join("imported.toml");
+    let config = match Config::parse(&toml, &file) {
+        Ok(config) => config,
+        Err(problems) => return vec![told(problems.to_string())],
+    };
+    if let Err(failed) = plan::test(&config, &file) {
+        return vec![told(failed.to_string())];
+    }
+    if config.tests.is_empty() {
+        return vec![told("no test is written".to_owned())];
+    }
+    let made = Made { plan: Plan::alone(&config).unwrap(), config };
+    let expected = fs::read_to_string(fixture.with_extension("expect")).unwrap();
+    let lines = expected.lines().map(|line| line.split_once(" -> ").unwrap());
+    let wrong = |(asked, end): (&str, &str)| {
+        let found = made.end(asked);
+        // A pool may stand alone, without the path that its backends see.
+        let same = found == end || found.split_once(' ').is_some_and(|(pool, _)| pool == end);
+        (!same).then(|| told(format!("{asked} -> {found}, not {end}")))
+    };
+    lines.filter_map(wrong).collect()
 }
 
 #[test]

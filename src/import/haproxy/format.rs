@@ -42,6 +42,10 @@ pub(super) fn format(text: &str) -> Result<String, String> {
             rest = after;
             continue;
         }
+        // Flags say how it is quoted.
+        if let Some((_, after)) = rest.strip_prefix('{').and_then(|flags| flags.split_once('}')) {
+            rest = after;
+        }
         let (what, after) = match rest.strip_prefix('[') {
             Some(inner) => inner.split_once(']').ok_or_else(|| "an open bracket".to_owned())?,
             None => {
@@ -61,8 +65,8 @@ pub(super) fn format(text: &str) -> Result<String, String> {
             "ssl_fc_protocol" => "{tls_version}",
             "unique-id" | "uuid()" | "id" => "{request_id}",
             "ssl_fc" if lower.contains("iif(https,http)") => "{scheme}",
-            "be_name" => "{pool}",
-            "srv_name" => "{backend}",
+            "be_name" | "b" => "{pool}",
+            "srv_name" | "s" => "{backend}",
             _ => return Err(format!("%[{what}]")),
         };
         out.push_str(ours);

@@ -194,6 +194,10 @@ impl<'a> Import<'a> {
             }
             None => (text::backend(host, default)?, ""),
         };
+        if let Some(upstream) = self.upstreams.get(host) {
+            let servers = upstream.inside().iter().filter(|one| one.name == "server").take(1);
+            servers.chain([*upstream]).for_each(|one| one.converted(&mut self.draft.report));
+        }
         location.directive.converted(&mut self.draft.report);
         for one in location.scope.own() {
             let ours =

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        report::{Outcome, Place},
+        report::Place,
         text,
         toml::{Table, Value},
     },
@@ -19,7 +19,7 @@ pub(super) struct Action {
     key: &'static str,
     value: Value,
     pub(super) status: u64,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Action {
@@ -168,11 +168,6 @@ impl<'a> Import<'a> {
                 flow.guards.push((condition, action));
             }
             _ if refuses => {
-                one.tell(
-                    &mut self.draft.report,
-                    Outcome::Closed,
-                    "its condition cannot be asked for, and it refuses: everything here gets 503 until you decide",
-                );
                 flow.closed = Some(one);
             }
             (None, _) => one.unsupported(&mut self.draft.report, "its condition cannot be asked for by a route"),

@@ -35,6 +35,13 @@ impl<'a> Import<'a> {
                 }
                 continue;
             }
+            // What the service of auth_request has said: `access` copies it.
+            let copied = |one: &&Directive| {
+                one.word(0) == value && one.word(1) == format!("$upstream_http_{}", name.replace('-', "_"))
+            };
+            if scope.all("auth_request_set").iter().any(copied) && scope.last("auth_request").is_some() {
+                continue;
+            }
             if text::is_ours(&name) {
                 self.told(set, &name, value);
             } else if !text::is_token(&name) {
@@ -43,7 +50,7 @@ impl<'a> Import<'a> {
                 set.converted(&mut self.draft.report);
                 place = Some(&set.place);
                 remove.push(name);
-            } else if !set.is_told() || route.value(&["auth"]).is_none() {
+            } else {
                 self.edit(route, (&["request_headers", "set"], &name), set, value, server);
             }
         }

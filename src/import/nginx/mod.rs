@@ -69,6 +69,8 @@ struct Import<'a> {
     server_locations: Vec<Location<'a>>,
     /// Upstream, table, and the name that it has.
     pools: Vec<(String, Table, String)>,
+    /// Of what has closed a route: told once.
+    shutting: Vec<Place>,
     auths: Vec<(String, Table)>,
     auth_names: Names,
     limits: Vec<(String, Table)>,
@@ -129,6 +131,7 @@ impl<'a> Import<'a> {
             constants: Constants::new(),
             server_locations: Vec::new(),
             pools: Vec::new(),
+            shutting: Vec::new(),
             auths: Vec::new(),
             auth_names: Names::default(),
             limits: Vec::new(),
@@ -386,6 +389,9 @@ impl<'a> Import<'a> {
             "limit_req_zone" | "limit_conn_zone" => return one.approximated(report, "no limit uses it"),
             "upstream" => return one.unsupported(report, "nothing is passed on to it"),
             "server" | "location" => return one.unsupported(report, "nothing leads here"),
+            name if known::protects(name) => {
+                return one.unsupported(report, "what it stands in is closed, or not served");
+            }
             _ => {}
         }
         let (outcome, note) = known::note(&one.name, one.word(0));

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        draft::{End, Expected},
+        draft::{End, Expected, close},
         report::Outcome,
         text,
         toml::{Table, Value},
@@ -113,6 +113,7 @@ impl<'a> Import<'a> {
             if shields(one) {
                 let note = format!("{what}, and it protects: all of its server gets 503 until you decide");
                 one.directive.tell(report, Outcome::Closed, note);
+                self.shutting.push(one.directive.place.clone());
                 outer.closed = Some(one.directive);
             } else {
                 one.directive.unsupported(report, format!("{what}: its requests go to another location"));
@@ -132,21 +133,31 @@ impl<'a> Import<'a> {
 
     /// Routes before all others: for paths that nginx would have merged, and for rewrites of the server.
     fn firsts(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>, slashes: bool) {
+        // Routes of a host that an `if` asks for are tried before those of any host.
+        let asked = outer.guards.iter().filter_map(|(condition, _)| match &condition.test {
+            Test::Host(host) if condition.negated => Some(vec![host.clone()]),
+            _ => None,
+        });
+        let spots: Vec<_> = asked.map(|hosts| Spot { hosts, ..spot.clone() }).chain([spot.clone()]).collect();
+        for spot in &spots {
+            if slashes {
+                let mut route = self.begin(spot, &Path::Regex("//".to_owned()), "//");
+                let place = &server.directive.place;
+                route
+                    .table
+                    .comment(format!("{place}: nginx merges slashes, so that `//admin` is refused as `/admin` is"));
+                route.table.set(&["respond"], Value::table([("status", 400.into())]), None);
+                self.push(route, None);
+            }
+            for (regex, action) in &outer.paths {
+                let mut route = self.begin(spot, &Path::Regex(regex.clone()), regex);
+                action.write(&mut route.table);
+                self.push(route, None);
+            }
+        }
         if slashes {
-            let mut route = self.begin(spot, &Path::Regex("//".to_owned()), "//");
-            route.table.comment(format!(
-                "{}: nginx merges slashes, so that `//admin` is refused as `/admin` is",
-                server.directive.place
-            ));
-            route.table.set(&["respond"], Value::table([("status", 400.into())]), None);
             let note = "it has locations that protect: paths with `//`, which nginx merges, get 400";
             self.draft.report.add(Outcome::Approximated, &server.directive.place, &server.directive.text(), note);
-            self.push(route, None);
-        }
-        for (regex, action) in &outer.paths {
-            let mut route = self.begin(spot, &Path::Regex(regex.clone()), regex);
-            action.write(&mut route.table);
-            self.push(route, None);
         }
     }
 
@@ -238,13 +249,22 @@ impl<'a> Import<'a> {
         if !one.directive.is_told() {
             one.directive.converted(&mut self.draft.report);
         }
-        let guards: Vec<_> = outer.guards.iter().chain(&inner.guards).cloned().collect();
+        // A host that one location alone asks for would go before all others of any host.
+        let alone =
+            |(condition, _): &&(Condition, Action)| matches!(condition.test, Test::Host(_)) && condition.negated;
+        let guards: Vec<_> =
+            outer.guards.iter().chain(inner.guards.iter().filter(|guard| !alone(guard))).cloned().collect();
         let mut end = outer.end.clone().or_else(|| inner.end.clone());
         let mut after = Vec::new();
-        let mut certain = true;
+        // A plain GET comes past all of them, by a listener that is not of this kind.
+        let (mut certain, mut not) = (true, None);
         for (condition, action) in guards {
-            certain &= matches!(&condition.test, Test::Key(key, _) if key == &["method"])
-                && condition.negated == is_get(&condition);
+            match &condition.test {
+                Test::Key(key, _) if key == &["method"] => certain &= condition.negated == is_get(&condition),
+                Test::Key(..) => certain = false,
+                Test::Host(host) => certain &= condition.negated == (*host == spot.sample),
+                Test::Tls(tls) => not = Some(*tls != condition.negated),
+            }
             match self.branches(&mut main, &condition, &action, spot) {
                 Branch::Before(route) => self.push(route, None),
                 Branch::After(route) => after.push(route),
@@ -253,6 +273,18 @@ impl<'a> Import<'a> {
             }
         }
         self.fill(&mut main, end, &inner, one, server, path == Path::All && !own);
+        for (_, action) in inner.guards.iter().filter(alone) {
+            let note = "a host is asked for by a server, not by one of its locations";
+            match action.status {
+                400.. => {
+                    let note = format!("{note}; its requests get 503 until you decide");
+                    self.draft.report.add(Outcome::Closed, &action.place, "if ($host …)", note);
+                    close(&mut main.table, &action.place, "if ($host …)");
+                    main.end = End::Status(503);
+                }
+                _ => self.draft.report.add(Outcome::Unsupported, &action.place, "if ($host …)", note),
+            }
+        }
         if let Some(closing) = outer.closed.or(inner.closed) {
             self.shut(&mut main.table, &mut main.end, closing, "it protects, and cannot be converted");
         }
@@ -265,7 +297,7 @@ impl<'a> Import<'a> {
             true => location::sample(&self.server_locations, one),
             false => text_of_rest(&self.server_locations),
         };
-        let url = sampled.filter(|_| certain).map(|path| url(spot, &path));
+        let url = sampled.filter(|_| certain).and_then(|path| url(spot, &path, not));
         self.push(main, url);
         for route in after.into_iter().rev() {
             self.push(route, None);
@@ -319,7 +351,7 @@ impl<'a> Import<'a> {
                 // Of one name there is one predicate.
                 if table.value(&key).is_some() {
                     let end = &mut main.end;
-                    super::super::draft::close(&mut main.table, &self.nowhere, "if");
+                    close(&mut main.table, &self.nowhere, "if");
                     *end = End::Status(503);
                     return Branch::Never;
                 }
@@ -406,10 +438,11 @@ fn text_of_rest(locations: &[Location<'_>]) -> Option<String> {
     tries.iter().find(|path| location::choose(locations, path).is_none()).map(|&path| path.to_owned())
 }
 
-fn url(spot: &Spot<'_>, path: &str) -> String {
-    let door = spot.doors.first();
-    let (scheme, usual) = if door.is_some_and(|door| door.tls) { ("https", 443) } else { ("http", 80) };
-    let port = door.and_then(|door| door.port).filter(|port| *port != usual);
+/// `not`: by a listener without TLS, or with it.
+fn url(spot: &Spot<'_>, path: &str, not: Option<bool>) -> Option<String> {
+    let door = spot.doors.iter().find(|door| not.is_none_or(|tls| door.tls != tls))?;
+    let (scheme, usual) = if door.tls { ("https", 443) } else { ("http", 80) };
+    let port = door.port.filter(|port| *port != usual);
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{scheme}://{}{port}{path}", spot.sample)
+    Some(format!("{scheme}://{}{port}{path}", spot.sample))
 }
