@@ -17,16 +17,26 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::chaos::{ChaosChange, ChaosView};
-use super::command::{BackendChange, BackendView, Command, PoolChange, PoolView, Refused, Status};
+use super::command::{
+    BackendChange, BackendView, Command, PoolChange, PoolView, Refused, ReloadOrder, Removal, Status,
+};
 use super::explain::ExplainBody;
+use super::openapi;
 use super::path::Resource;
 use super::permit;
 use super::problem::{Answer, Problem, json};
 use super::{Limits, Peer, Shared};
-use crate::config::Secret;
+use crate::config::{Backend, Problems, Secret};
+use crate::telemetry::Seldom;
 
+/// Whoever asks for the lines that tell who has changed what: `log.level = "warn,evenkeel::audit=info"`.
+const AUDIT: &str = "evenkeel::audit";
+/// How often it is said at the most that somebody has no token, or a wrong one.
+const STRANGERS: Duration = Duration::from_secs(1);
 /// Bytes of a request's body.
 const BODY_SIZE: usize = 64 * 1024;
+/// Bytes of a configuration.
+const CONFIG_SIZE: usize = 1024 * 1024;
 /// Bytes of a larger body that are read and forgotten, so that its client comes to read the refusal.
 const BODY_DRAIN: usize = 1024 * 1024;
 
@@ -37,6 +47,8 @@ pub(super) struct Api {
     commands: mpsc::UnboundedSender<Command>,
     body: Duration,
     command: Duration,
+    /// Says that somebody may not change anything.
+    strangers: Seldom,
 }
 
 /// `/api/v1/pools`.
@@ -51,10 +63,10 @@ struct Rules {
     chaos: Vec<ChaosView>,
 }
 
-/// The body of a reload, which may be left out: nothing can be asked of it yet.
-#[derive(Default, Deserialize)]
+/// The body of a rollback, which may be left out: nothing can be asked of it.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReloadBody {}
+struct Nothing {}
 
 impl Api {
     pub(super) fn new(shared: &Shared, limits: &Limits) -> Self {
@@ -63,6 +75,7 @@ impl Api {
             commands: shared.commands.clone(),
             body: limits.body,
             command: limits.command,
+            strangers: Seldom::new(STRANGERS),
         }
     }
 
@@ -74,11 +87,18 @@ impl Api {
         peer: &Peer,
     ) -> Result<Answer, Problem> {
         match resource {
+            Resource::Backends(pool) => self.add(pool, request, peer).await,
+            Resource::Backend(pool, backend) if request.method() == Method::DELETE => {
+                self.remove((pool, backend), request, peer).await
+            }
             Resource::Backend(pool, backend) => self.change((pool, backend), request, peer).await,
             Resource::Pool(pool) if request.method() == Method::PATCH => self.change_pool(pool, request, peer).await,
             Resource::Reload => self.reload(request, peer).await,
+            Resource::Rollback => self.rollback(request, peer).await,
+            Resource::Diff => self.diff(request, peer).await,
             Resource::Chaos => self.chaos(request, peer).await,
             Resource::Explain => self.explain(request).await,
+            Resource::OpenApi => Ok(json(&openapi::document(), None)),
             reading => self.read(reading).await,
         }
     }
@@ -122,6 +142,49 @@ impl Api {
         Ok(json(&view.await?, None))
     }
 
+    async fn add(&self, pool: String, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        let wrong = |problems: Problems| Problem::new(StatusCode::BAD_REQUEST, problems.render(false));
+        let backend = Box::new(Backend::of_json(parse(&body)?).map_err(wrong)?);
+        let (by, of, name, address) =
+            (peer.to_string(), pool.clone(), backend.name.clone(), backend.address.to_string());
+        let view = self.order(
+            |reply| Command::Add { pool, backend, if_match, reply },
+            move |after| match after {
+                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, address, "added over the admin API"),
+                Err(refused) => {
+                    let why = why(refused);
+                    tracing::info!(target: AUDIT, by, pool = of, backend = name, address, why, "not added over the admin API");
+                }
+            },
+        );
+        let mut answer = json(&view.await?, None);
+        *answer.status_mut() = StatusCode::CREATED;
+        Ok(answer)
+    }
+
+    async fn remove(
+        &self,
+        (pool, backend): (String, String),
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        let Removal { deadline } = if body.trim_ascii().is_empty() { Removal::default() } else { parse(&body)? };
+        let (by, of, name) = (peer.to_string(), pool.clone(), backend.clone());
+        let view = self.order(
+            |reply| Command::Remove { pool, backend, deadline, if_match, reply },
+            move |after| match after {
+                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, "removed over the admin API"),
+                Err(refused) => {
+                    let why = why(refused);
+                    tracing::info!(target: AUDIT, by, pool = of, backend = name, why, "not removed over the admin API");
+                }
+            },
+        );
+        Ok(json(&view.await?, None))
+    }
+
     async fn change_pool(&self, pool: String, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: PoolChange = parse(&body)?;
@@ -137,11 +200,11 @@ impl Api {
                     pools.into_iter().find(|view| view.name == pool).map(|view| view.circuit).unwrap_or_default();
                 match after {
                     Ok(view) => {
-                        tracing::info!(by, pool, asked, from, to = view.circuit, "changed over the admin API");
+                        tracing::info!(target: AUDIT, by, pool, asked, from, to = view.circuit, "changed over the admin API");
                     }
                     Err(refused) => {
                         let why = why(refused);
-                        tracing::info!(by, pool, asked, from, why, "a change over the admin API was refused");
+                        tracing::info!(target: AUDIT, by, pool, asked, from, why, "a change over the admin API was refused");
                     }
                 }
             },
@@ -151,15 +214,18 @@ impl Api {
 
     async fn reload(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
-        if !body.trim_ascii().is_empty() {
-            let ReloadBody {} = parse(&body)?;
-        }
+        let ReloadOrder { if_drops } =
+            if body.trim_ascii().is_empty() { ReloadOrder::default() } else { parse(&body)? };
         let by = peer.to_string();
         let reloaded = self.order(
-            |reply| Command::Reload { if_match, reply },
+            |reply| Command::Reload { if_drops, if_match, reply },
             move |after| match after {
-                Ok(now) => tracing::info!(by, generation = now.generation, "reloaded over the admin API"),
-                Err(refused) => tracing::info!(by, why = why(refused), "a reload over the admin API was refused"),
+                Ok(now) => {
+                    tracing::info!(target: AUDIT, by, generation = now.generation, "reloaded over the admin API");
+                }
+                Err(refused) => {
+                    tracing::info!(target: AUDIT, by, why = why(refused), "a reload over the admin API was refused");
+                }
             },
         );
         let reloaded = reloaded.await?;
@@ -168,12 +234,47 @@ impl Api {
 
     /// Needs no token: it changes nothing, and tells no secret.
     async fn explain(&self, request: Request<Incoming>) -> Result<Answer, Problem> {
-        let body: ExplainBody = parse(&self.body(request.into_body()).await?)?;
+        let body: ExplainBody = parse(&self.whole(request.into_body(), BODY_SIZE).await?)?;
         let sample = body.sample().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Explain { sample, reply })?;
         let explanation = self.wait(async { answer.await.ok() }).await?;
         Ok(json(&explanation, None))
+    }
+
+    async fn rollback(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (if_match, body) = self.permitted(request, peer).await?;
+        if !body.trim_ascii().is_empty() {
+            let Nothing {} = parse(&body)?;
+        }
+        let by = peer.to_string();
+        let reloaded = self.order(
+            |reply| Command::Rollback { if_match, reply },
+            move |after| match after {
+                Ok(now) => {
+                    tracing::info!(target: AUDIT, by, generation = now.generation, "rolled back over the admin API");
+                }
+                Err(refused) => {
+                    tracing::info!(target: AUDIT, by, why = why(refused), "a rollback over the admin API was refused");
+                }
+            },
+        );
+        let reloaded = reloaded.await?;
+        Ok(json(&reloaded, Some(reloaded.generation)))
+    }
+
+    /// Changes nothing, and needs the token all the same: it reads files as the process may.
+    async fn diff(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+        let (head, body) = request.into_parts();
+        self.authorize(&head.headers, peer)?;
+        let body = self.whole(body, CONFIG_SIZE).await?;
+        let wrong =
+            |_| Problem::new(StatusCode::BAD_REQUEST, "the body: wanted a configuration in TOML, which is UTF-8");
+        let text = String::from_utf8(body).map_err(wrong)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Diff { text, reply })?;
+        let diff = self.wait(async { answer.await.ok() }).await??;
+        Ok(json(&diff, diff.generation))
     }
 
     async fn chaos(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
@@ -184,8 +285,8 @@ impl Api {
         let chaos = self.order(
             |reply| Command::Chaos { rule, if_match, reply },
             move |after| match after {
-                Ok(_) => tracing::info!(by, asked, "chaos was set over the admin API"),
-                Err(refused) => tracing::info!(by, asked, why = why(refused), "chaos was refused"),
+                Ok(_) => tracing::info!(target: AUDIT, by, asked, "chaos was set over the admin API"),
+                Err(refused) => tracing::info!(target: AUDIT, by, asked, why = why(refused), "chaos was refused"),
             },
         );
         Ok(json(&Rules { chaos: chaos.await? }, None))
@@ -223,19 +324,25 @@ impl Api {
         let (head, body) = request.into_parts();
         self.authorize(&head.headers, peer)?;
         let if_match = permit::generation(&head.headers)?;
-        Ok((if_match, self.body(body).await?))
+        Ok((if_match, self.whole(body, BODY_SIZE).await?))
     }
 
-    async fn body(&self, body: Incoming) -> Result<Vec<u8>, Problem> {
+    /// A body of at most `most` bytes, in time.
+    async fn whole(&self, body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
         let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body is too slow");
-        timeout(self.body, read(body)).await.map_err(late)?
+        timeout(self.body, read(body, most)).await.map_err(late)?
     }
 
     /// A unix socket's permissions say who may; others show the token.
     fn authorize(&self, headers: &HeaderMap, peer: &Peer) -> Result<(), Problem> {
         match peer {
             Peer::Unix(_) => Ok(()),
-            Peer::Tcp(_) => permit::token(headers, self.token.load().as_deref()),
+            Peer::Tcp(_) => permit::token(headers, self.token.load().as_deref()).inspect_err(|refused| {
+                if let Some(times) = self.strangers.happens() {
+                    let why = refused.detail();
+                    tracing::warn!(target: AUDIT, by = %peer, times, "refused on the admin listener: {why}");
+                }
+            }),
         }
     }
 
@@ -255,21 +362,22 @@ impl Api {
     }
 }
 
-/// A whole body of at most `BODY_SIZE`.
-async fn read(mut body: Incoming) -> Result<Vec<u8>, Problem> {
+/// A whole body of at most `most` bytes.
+async fn read(mut body: Incoming, most: usize) -> Result<Vec<u8>, Problem> {
     let (mut kept, mut taken) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let broken = |error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"));
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         taken += data.len();
-        if taken <= BODY_SIZE {
+        if taken <= most {
             kept.extend_from_slice(&data);
-        } else if taken > BODY_DRAIN {
+        } else if taken > most + BODY_DRAIN {
             break;
         }
     }
-    if taken > BODY_SIZE {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB"));
+    if taken > most {
+        let detail = format!("the body is larger than {} KiB", most >> 10);
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     Ok(kept)
 }
@@ -305,11 +413,11 @@ fn tell_change(
     match after {
         Ok(view) => {
             let to = brief(view);
-            tracing::info!(by, pool, backend, asked, from, to, "changed over the admin API");
+            tracing::info!(target: AUDIT, by, pool, backend, asked, from, to, "changed over the admin API");
         }
         Err(refused) => {
             let why = why(refused);
-            tracing::info!(by, pool, backend, asked, from, why, "a change over the admin API was refused");
+            tracing::info!(target: AUDIT, by, pool, backend, asked, from, why, "a change over the admin API was refused");
         }
     }
 }
@@ -319,7 +427,7 @@ fn why(refused: &Refused) -> &str {
     match refused {
         Refused::NotFound(_) => "not found",
         Refused::Stale { .. } => "someone else was faster",
-        Refused::Invalid(why) => why,
+        Refused::Invalid(why) | Refused::Unwanted(why) => why,
         Refused::Failed(_) => "the configuration has problems",
         Refused::TestFailed(_) => "a test of the configuration has failed",
     }

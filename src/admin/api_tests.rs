@@ -76,6 +76,58 @@ fn detail(answer: &str) -> String {
 }
 
 const BACKEND: &str = "PATCH /api/v1/pools/web/backends/a";
+const ADD: &str = "POST /api/v1/pools/web/backends";
+const REMOVE: &str = "DELETE /api/v1/pools/web/backends/a";
+
+#[test]
+fn backends_are_added_and_removed() {
+    run(async {
+        let server = Server::full().await;
+        let new = r#"{"address": "10.0.0.9:80", "name": "c", "weight": 2}"#;
+        let added = server.with_token(ADD, new).await;
+        assert_eq!((status(&added), &body(&added)["name"]), ("201", &json!("c")), "{added}");
+        assert_eq!(status(&server.with_token(ADD, new).await), "409");
+        for (wrong, word) in [
+            ("", "JSON object"),
+            ("[]", "JSON object"),
+            (r#"{"weight": 2}"#, "a backend wants an address"),
+            (r#"{"address": "10.0.0.9:80", "wieght": 2}"#, "did you mean `weight`"),
+        ] {
+            let answer = server.with_token(ADD, wrong).await;
+            assert!(status(&answer) == "400" && detail(&answer).contains(word), "{answer}");
+        }
+        assert_eq!(status(&server.with_token("POST /api/v1/pools/none/backends", new).await), "404");
+        assert_eq!(status(&server.with_token(REMOVE, r#"{"deadline": 5}"#).await), "400");
+        let removed = server.with_token(REMOVE, r#"{"deadline": "5s"}"#).await;
+        assert_eq!((status(&removed), &body(&removed)["name"]), ("200", &json!("a")), "{removed}");
+        assert_eq!(status(&server.with_token(REMOVE, "").await), "404");
+        for line in [ADD, REMOVE, "POST /api/v1/rollback", "POST /api/v1/reload", BACKEND] {
+            let body = if line == ADD {
+                new
+            } else if line == BACKEND {
+                r#"{"weight": 1}"#
+            } else {
+                ""
+            };
+            let stale = server.ask(line, &format!("{}If-Match: \"6\"\r\n", bearer()), body).await;
+            assert_eq!(status(&stale), "412", "{line}: {stale}");
+        }
+    });
+}
+
+#[test]
+fn a_difference_is_told_to_those_who_show_the_token() {
+    run(async {
+        let server = Server::full().await;
+        let diff = server.with_token("POST /api/v1/diff", "listener = 1").await;
+        assert_eq!((status(&diff), &body(&diff)["drains"]), ("200", &json!(3)), "{diff}");
+        assert!(diff.contains("etag: \"7\"\r\n"), "{diff}");
+        let none = server.with_token("POST /api/v1/diff", "same").await;
+        assert_eq!(body(&none)["changes"], json!([]));
+        let refused = server.with_token("POST /api/v1/reload", r#"{"if_drops": 2}"#).await;
+        assert_eq!(status(&refused), "409", "{refused}");
+    });
+}
 
 #[test]
 fn status_and_pools_are_told_with_their_generation() {
@@ -165,8 +217,8 @@ fn other_methods_are_405_with_those_that_there_are() {
         for (line, allow) in [
             ("POST /api/v1/status", "GET, HEAD"),
             ("DELETE /api/v1/pools/web", "GET, HEAD, PATCH"),
-            ("DELETE /api/v1/pools/web/backends/a", "PATCH"),
-            ("GET /api/v1/pools/web/backends/a", "PATCH"),
+            ("GET /api/v1/pools/web/backends", "POST"),
+            ("GET /api/v1/pools/web/backends/a", "DELETE, PATCH"),
             ("GET /api/v1/reload", "POST"),
             ("POST /api/v1/chaos", "PUT"),
             ("PUT /readyz", "GET, HEAD"),
@@ -252,7 +304,17 @@ fn chaos_is_set_shown_and_ended() {
 fn a_change_needs_the_token() {
     run(async {
         let server = Server::full().await;
-        for line in [BACKEND, "PATCH /api/v1/pools/none/backends/a", "POST /api/v1/reload", "PUT /api/v1/chaos"] {
+        let lines = [
+            BACKEND,
+            "PATCH /api/v1/pools/none/backends/a",
+            "POST /api/v1/reload",
+            "PUT /api/v1/chaos",
+            "POST /api/v1/rollback",
+            "POST /api/v1/diff",
+            ADD,
+            REMOVE,
+        ];
+        for line in lines {
             for fields in ["", "Authorization: Bearer 0123456789abcdeX\r\n", "Authorization: Basic x\r\n"] {
                 let answer = server.ask(line, fields, r#"{"weight": 1}"#).await;
                 assert!(status(&answer) == "401" && answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
@@ -331,7 +393,7 @@ fn a_reload_tells_its_generation_or_the_problems() {
             assert!(answer.contains(&format!("etag: \"{number}\"\r\n")), "{answer}");
             assert_eq!(body(&answer), json!({"generation": number, "notes": ["workers: needs a restart"]}));
         }
-        let answer = server.with_token("POST /api/v1/reload", r#"{"if_drops": 0}"#).await;
+        let answer = server.with_token("POST /api/v1/reload", r#"{"if_drop": 0}"#).await;
         assert!(status(&answer) == "400" && detail(&answer).contains("if_drops"), "{answer}");
 
         let problems = "error: unknown key \"x\"\n --> evenkeel.toml:1:1\n";
@@ -443,7 +505,9 @@ fn changes_are_logged_with_who_and_from_what_to_what() {
         server.with_token(BACKEND, r#"{"state": "drain"}"#).await;
         server.with_token("PATCH /api/v1/pools/web/backends/x%0Afaked", r#"{"weight": 2}"#).await;
         server.with_token("POST /api/v1/reload", "").await;
-        server.ask(BACKEND, "", r#"{"weight": 9}"#).await;
+        for _ in 0..3 {
+            server.ask(BACKEND, "Authorization: Bearer x\r\n", r#"{"weight": 9}"#).await;
+        }
     });
     let text = lines.text();
     let lines: Vec<_> = text.lines().filter(|line| line.contains("admin API")).collect();
@@ -452,6 +516,9 @@ fn changes_are_logged_with_who_and_from_what_to_what() {
     assert!(lines[0].contains("from=\"ready, weight 1\" to=\"drain, weight 1\""), "{text}");
     assert!(lines[1].contains("refused") && lines[1].contains("x\\nfaked"), "{text}");
     assert!(lines[2].contains("generation=8"), "{text}");
+    assert!(lines.iter().all(|line| line.contains("evenkeel::audit")), "{text}");
+    let refused: Vec<_> = text.lines().filter(|line| line.contains("the token is")).collect();
+    assert_eq!(refused.len(), 1, "{text}");
     assert!(!text.contains(TOKEN), "{text}");
 }
 

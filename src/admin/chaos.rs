@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::said;
@@ -18,7 +19,7 @@ const MAX_DELAY: Duration = Duration::from_secs(3_600);
 const MIN_RATE: u64 = 10;
 
 /// A body, as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChaosChange {
     /// The route's name; none = every route.
@@ -116,7 +117,7 @@ fn slow_body(text: &str) -> Result<Blow, String> {
 }
 
 /// A rule that holds, in the words of its body.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChaosView {
     /// The route's name; none = every route that has no rule of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]

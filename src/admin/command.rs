@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
@@ -11,8 +12,9 @@ use super::chaos::{ChaosRule, ChaosView};
 pub use super::snapshot::{
     BackendLive, CheckView, Counts, Latency, ListenerLive, Look, PoolLive, Rates, Snapshot, TrafficView,
 };
-use crate::config::Sample;
+use crate::config::{Backend, Sample};
 pub use crate::plan::Explanation;
+pub use crate::plan::diff::{Change, Diff, Drains, KeyChange, Kind, What};
 
 /// The largest weight of a backend.
 pub const MAX_WEIGHT: u32 = 1000;
@@ -39,6 +41,30 @@ pub enum Command {
         /// Only if this is the generation still.
         if_match: Option<u64>,
         /// The backend as it is then, or why it was left alone.
+        reply: oneshot::Sender<Result<BackendView, Refused>>,
+    },
+    /// Add a backend to a pool.
+    Add {
+        /// The pool's name.
+        pool: String,
+        /// As it would stand in the file.
+        backend: Box<Backend>,
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// The backend as it is then, or why it was not added.
+        reply: oneshot::Sender<Result<BackendView, Refused>>,
+    },
+    /// Remove a backend from a pool.
+    Remove {
+        /// The pool's name.
+        pool: String,
+        /// The backend's name in it.
+        backend: String,
+        /// What is left of it by then is ended, if that is sooner than the configuration has it.
+        deadline: Option<Duration>,
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// The backend as it was, or why it was left alone.
         reply: oneshot::Sender<Result<BackendView, Refused>>,
     },
     /// Change a pool as a whole.
@@ -70,15 +96,31 @@ pub enum Command {
     },
     /// Read the configuration anew.
     Reload {
+        /// Only if no more live connections than that would be drained.
+        if_drops: Option<u64>,
         /// Only if this is the generation still.
         if_match: Option<u64>,
         /// What is in use then, or why the old one stays.
         reply: oneshot::Sender<Result<Reloaded, Refused>>,
     },
+    /// Put the configuration before in force again, until the file changes.
+    Rollback {
+        /// Only if this is the generation still.
+        if_match: Option<u64>,
+        /// What is in use then, or why the old one stays.
+        reply: oneshot::Sender<Result<Reloaded, Refused>>,
+    },
+    /// Tell what a configuration would change, and change nothing.
+    Diff {
+        /// Its text, as if it stood in the file that a reload reads.
+        text: String,
+        /// What lies between, or what is wrong with it.
+        reply: oneshot::Sender<Result<Box<Diff>, Refused>>,
+    },
 }
 
 /// A change of one backend; `None` leaves as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackendChange {
     /// What the operator wants of it.
@@ -90,11 +132,22 @@ pub struct BackendChange {
     /// Comes with [`AdminState::Drain`] alone: what is left by then is ended, spread over 5 s, and clients that stick to the
     /// backend go elsewhere from then on. Zero = at once; absent = none, whatever an earlier drain had.
     #[serde(default, with = "deadline", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("examples" = ["5m"]))]
+    pub deadline: Option<Duration>,
+}
+
+/// How a backend is removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    /// What is left by then is ended, spread over 5 s, if `server.drain_timeout` has not done it before; absent = that alone.
+    #[serde(default, with = "deadline", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("examples" = ["5m"]))]
     pub deadline: Option<Duration>,
 }
 
 /// A change of a pool; `None` leaves as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolChange {
     /// What the operator wants of its circuit.
@@ -103,7 +156,7 @@ pub struct PoolChange {
 }
 
 /// What the operator wants of a pool's circuit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CircuitOrder {
     /// Nothing goes through.
@@ -123,7 +176,7 @@ impl PoolChange {
 }
 
 /// What the operator wants of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AdminState {
     /// It serves while it is healthy.
@@ -150,13 +203,15 @@ pub enum Refused {
     Failed(String),
     /// The configuration is valid, and a test in it has failed: what was found, rendered for people.
     TestFailed(String),
+    /// It could be done, and not on the terms that were asked for.
+    Unwanted(String),
 }
 
 impl Refused {
     /// What was found, for people, where something was tried.
     pub fn problems(&self) -> &str {
         match self {
-            Self::Failed(problems) | Self::TestFailed(problems) | Self::Invalid(problems) => problems,
+            Self::Failed(what) | Self::TestFailed(what) | Self::Invalid(what) | Self::Unwanted(what) => what,
             Self::NotFound(what) => what,
             Self::Stale { .. } => "someone else was faster",
         }
@@ -170,7 +225,7 @@ impl From<String> for Refused {
 }
 
 /// How the process is. Times are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Of this build.
     pub version: String,
@@ -200,7 +255,7 @@ pub struct Status {
 }
 
 /// What became of the configuration's file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     /// Its path.
     pub file: String,
@@ -211,10 +266,13 @@ pub struct ConfigStatus {
     /// Why not, rendered for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The file was rolled back: the configuration that was accepted then, RFC 3339, is in use until it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_to: Option<String>,
 }
 
 /// A listener.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListenerView {
     /// Its name.
     pub name: String,
@@ -225,7 +283,7 @@ pub struct ListenerView {
 }
 
 /// A change over the API that differs from the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Override {
     /// The pool's name.
     pub pool: String,
@@ -237,7 +295,7 @@ pub struct Override {
 }
 
 /// A pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolView {
     /// Its name.
     pub name: String,
@@ -257,7 +315,7 @@ pub struct PoolView {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BackendView {
     /// Its name; else its address.
     pub name: String,
@@ -295,8 +353,17 @@ pub struct BackendView {
     pub since: String,
 }
 
+/// How a reload is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadOrder {
+    /// Refused when more live connections than that would be drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_drops: Option<u64>,
+}
+
 /// A reload that was accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     /// Of the configuration in use.
     pub generation: u64,

@@ -13,6 +13,7 @@ pub mod command;
 mod dashboard;
 mod events;
 pub mod explain;
+mod openapi;
 mod origin;
 mod path;
 mod permit;

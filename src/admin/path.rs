@@ -13,11 +13,40 @@ pub(super) enum Resource {
     Pools,
     /// By its name.
     Pool(String),
+    /// Those of the pool of that name.
+    Backends(String),
     /// By the names of its pool and itself.
     Backend(String, String),
     Reload,
+    Rollback,
+    Diff,
     Chaos,
     Explain,
+    OpenApi,
+}
+
+/// Paths without names in them.
+const FIXED: &[(&str, Resource)] = &[
+    ("/", Resource::Page),
+    ("/metrics", Resource::Metrics),
+    ("/healthz", Resource::Healthz),
+    ("/readyz", Resource::Readyz),
+    ("/api/v1/status", Resource::Status),
+    ("/api/v1/events", Resource::Events),
+    ("/api/v1/pools", Resource::Pools),
+    ("/api/v1/reload", Resource::Reload),
+    ("/api/v1/rollback", Resource::Rollback),
+    ("/api/v1/diff", Resource::Diff),
+    ("/api/v1/chaos", Resource::Chaos),
+    ("/api/v1/explain", Resource::Explain),
+    ("/api/v1/openapi.json", Resource::OpenApi),
+];
+
+/// Every path that names something, with words in braces for names: what the OpenAPI document is held against.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let named = ["/api/v1/pools/{pool}", "/api/v1/pools/{pool}/backends", "/api/v1/pools/{pool}/backends/{backend}"];
+    FIXED.iter().map(|(path, _)| *path).chain(named)
 }
 
 /// Why a path names nothing.
@@ -32,18 +61,8 @@ pub(super) enum Unfound {
 impl Resource {
     /// What `path` names. A backend is the rest of its path, decoded: `unix:/run/x` needs no `%2F`.
     pub(super) fn find(path: &str) -> Result<Self, Unfound> {
-        match path {
-            "/" => return Ok(Self::Page),
-            "/metrics" => return Ok(Self::Metrics),
-            "/healthz" => return Ok(Self::Healthz),
-            "/readyz" => return Ok(Self::Readyz),
-            "/api/v1/status" => return Ok(Self::Status),
-            "/api/v1/events" => return Ok(Self::Events),
-            "/api/v1/pools" => return Ok(Self::Pools),
-            "/api/v1/reload" => return Ok(Self::Reload),
-            "/api/v1/chaos" => return Ok(Self::Chaos),
-            "/api/v1/explain" => return Ok(Self::Explain),
-            _ => {}
+        if let Some((_, resource)) = FIXED.iter().find(|(fixed, _)| *fixed == path) {
+            return Ok(resource.clone());
         }
         let rest = path.strip_prefix("/api/v1/pools/").ok_or(Unfound::Unknown)?;
         let (pool, below) = rest.split_once('/').map_or((rest, None), |(pool, below)| (pool, Some(below)));
@@ -51,6 +70,9 @@ impl Resource {
             return Err(Unfound::Unknown);
         }
         let Some(below) = below else { return decode(pool).map(Self::Pool) };
+        if below == "backends" {
+            return decode(pool).map(Self::Backends);
+        }
         match below.strip_prefix("backends/") {
             Some(backend) if !backend.is_empty() => Ok(Self::Backend(decode(pool)?, decode(backend)?)),
             _ => Err(Unfound::Unknown),
@@ -65,9 +87,10 @@ impl Resource {
     /// The methods that it has, for `Allow`.
     pub(super) fn methods(&self) -> &'static str {
         match self {
-            Self::Backend(..) => "PATCH",
+            Self::Backend(..) => "DELETE, PATCH",
+            Self::Backends(_) => "POST",
             Self::Pool(_) => "GET, HEAD, PATCH",
-            Self::Reload | Self::Explain => "POST",
+            Self::Reload | Self::Rollback | Self::Diff | Self::Explain => "POST",
             Self::Chaos => "PUT",
             _ => "GET, HEAD",
         }
@@ -110,6 +133,7 @@ mod tests {
             assert_eq!(find(&format!("/api/v1/pools/web/backends/{path}")), backend("web", "unix:/run/x"));
         }
         assert_eq!(find("/api/v1/pools/a%2Fb/backends/c"), backend("a/b", "c"));
+        assert_eq!(find("/api/v1/pools/a%2Fb/backends"), Ok(Resource::Backends("a/b".into())));
         assert_eq!(find("/api/v1/pools/web/backends/%5B::1%5D:80"), backend("web", "[::1]:80"));
     }
 
@@ -125,7 +149,6 @@ mod tests {
             "/api/v1/pools/",
             "/api/v1/pools//backends/a",
             "/api/v1/pools/web/",
-            "/api/v1/pools/web/backends",
             "/api/v1/pools/web/backends/",
             "/api/v1/pools/web/x/a",
             "/api/v1/status/",

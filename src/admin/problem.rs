@@ -49,6 +49,11 @@ impl Problem {
         Self { field: Some((name, value)), ..self }
     }
 
+    /// For people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     #[cfg(test)]
     pub(super) fn status(&self) -> StatusCode {
         self.status
@@ -64,6 +69,7 @@ impl From<Refused> for Problem {
                 Self::new(StatusCode::PRECONDITION_FAILED, detail).with(ETAG, etag(generation))
             }
             Refused::Invalid(why) => Self::new(StatusCode::BAD_REQUEST, why),
+            Refused::Unwanted(why) => Self::new(StatusCode::CONFLICT, why),
             Refused::Failed(problems) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, problems),
             Refused::TestFailed(problems) => {
                 Self { kind: TEST_FAILED, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, problems) }

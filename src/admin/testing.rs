@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, Counts, Explanation, ListenerView, Look,
-    Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status,
+    AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Counts, Diff, Drains, Explanation,
+    KeyChange, Kind, ListenerView, Look, Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status, What,
 };
 use super::*;
 use crate::config::Address;
@@ -90,16 +90,24 @@ impl Play {
                 Command::Change { pool, backend, change, if_match, reply } => {
                     drop(reply.send(self.change(&pool, &backend, &change, if_match)));
                 }
+                Command::Add { pool, backend, if_match, reply } => {
+                    drop(reply.send(self.add(&pool, &backend.name, if_match)));
+                }
+                Command::Remove { pool, backend, if_match, reply, .. } => {
+                    drop(reply.send(self.remove(&pool, &backend, if_match)));
+                }
                 Command::ChangePool { pool, change, if_match, reply } => {
                     drop(reply.send(self.change_pool(&pool, &change, if_match)));
                 }
                 Command::Chaos { rule, if_match, reply } => drop(reply.send(self.chaos(rule, if_match))),
-                Command::Reload { if_match, reply } => drop(reply.send(self.reload(if_match))),
                 Command::Explain { sample, reply } => {
                     let request = crate::plan::Seen { path: sample.target, ..Default::default() };
                     let route = Some("api".to_owned());
                     drop(reply.send(Explanation { route, request, ..Explanation::default() }));
                 }
+                Command::Reload { if_drops, if_match, reply } => drop(reply.send(self.reload(if_drops, if_match))),
+                Command::Rollback { if_match, reply } => drop(reply.send(self.reload(None, if_match))),
+                Command::Diff { text, reply } => drop(reply.send(self.diff(&text).map(Box::new))),
             }
         }
     }
@@ -131,6 +139,7 @@ impl Play {
                 last_reload_successful: self.file.is_none(),
                 last_reload: "2026-01-02T03:04:05Z".into(),
                 error: self.file.clone(),
+                rolled_back_to: None,
             },
             workers: 2,
             listeners: vec![ListenerView { name: "web".into(), address: "0.0.0.0:80".into(), connections: 12 }],
@@ -190,6 +199,25 @@ impl Play {
         Ok(view.clone())
     }
 
+    fn add(&mut self, of: &str, name: &str, if_match: Option<u64>) -> Result<BackendView, Refused> {
+        self.check(if_match)?;
+        let missing = || Refused::NotFound(format!("pool {of:?}"));
+        let pool = self.pools.iter_mut().find(|view| view.name == of).ok_or_else(missing)?;
+        if pool.backends.iter().any(|view| view.name == name) {
+            return Err(Refused::Unwanted(format!("another backend is called {name:?} already")));
+        }
+        pool.backends.push(backend(name));
+        Ok(backend(name))
+    }
+
+    fn remove(&mut self, pool: &str, name: &str, if_match: Option<u64>) -> Result<BackendView, Refused> {
+        self.check(if_match)?;
+        let missing = |what: &str, name: &str| Refused::NotFound(format!("{what} {name:?}"));
+        let view = self.pools.iter_mut().find(|view| view.name == pool).ok_or_else(|| missing("pool", pool))?;
+        let place = view.backends.iter().position(|view| view.name == name);
+        Ok(view.backends.remove(place.ok_or_else(|| missing("backend", name))?))
+    }
+
     fn chaos(&mut self, rule: Option<ChaosRule>, if_match: Option<u64>) -> Result<Vec<ChaosView>, Refused> {
         self.check(if_match)?;
         if let Some(name) = rule.as_ref().and_then(|rule| rule.route.as_deref()).filter(|name| *name == "none") {
@@ -203,8 +231,31 @@ impl Play {
         Ok(self.chaos.clone())
     }
 
-    fn reload(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
+    /// A configuration that says `same` differs in nothing; of others, one pool does.
+    fn diff(&self, text: &str) -> Result<Diff, Refused> {
+        if let Some(problems) = &self.file {
+            return Err(Refused::Failed(problems.clone()));
+        }
+        let key = KeyChange { key: "connect_timeout".into(), old: None, new: Some("\"1s\"".into()) };
+        let change = Change {
+            change: What::Changed,
+            kind: Kind::Pool,
+            pool: None,
+            name: "web".into(),
+            keys: vec![key],
+            contents: false,
+            drains: Some(Drains { exchanges: 3, ..Drains::default() }),
+        };
+        let changes: Vec<_> = Some(change).filter(|_| text != "same").into_iter().collect();
+        let (generation, drains) = (Some(self.generation), Some(3 * changes.len() as u64));
+        Ok(Diff { generation, drains, within: "30s".into(), changes, ..Diff::default() })
+    }
+
+    fn reload(&mut self, if_drops: Option<u64>, if_match: Option<u64>) -> Result<Reloaded, Refused> {
         self.check(if_match)?;
+        if if_drops.is_some_and(|most| most < 3) {
+            return Err(Refused::Unwanted("3 live connections would be drained".into()));
+        }
         if let Some(problems) = &self.file {
             return Err(Refused::Failed(problems.clone()));
         }

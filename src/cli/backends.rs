@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use clap::Subcommand;
@@ -15,7 +15,7 @@ use super::{
     status,
     table::printable,
 };
-use crate::admin::command::{AdminState, BackendChange, BackendView, MAX_WEIGHT, PoolView, parse_deadline};
+use crate::admin::command::{AdminState, BackendChange, BackendView, MAX_WEIGHT, PoolView, Removal, parse_deadline};
 
 /// What is to be done with backends.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -44,6 +44,30 @@ pub enum Action {
         /// Its name; its address, where it has none
         name: String,
     },
+    /// Add one to the pool at --pool, or to the only one, until the file has it itself
+    #[command(after_help = "Example: evenkeel backends add 10.0.1.12:8080 --pool web --weight 3")]
+    Add {
+        /// Where it is called, as in the file
+        address: String,
+        /// What it is called; its address, without
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// 0 to 1000
+        #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_WEIGHT)))]
+        weight: Option<u32>,
+        /// Use it only while no other can be
+        #[arg(long)]
+        backup: bool,
+    },
+    /// Remove one, until the file changes it; exchanges with it may end within `server.drain_timeout`
+    #[command(after_help = "Example: evenkeel backends remove 10.0.1.12:8080")]
+    Remove {
+        /// Its name; its address, where it has none
+        name: String,
+        /// End what is left after this long, within 5 s then, if that is sooner
+        #[arg(long, value_name = "DURATION", value_parser = parse_deadline)]
+        deadline: Option<Duration>,
+    },
     /// Set its weight
     #[command(after_help = "Example: evenkeel backends weight 10.0.1.10:8080 3")]
     Weight {
@@ -68,12 +92,17 @@ pub fn backends(remote: &Remote, pool: Option<&str>, action: &Action) -> ExitCod
 
 fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut impl Write) -> Result<(), Failure> {
     let caller = remote.caller()?;
+    match action {
+        Action::Add { .. } => return add(pool, action, &caller, out),
+        Action::Remove { name, deadline } => return remove(pool, name, *deadline, &caller, out),
+        _ => {}
+    }
     let Some((name, change)) = action.change() else {
         let pools = match pool {
             Some(pool) => vec![caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0],
             None => caller.read::<Pools>("/api/v1/pools")?.0.pools,
         };
-        return Ok(status::pools(&pools, out)?);
+        return Ok(status::pools(&pools, Some(SystemTime::now()), out)?);
     };
     let pool = match pool {
         Some(pool) => pool.to_owned(),
@@ -86,6 +115,49 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
     let (name, state, weight) = (view.name, view.state, view.weight);
     let line = format!("{pool}: {name}: {state}{until}, weight {weight}, {} in flight", view.in_flight);
     Ok(writeln!(out, "{}", printable(&line))?)
+}
+
+fn add(pool: Option<&str>, action: &Action, caller: &Caller, out: &mut impl Write) -> Result<(), Failure> {
+    let Action::Add { address, name, weight, backup } = action else { return Ok(()) };
+    let pool = match pool {
+        Some(pool) => pool.to_owned(),
+        None => only(caller)?,
+    };
+    let path = format!("/api/v1/pools/{}/backends", segment(&pool));
+    let body = serde_json::json!({ "address": address, "name": name, "weight": weight, "backup": backup });
+    let view: BackendView = caller.change(Method::POST, &path, body.to_string())?;
+    Ok(writeln!(
+        out,
+        "{}",
+        printable(&format!("{pool}: {}: added, {}, weight {}", view.name, view.state, view.weight))
+    )?)
+}
+
+fn remove(
+    pool: Option<&str>,
+    name: &str,
+    deadline: Option<Duration>,
+    caller: &Caller,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let pool = match pool {
+        Some(pool) => pool.to_owned(),
+        None => pool_of(name, caller)?,
+    };
+    let path = format!("/api/v1/pools/{}/backends/{}", segment(&pool), segment(name));
+    let body = serde_json::to_string(&Removal { deadline }).map_err(io::Error::from)?;
+    let view: BackendView = caller.change(Method::DELETE, &path, body)?;
+    Ok(writeln!(out, "{}", printable(&format!("{pool}: {}: removed, {} in flight", view.name, view.in_flight)))?)
+}
+
+/// The pool, if there is one alone.
+fn only(caller: &Caller) -> Result<String, Failure> {
+    let Pools { pools } = caller.read("/api/v1/pools")?.0;
+    let names: Vec<_> = pools.into_iter().map(|pool| pool.name).collect();
+    match &names[..] {
+        [pool] => Ok(pool.clone()),
+        _ => Err(Failure::Unclear(format!("there are several pools: {}; name one with --pool", names.join(", ")))),
+    }
 }
 
 /// The only pool that has a backend of that name.
@@ -108,7 +180,7 @@ impl Action {
     fn change(&self) -> Option<(&str, BackendChange)> {
         let to = |state| BackendChange { state: Some(state), ..BackendChange::default() };
         match self {
-            Self::List => None,
+            Self::List | Self::Add { .. } | Self::Remove { .. } => None,
             Self::Drain { name, deadline } => {
                 Some((name, BackendChange { deadline: *deadline, ..to(AdminState::Drain) }))
             }
@@ -163,6 +235,21 @@ mod tests {
             let weighed = told(&admin, Some("web"), Action::Weight { name: backend("a"), weight: 0 });
             assert_eq!(weighed, Ok("web: a: ready, weight 0, 3 in flight\n".into()));
         }
+    }
+
+    #[test]
+    fn one_is_added_and_removed() {
+        let admin = Admin::tcp(Play::default(), Some(TOKEN));
+        let new = || Action::Add { address: "10.0.0.9:80".into(), name: Some("c".into()), weight: None, backup: false };
+        assert_eq!(told(&admin, Some("api"), new()), Ok("api: c: added, ready, weight 1\n".into()));
+        let several = told(&admin, None, new()).unwrap_err();
+        assert!(several.contains("web, api") && several.contains("--pool"), "{several}");
+        let wrong = Action::Add { address: "10.0.0.9".into(), name: None, weight: None, backup: false };
+        let wrong = told(&admin, Some("api"), wrong).unwrap_err();
+        assert!(wrong.contains("backend.address"), "{wrong}");
+        let gone = || Action::Remove { name: backend("c"), deadline: None };
+        assert_eq!(told(&admin, None, gone()), Ok("api: c: removed, 3 in flight\n".into()));
+        assert!(told(&admin, None, gone()).unwrap_err().contains("no pool has a backend"));
     }
 
     #[test]

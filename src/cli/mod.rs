@@ -2,11 +2,17 @@
 
 pub mod backends;
 pub mod check;
+pub mod completions;
 pub mod demo;
+pub mod diff;
 pub mod explain;
+pub mod import;
+pub mod man;
+mod output;
 pub mod reference;
 pub mod reload;
 pub mod remote;
+pub mod rollback;
 pub mod run;
 pub mod simulate;
 pub mod status;
@@ -18,8 +24,9 @@ pub mod top;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-use self::{backends::Action, explain::Explain, remote::Remote, simulate::Simulate};
+use self::{backends::Action, explain::Explain, import::Import, remote::Remote, simulate::Simulate};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
@@ -71,12 +78,46 @@ pub enum Command {
         after_help = "Example: evenkeel explain GET https://api.example.com/v1/x -H 'x-tier: gold' --from 10.0.0.1"
     )]
     Explain(Explain),
+    /// Say what a reload would change, and how many live connections would end for it
+    ///
+    /// NEW is read as if it stood where the file of the running process stands: what it includes, and other files that it
+    /// names by relative paths, are found from there. With --offline it is compared with the file at -c, where it stands,
+    /// and nobody is asked. Needs the token: the process reads files for it. Changes nothing. Exits with 0 whether there is
+    /// a difference or none, with 1 if NEW is invalid.
+    #[command(after_help = "Example: evenkeel diff /etc/evenkeel/evenkeel.toml")]
+    Diff {
+        /// The configuration that is to come
+        #[arg(value_name = "NEW")]
+        new: PathBuf,
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+        /// Compare with the file at -c, and ask no process
+        #[arg(long, conflicts_with_all = ["admin", "token_file"])]
+        offline: bool,
+        /// One JSON object, as the admin API tells it
+        #[arg(long)]
+        json: bool,
+    },
     /// Have the running process read its configuration anew
     ///
     /// Exits with 1 if it refuses, with every problem on stderr, and with 3 if a [[test]] fails; it goes on with the
     /// configuration that it has.
-    #[command(after_help = "Example: evenkeel reload")]
+    #[command(after_help = "Example: evenkeel reload --if-drops 0")]
     Reload {
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+        /// Refuse when more live connections than N would be drained: see `evenkeel diff`
+        #[arg(long, value_name = "N")]
+        if_drops: Option<u64>,
+    },
+    /// Have the running process put the configuration before in force again, until its file changes
+    ///
+    /// A reload that finds the file as it is now keeps it, and so does a restart; any change of the file is read again. Once
+    /// more goes one further back. Exits with 1 if there is none before, or it cannot be used any more: then nothing changes.
+    #[command(after_help = "Example: evenkeel rollback")]
+    Rollback {
         /// Whom to call.
         #[command(flatten)]
         remote: Remote,
@@ -134,9 +175,36 @@ pub enum Command {
     /// came to the same backend as the client's request before.
     #[command(after_help = "Example: evenkeel simulate my.toml --algorithm round_robin,least_connections --svg my.svg")]
     Simulate(Simulate),
+    /// Turn nginx.conf or haproxy.cfg into a configuration
+    ///
+    /// Writes TOML to stdout, with the source line at each part, and to stderr what has become of each directive: converted,
+    /// approximated, or not supported. What protects and cannot be converted (deny, auth) is closed, not opened. Exits with
+    /// 1 if the file cannot be read.
+    #[command(after_help = "Example: evenkeel import /etc/nginx/nginx.conf > evenkeel.toml")]
+    Import(Import),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used
     #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
     Reference,
+    /// Print the JSON Schema of the configuration, by which editors complete and check it
+    ///
+    /// Beside the configuration, as `evenkeel.schema.json`, editors that know TOML (taplo, Even Better TOML) find it by the
+    /// first line of the recipes: `#:schema ./evenkeel.schema.json`.
+    #[command(after_help = "Example: evenkeel schema > evenkeel.schema.json")]
+    Schema,
+    /// Print what a shell needs to complete these commands
+    #[command(after_help = "Example: evenkeel completions bash > /etc/bash_completion.d/evenkeel")]
+    Completions {
+        /// Which shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual: one page with all commands, or one for each of them as well
+    #[command(after_help = "Example: evenkeel man | man -l -")]
+    Man {
+        /// Write the pages into this folder, which is made if need be
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// For whom problems are written.
@@ -188,7 +256,10 @@ mod tests {
             admin: admin.map(|address| crate::config::Address::Tcp(address.parse().unwrap())),
             token_file: token_file.map(Into::into),
         };
-        assert_eq!(parse(&["reload"]).unwrap(), Command::Reload { remote: remote(DEFAULT_CONFIG, None, None) });
+        assert_eq!(
+            parse(&["reload"]).unwrap(),
+            Command::Reload { remote: remote(DEFAULT_CONFIG, None, None), if_drops: None }
+        );
         let at = ["--admin", "127.0.0.1:9901", "--token-file", "t", "-c", "x.toml"];
         let elsewhere = || remote("x.toml", Some("127.0.0.1:9901"), Some("t"));
         let status = Command::Status { remote: elsewhere(), json: true };
@@ -215,6 +286,10 @@ mod tests {
         );
         assert_eq!(parse(&["demo"]).unwrap(), Command::Demo);
         assert_eq!(parse(&["reference"]).unwrap(), Command::Reference);
+        assert_eq!(parse(&["schema"]).unwrap(), Command::Schema);
+        assert_eq!(parse(&["completions", "zsh"]).unwrap(), Command::Completions { shell: Shell::Zsh });
+        assert_eq!(parse(&["man"]).unwrap(), Command::Man { dir: None });
+        assert_eq!(parse(&["man", "--dir", "m"]).unwrap(), Command::Man { dir: Some("m".into()) });
     }
 
     #[test]
@@ -232,6 +307,9 @@ mod tests {
             &["reload", "--admin", "localhost"],
             &["reload", "now"],
             &["status", "--pool", "web"],
+            &["completions"],
+            &["completions", "csh"],
+            &["man", "run"],
         ] {
             assert_eq!(parse(words).unwrap_err().exit_code(), 2, "{words:?}");
         }

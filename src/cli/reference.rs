@@ -1,18 +1,15 @@
-//! `evenkeel reference`: prints every key of the configuration. Called by `main`.
+//! `evenkeel reference` and `evenkeel schema`: every key of the configuration, for people and for editors. Called by `main`.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
+
+use super::output::print;
 
 /// Writes the reference to stdout.
 pub fn reference() -> ExitCode {
-    match io::stdout().lock().write_all(crate::config::reference().as_bytes()) {
-        // Whoever reads the first page alone has seen what they wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(io::stderr(), "evenkeel: the reference cannot be written: {error}");
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
+    print(crate::config::reference().as_bytes(), "the reference")
+}
+
+/// Writes the JSON Schema to stdout.
+pub fn schema() -> ExitCode {
+    print(crate::config::schema().as_bytes(), "the schema")
 }

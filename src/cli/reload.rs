@@ -12,11 +12,11 @@ use super::{
     remote::{Failure, Remote, finish},
     table::printable,
 };
-use crate::admin::command::Reloaded;
+use crate::admin::command::{ReloadOrder, Reloaded};
 
 /// Reloads; exit code 1 if that is refused, with every problem on stderr, and 3 if it is a test that has failed.
-pub fn reload(remote: &Remote) -> ExitCode {
-    match try_reload(remote, &mut io::stdout().lock()) {
+pub fn reload(remote: &Remote, if_drops: Option<u64>) -> ExitCode {
+    match try_reload(remote, if_drops, &mut io::stdout().lock()) {
         Err(failure) if failure.is_of_test() => {
             finish(Err(failure));
             ExitCode::from(TEST_FAILED)
@@ -25,8 +25,14 @@ pub fn reload(remote: &Remote) -> ExitCode {
     }
 }
 
-fn try_reload(remote: &Remote, out: &mut impl Write) -> Result<(), Failure> {
-    let reloaded: Reloaded = remote.caller()?.change(Method::POST, "/api/v1/reload", String::new())?;
+fn try_reload(remote: &Remote, if_drops: Option<u64>, out: &mut impl Write) -> Result<(), Failure> {
+    let order = ReloadOrder { if_drops };
+    let body = serde_json::to_string(&order).map_err(io::Error::from)?;
+    tell(&remote.caller()?.change(Method::POST, "/api/v1/reload", body)?, out)
+}
+
+/// What is in use, and what an operator should know of it.
+pub(super) fn tell(reloaded: &Reloaded, out: &mut impl Write) -> Result<(), Failure> {
     writeln!(out, "the configuration is in use (generation {})", reloaded.generation)?;
     for note in &reloaded.notes {
         writeln!(out, "note: {}", printable(note))?;
@@ -44,7 +50,7 @@ mod tests {
 
     fn told(admin: &Admin, shown: Option<&str>) -> Result<String, String> {
         let token = shown.map(file);
-        said(|out| try_reload(&remote(admin, token.as_ref()), out))
+        said(|out| try_reload(&remote(admin, token.as_ref()), None, out))
     }
 
     #[test]
@@ -69,9 +75,17 @@ mod tests {
     #[test]
     fn a_test_that_has_failed_is_told_from_a_file_that_is_wrong() {
         let admin = |play| Admin::unix(play);
-        let outcome = |admin: &Admin| try_reload(&remote(admin, None), &mut Vec::new()).unwrap_err().is_of_test();
+        let outcome = |admin: &Admin| try_reload(&remote(admin, None), None, &mut Vec::new()).unwrap_err().is_of_test();
         assert!(outcome(&admin(Play { test: Some("error: x".into()), ..Play::default() })));
         assert!(!outcome(&admin(Play { file: Some("error: x".into()), ..Play::default() })));
+    }
+
+    #[test]
+    fn too_many_that_would_be_drained_refuse_it() {
+        let admin = Admin::unix(Play::default());
+        let told = |most| said(|out| try_reload(&remote(&admin, None), Some(most), out));
+        assert_eq!(told(2), Err("refused: 3 live connections would be drained (409 Conflict)".into()));
+        assert!(told(3).is_ok());
     }
 
     #[test]
@@ -89,7 +103,7 @@ mod tests {
         let gone = remote(&admin, None);
         let address = admin.address.to_string();
         drop(admin);
-        let why = said(|out| try_reload(&gone, out)).unwrap_err();
+        let why = said(|out| try_reload(&gone, None, out)).unwrap_err();
         assert!(why.starts_with(&format!("cannot reach {address}: ")) && why.contains("refused"), "{why}");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::TEST_FAILED;
 use crate::{
-    config::{Config, LogFormat, Problems},
-    runtime::{Handle, Server},
+    config::{LogFormat, Problems},
+    runtime::{Handle, Server, State},
     telemetry::log::{self, Format},
 };
 use std::{io, path::Path, process::ExitCode, time::Duration};
@@ -11,7 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serves the configuration at `path` in the foreground, until TERM, INT or QUIT.
 pub fn run(path: &Path) -> ExitCode {
-    let mut config = match Config::load(path) {
+    let mut state = State::open(&State::directory(), path);
+    let (config, rolled_back) = state.load(path);
+    let mut config = match config {
         Ok(config) => config,
         Err(problems) => {
             super::check::complain(&problems);
@@ -23,12 +25,13 @@ pub fn run(path: &Path) -> ExitCode {
         LogFormat::Json => Format::Json,
     };
     let level = log::init(&config.log.level, format, super::color());
+    rolled_back.inspect(|said| tracing::warn!("{said}"));
     warn(config.warnings.take());
     let signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return failed(&error),
     };
-    match Server::builder().file(path).log(level).start(config) {
+    match Server::builder().file(path).log(level).state(state).start(config) {
         Ok(server) => signals.serve(server),
         Err(error) if error.is_of_test() => {
             failed(&error);

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{
@@ -34,10 +34,14 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
     let line = format!("evenkeel {} on {}: {}, for {uptime}", status.version, status.instance, status.phase);
     writeln!(out, "{}, with {} workers", printable(&line), status.workers)?;
+    summary(&status.pools, out)?;
     let (config, generation) = (&status.config, status.generation);
     writeln!(out, "{}: generation {generation}", printable(&config.file))?;
     let came_to = if config.last_reload_successful { "accepted" } else { "refused, the one before it is in use" };
     writeln!(out, "last read {}: {came_to}", printable(&config.last_reload))?;
+    if let Some(time) = &config.rolled_back_to {
+        writeln!(out, "rolled back to the configuration of {}, until the file changes", printable(time))?;
+    }
     if let Some(error) = &config.error {
         writeln!(out, "{}", printable(error.trim_end()))?;
     }
@@ -46,7 +50,7 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
     rows.extend(status.listeners.iter().map(|view| row(&[&view.name, &view.address, &view.connections.to_string()])));
     table(&rows, out)?;
     writeln!(out)?;
-    pools(&status.pools, out)?;
+    pools(&status.pools, now(status), out)?;
     if !status.overrides.is_empty() {
         writeln!(out, "\nchanged over the admin API, different from the file:")?;
         let view = |view: &Override| row(&[&view.pool, &view.backend, &view.what]);
@@ -65,13 +69,29 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The backends of `pools`, a line each. The reason comes last: it may be long, and mostly there is none.
-pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> {
-    let title = ["POOL", "BACKEND", "ADDRESS", "STATE", "CIRCUIT", "WEIGHT", "IN FLIGHT", "REQUESTS", "REASON"];
+/// How many backends can serve.
+fn summary(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> {
+    let all: Vec<&BackendView> = pools.iter().flat_map(|pool| &pool.backends).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let serve = all.iter().filter(|view| matches!(&*view.state, "ready" | "degraded")).count();
+    writeln!(out, "{serve} of {} backends can serve", all.len())
+}
+
+/// The time where the process is: its clock and ours may differ.
+fn now(status: &Status) -> Option<SystemTime> {
+    let started = humantime::parse_rfc3339(&status.started).ok()?;
+    started.checked_add(Duration::from_secs(status.uptime_seconds))
+}
+
+/// The backends of `pools`, a line each, as they are `now`. The reason comes last: it may be long, and mostly there is none.
+pub(super) fn pools(pools: &[PoolView], now: Option<SystemTime>, out: &mut impl Write) -> io::Result<()> {
+    let title = ["POOL", "BACKEND", "ADDRESS", "STATE", "FOR", "CIRCUIT", "WEIGHT", "IN FLIGHT", "REQUESTS", "REASON"];
     let mut rows = vec![row(&title)];
     for pool in pools {
         if pool.backends.is_empty() {
-            rows.push(row(&[&pool.name, "(none)", "", "down", &pool.circuit, "", "", "", &pool.reason]));
+            rows.push(row(&[&pool.name, "(none)", "", "down", "", &pool.circuit, "", "", "", &pool.reason]));
         }
         for view in &pool.backends {
             let [in_flight, requests] = [view.in_flight, view.requests].map(|number| number.to_string());
@@ -80,6 +100,7 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
                 &view.name,
                 &view.address,
                 &state(view),
+                &age(view, now),
                 &circuit(pool, view),
                 &weight(view),
                 &in_flight,
@@ -98,6 +119,14 @@ pub(super) fn pools(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> 
 /// Its state, and whether it stands by for the others.
 fn state(view: &BackendView) -> String {
     if view.backup { format!("{} (backup)", view.state) } else { view.state.clone() }
+}
+
+/// For how long it has been in that state, roughly.
+fn age(view: &BackendView, now: Option<SystemTime>) -> String {
+    let since = humantime::parse_rfc3339(&view.since).ok();
+    let age = now.zip(since).map(|(now, since)| now.duration_since(since).unwrap_or_default());
+    let age = age.map(|age| humantime::format_duration(Duration::from_secs(age.as_secs())).to_string());
+    age.unwrap_or_default().split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Its own circuit, or that of its pool where that one does not let everything through.
@@ -148,19 +177,21 @@ mod tests {
         let drained = &mut play.pools[1].backends[1];
         (drained.state, drained.reason) = ("drain".into(), "admin".into());
         drained.deadline = Some("2026-01-02T04:00:00Z".into());
+        drained.since = "2026-01-02T04:06:05Z".into();
         let text = "\
 evenkeel 0.1.0 on lb-1: running, for 1h 2m 3s, with 2 workers
+2 of 4 backends can serve
 /etc/evenkeel/evenkeel.toml: generation 7
 last read 2026-01-02T03:04:05Z: accepted
 
 LISTENER  ADDRESS     CONNECTIONS
 web       0.0.0.0:80  12
 
-POOL  BACKEND      ADDRESS      STATE  CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  REASON
-web   a            10.0.0.1:80  ready  half-open  1          3          42
-web   unix:/run/x  unix:/run/x  ready  closed     0.55 of 1  3          42
-api   a            10.0.0.1:80  down   pool open  1          3          42        status 503\u{fffd}[0m
-api   b            10.0.0.1:80  drain  pool open  1          3          42        admin, until 2026-01-02T04:00:00Z
+POOL  BACKEND      ADDRESS      STATE  FOR    CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  REASON
+web   a            10.0.0.1:80  ready  1h 2m  half-open  1          3          42
+web   unix:/run/x  unix:/run/x  ready  1h 2m  closed     0.55 of 1  3          42
+api   a            10.0.0.1:80  down   1h 2m  pool open  1          3          42        status 503\u{fffd}[0m
+api   b            10.0.0.1:80  drain  3s     pool open  1          3          42        admin, until 2026-01-02T04:00:00Z
 
 changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file
@@ -187,6 +218,13 @@ api    10%    abort 503  2026-01-02T03:09:05Z  7
         let play = Play { file: Some("error: x\n --> evenkeel.toml:1:1\n".into()), ..Play::default() };
         let text = told(play, false);
         assert!(text.contains("refused, the one before it is in use\nerror: x\n --> evenkeel.toml:1:1\n\n"), "{text}");
+    }
+
+    #[test]
+    fn a_process_is_asked_over_a_unix_socket_as_well() {
+        let admin = Admin::unix(Play::default());
+        let text = said(|out| try_status(&remote(&admin, None), false, out)).unwrap();
+        assert_eq!(text, told(Play::default(), false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the operator wrote, read from one TOML file and those that it includes: names, defaults and bounds are
 //! PRODUCT.md's, and whatever is wrong comes back as [`Problems`], all at once.
 //!
-//! Called by the commands (`run`, `check`, `reference`) and, on a reload, by control. Nothing here resolves a name or
+//! Called by the commands (`run`, `check`, `reference`, `schema`) and, on a reload, by control. Nothing here resolves a name or
 //! binds a socket, and nothing here reaches the request path: the plan says what a configuration means.
 
 mod address;
@@ -14,7 +14,9 @@ mod health;
 mod host;
 mod include;
 mod keys;
+mod leaves;
 mod limit;
+mod lone;
 mod named;
 mod network;
 mod path;
@@ -33,8 +35,10 @@ mod syntax;
 mod template;
 mod test;
 pub mod tls;
+mod trace;
 mod units;
 mod values;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -58,10 +62,11 @@ pub use self::{
     balance::{Algorithm, Combine, CustomLoad, Hash, HashKey, LoadSource, Sticky, StickyBy, StickyFallback},
     breaker::{BreakerScope, CircuitBreaker, Outlier},
     health::{BodyMatch, GRPC_STATUSES, GrpcProbe, HealthCheck, HttpProbe, Probe},
+    leaves::{Keys as WrittenKeys, Leaf, Leaves},
     limit::{InFlightLimit, LimitAlgorithm, LimitKey, MOST_LIMITS, Rate, RateLimit, Tier},
     pool::{Backend, Discover, Keepalive, MaxInFlight, Pool, Protocol, ProxyVersion, Queue, Retry, WhenAllDown},
     problem::{Problem, Problems, Severity},
-    reference::reference,
+    reference::{reference, schema},
     route::{
         Action, Fallback, HeaderRules, HostMatch, Mirror, PathMatch, Priority, Respond, Rewrite, Route, SplitBy, Text,
     },
@@ -70,6 +75,8 @@ pub use self::{
     template::{Piece, Template, Variable},
     test::{Expect, Test, Wanted},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
+    trace::Trace,
+    written::Written,
 };
 use self::{
     problem::Source,
@@ -86,6 +93,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`: what is written, and how much of it.
     pub log: Log,
+    /// `[trace]`: whose spans are recorded; `None`: nobody's.
+    pub trace: Option<Trace>,
     /// `[metrics]`: what of them may be chosen.
     pub metrics: Metrics,
     /// `[[listener]]`, in the order of the file; at least one.
@@ -104,6 +113,8 @@ pub struct Config {
     pub tests: Vec<Test>,
     /// What has a meaning that is hardly meant; `check` shows it, and `check --strict` refuses it.
     pub warnings: Option<Problems>,
+    /// The files that say all this.
+    pub written: Written,
 }
 
 /// `[server]`: settings of the process.
@@ -411,12 +422,30 @@ impl Config {
         }
     }
 
+    /// Reads files that were kept: nothing is included but they. What they name otherwise is read from where it is.
+    ///
+    /// # Errors
+    /// Every problem that they have now.
+    pub fn of_written(written: &Written) -> Result<Self, Problems> {
+        let mut sources = written.0.iter();
+        let Some(main) = sources.next() else { return Self::parse("", Path::new("")) };
+        Self::made_of(main, |_, _| (sources.cloned().collect(), true))
+    }
+
     fn of(main: &Arc<Source>) -> Result<Self, Problems> {
+        Self::made_of(main, include::sources)
+    }
+
+    /// Of the main file, and what `include` says that it includes.
+    fn made_of(
+        main: &Arc<Source>,
+        include: impl FnOnce(Report<'_>, &DeTable<'_>) -> (Vec<Arc<Source>>, bool),
+    ) -> Result<Self, Problems> {
         let findings = Findings::default();
-        let config = read_all(main, &findings);
+        let (config, written) = read_all(main, &findings, include);
         let fine = findings.fine();
         match (config, findings.finish(&main.file)) {
-            (Some(config), warnings) if fine => Ok(Self { warnings, ..config }),
+            (Some(config), warnings) if fine => Ok(Self { warnings, written, ..config }),
             (_, Some(problems)) => Err(problems),
             (_, None) => unreachable!("a part that cannot be built has reported why"),
         }
@@ -424,9 +453,13 @@ impl Config {
 }
 
 /// The main file and what it includes, as one configuration; `None` if there is none, which has been reported.
-fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
+fn read_all(
+    main: &Arc<Source>,
+    findings: &Findings,
+    include: impl FnOnce(Report<'_>, &DeTable<'_>) -> (Vec<Arc<Source>>, bool),
+) -> (Option<Config>, Written) {
     let (table, errors) = DeTable::parse_recoverable(&main.text);
-    let (included, complete) = include::sources(Report::new(main, findings), table.get_ref());
+    let (included, complete) = include(Report::new(main, findings), table.get_ref());
     let mut files = vec![(Report::new(main, findings), table)];
     let mut broken = vec![(Report::new(main, findings), errors)];
     for source in &included {
@@ -441,7 +474,9 @@ fn read_all(main: &Arc<Source>, findings: &Findings) -> Option<Config> {
     for (report, errors) in broken.iter().filter(|(_, errors)| !errors.is_empty()) {
         syntax::explain(errors, *report);
     }
-    config
+    drop(files);
+    drop(broken);
+    (config, Written([vec![Arc::clone(main)], included].concat()))
 }
 
 /// The key has to do with where the process is called.

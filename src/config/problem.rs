@@ -68,6 +68,12 @@ impl Problem {
         &self.source.file
     }
 
+    /// The files that it shows lines of.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let also = self.also.iter().map(|(place, _)| &*place.source.file);
+        also.chain([self.file()])
+    }
+
     /// The file at `path` cannot be opened or read.
     pub(super) fn unreadable(path: &Path, order: usize, error: &io::Error) -> Self {
         let source = Arc::new(Source::new(path, order, ""));

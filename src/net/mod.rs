@@ -1,6 +1,7 @@
 //! Sockets, and nothing of HTTP: streams, buffers, listening, dialling, names, pipes, PROXY headers.
 
 mod accept;
+mod access;
 mod budget;
 mod buf;
 mod connect;
@@ -15,6 +16,7 @@ mod sys;
 mod timer;
 
 pub use accept::{Accepted, accept_ready};
+pub use access::Access;
 pub use budget::{Budget, Permit, Queued};
 pub use buf::{Buf, Buffers, LARGE, SMALL};
 pub use connect::{Sources, connect, is_shortage};

@@ -1,5 +1,5 @@
-//! A set of networks: is an address in one of them? Longest prefix match by a trie. Used for `allow`, `deny` and whom we
-//! trust. Hot path.
+//! A set of networks: is an address in one of them? Longest prefix match by a trie. Used for `allow`, `deny` ([`Access`](super::Access))
+//! and whom we trust. Hot path.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;

@@ -5,7 +5,7 @@
 use crate::{
     config,
     http::Origin,
-    net::{Held, Networks, Peer, PerIp},
+    net::{Access, Held, Peer, PerIp},
     telemetry::metrics::Closed,
 };
 use std::{net::IpAddr, sync::Arc};
@@ -13,9 +13,8 @@ use std::{net::IpAddr, sync::Arc};
 /// Looks at addresses.
 #[derive(Debug)]
 pub struct Door {
-    /// Empty: all.
-    allow: Networks,
-    deny: Networks,
+    /// None: all may come.
+    access: Option<Access>,
     per_ip: Option<u32>,
     /// The same in all plans.
     counts: Arc<PerIp>,
@@ -24,11 +23,8 @@ pub struct Door {
 impl Door {
     /// That of `listener`, whose connections `counts` counts.
     pub(super) fn build(listener: &config::Listener, counts: Arc<PerIp>) -> Option<Arc<Self>> {
-        let (allow, deny, per_ip) = (&listener.allow, &listener.deny, listener.max_connections_per_ip);
-        if allow.is_empty() && deny.is_empty() && per_ip.is_none() {
-            return None;
-        }
-        Some(Arc::new(Self { allow: Networks::new(allow), deny: Networks::new(deny), per_ip, counts }))
+        let (access, per_ip) = (Access::new(&listener.allow, &listener.deny), listener.max_connections_per_ip);
+        (access.is_some() || per_ip.is_some()).then(|| Arc::new(Self { access, per_ip, counts }))
     }
 
     /// Lets a connection of `address` in: what counts it, if it is counted.
@@ -45,7 +41,7 @@ impl Door {
 
     /// Nobody of `address` may be here.
     pub fn denies(&self, address: IpAddr) -> bool {
-        self.deny.contains(address) || !self.allow.is_empty() && !self.allow.contains(address)
+        self.access.as_ref().is_some_and(|access| !access.lets_in(Some(address)))
     }
 
     /// Counts a connection of `address` that came in before there was a limit, or by another plan.

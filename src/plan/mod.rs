@@ -4,6 +4,7 @@ mod alone;
 mod checks;
 mod client;
 mod custom_load;
+pub mod diff;
 mod discover;
 mod door;
 mod explain;
@@ -31,7 +32,7 @@ use crate::{
     config::{self, Config},
     error::Kind,
     http::{Limits, Method, h1::HeadLimits},
-    net::{Budget, Peer, PerIp, dns::Question},
+    net::{Budget, Networks, Peer, PerIp, dns::Question},
     policy::{AuthGround, Auths, ErrorPages, Memory, limit::Rates},
     pool::{Backend, Registry},
     route::{Request, Router},
@@ -71,9 +72,14 @@ pub struct Plan {
     pub drain_timeout: Duration,
     /// What the access log has beside the usual fields.
     pub access: Access,
+    /// Spans are recorded.
+    pub trace: Option<Trace>,
     /// Some pool is told in a PROXY header who its clients are, and which address they called.
     pub tells_clients: bool,
-    trusted: config::Trusted,
+    /// Proxies whose word is believed.
+    trusted: Networks,
+    /// So are those on unix sockets.
+    trusts_unix: bool,
 }
 
 /// What requests leave in the access log.
@@ -108,6 +114,13 @@ impl Access {
     }
 }
 
+/// Whose spans are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The share of requests that belong to no caller's trace, of 2^32.
+    pub sample: u64,
+}
+
 /// A listener, as exchanges see it.
 #[derive(Debug)]
 pub struct Listener {
@@ -139,7 +152,7 @@ pub struct Listener {
 
 /// Numbers of listeners and their connections: by address, the same in all plans. A listener under another name is the
 /// same one; at another address it is not.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Numbers {
     known: HashMap<(config::Address, Option<String>), Known>,
 }
@@ -259,9 +272,11 @@ impl Plan {
             rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
+            trace: config.trace.as_ref().map(|trace| Trace { sample: (trace.sample * 2f64.powi(32)) as u64 }),
             drain_timeout: config.server.drain_timeout,
             tells_clients: config.pools.iter().any(|pool| pool.send_proxy_protocol.is_some()),
-            trusted: config.server.trusted_proxies.clone(),
+            trusted: Networks::new(&config.server.trusted_proxies.nets),
+            trusts_unix: config.server.trusted_proxies.unix,
         })
     }
 
@@ -283,14 +298,14 @@ impl Plan {
     /// `peer` may tell us who its client is.
     pub fn trusts(&self, peer: Peer) -> bool {
         match peer {
-            Peer::Unix => self.trusted.unix,
+            Peer::Unix => self.trusts_unix,
             Peer::Tcp(peer) => self.trusts_address(peer.ip()),
         }
     }
 
     /// `address` is a proxy whose word is believed.
     pub fn trusts_address(&self, address: IpAddr) -> bool {
-        self.trusted.nets.iter().any(|net| net.contains(&address.to_canonical()))
+        self.trusted.contains(address)
     }
 
     /// The listeners that it has.

@@ -3,7 +3,6 @@
 //! `plan` builds these from the configuration, once; `proxy` applies them, in PRODUCT.md's order. What needs memory takes
 //! a buffer that the worker lends, so that an exchange allocates none.
 
-mod access;
 mod answer;
 mod auth;
 mod chaos;

@@ -1,8 +1,8 @@
 //! What a route asks of a request before it is answered or sent on: THE order, which is PRODUCT.md's. Pure: what takes time
 //! is a [`Verdict`] that `proxy` carries out, and then the walk goes on where it was. Hot path.
 
-use super::{Auth, Auths, Forward, Job, News, Visit, access::Access, auth::Written, cors::Cors, limit, limit::Limits};
-use crate::{config, error::Kind, http::Head};
+use super::{Auth, Auths, Forward, Job, News, Visit, auth::Written, cors::Cors, limit, limit::Limits};
+use crate::{config, error::Kind, http::Head, net::Access};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 /// What a route asks of its requests, beside what it does with them.
@@ -84,7 +84,7 @@ impl Policies {
         let (limits, claims) = limits;
         let policies = Self {
             written: auths.written().cloned(),
-            access: Access::new(route),
+            access: Access::new(&route.allow, &route.deny),
             cors: route.cors.as_ref().map(Cors::new),
             limits,
             auth: route.auth.as_deref().and_then(|name| auths.find(name)).cloned(),

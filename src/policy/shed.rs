@@ -1,11 +1,11 @@
 //! Load shedding: above a high-water mark requests are refused, by the priority of their routes: `low` from 90 % of the
 //! mark on, `normal` at it, `high` from 110 %. `proxy` asks before a request goes to a backend; control says how many fit
-//! into memory ([`Fit`](super::Fit)), and what the log hears. Pure but for its cells: no I/O, no clock. Hot path: without a mark it is a count in a
-//! cell of the worker's own, and one load.
+//! into memory ([`Fit`](super::Fit)), and what the log hears. Pure but for its cells: no I/O, no clock. Hot path: without a
+//! mark it is a count in a cell of the worker's own, and one load.
 //!
 //! **Who counts.** Every worker counts what it has let in, in a cell that nobody else writes. With a mark the others' cells
-//! are read for each request: a line each, which come in together, where a shared counter
-//! would be written twice a request by all.
+//! are read for each request: a line each, which come in together, where a shared counter would be written twice a
+//! request by all.
 
 use crate::config::Priority;
 use std::sync::{

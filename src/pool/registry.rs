@@ -22,9 +22,12 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// The backends of a pool, by address: at one there may be several names for a while.
+type OfPool = HashMap<Address, Vec<Weak<Backend>>>;
+
 /// Backends and slots that a plan, a table or a connection still holds.
 pub struct Registry {
-    backends: Mutex<HashMap<String, HashMap<Address, Weak<Backend>>>>,
+    backends: Mutex<HashMap<String, OfPool>>,
     slots: Mutex<HashMap<String, Weak<Slot>>>,
     questions: Mutex<HashMap<Ask, Weak<Question>>>,
     ids: Arc<Ids>,
@@ -105,12 +108,13 @@ impl Registry {
     pub fn backend(&self, pool: &str, name: &str, address: &Address) -> Arc<Backend> {
         let mut all = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         let of_pool = all.entry(pool.to_owned()).or_default();
-        let living = of_pool.get(address).and_then(Weak::upgrade);
-        let state = match living {
-            Some(backend) if backend.name == name => return backend,
-            Some(backend) => backend.kept(),
-            None => Kept::default(),
-        };
+        let known = of_pool.entry(address.clone()).or_default();
+        let living: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        // A plan that is refused in the end may have asked for it under another name: the one that serves is still there.
+        if let Some(backend) = living.iter().find(|backend| backend.name == name) {
+            return Arc::clone(backend);
+        }
+        let state = living.first().map_or_else(Kept::default, |backend| backend.kept());
         let metrics = self.telemetry.backend(pool, name);
         let (process, ids) = (Arc::clone(&self.process), Arc::clone(&self.ids));
         let mut backend = Backend::new((pool, name, address), state, metrics, process, ids);
@@ -118,8 +122,17 @@ impl Registry {
         let backend = Arc::new(backend);
         let weak = Arc::downgrade(&backend);
         backend.metrics.read(Box::new(move || weak.upgrade().map(|backend| gauges(&backend))));
-        of_pool.insert(address.clone(), Arc::downgrade(&backend));
+        known.retain(|backend| backend.strong_count() > 0);
+        known.push(Arc::downgrade(&backend));
         backend
+    }
+
+    /// One that shares nothing but what DNS says of names: for a plan that is only looked at.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        let aside = Self::new(Budget::new(None), Arc::new(Telemetry::new(&[], &[1.0], self.workers)), self.workers);
+        let questions = self.questions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { questions: Mutex::new(questions), ..aside }
     }
 
     /// The slot of that pool: the living one, or a new one.
@@ -152,7 +165,7 @@ impl Registry {
     pub fn prune(&self) {
         let mut backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner);
         backends.retain(|_, of_pool| {
-            of_pool.retain(|_, backend| backend.strong_count() > 0);
+            of_pool.retain(|_, known| known.iter().any(|backend| backend.strong_count() > 0));
             !of_pool.is_empty()
         });
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -221,6 +234,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &renamed) && Arc::ptr_eq(&first.load, &renamed.load));
         assert!(Arc::ptr_eq(&first.slow_start, &renamed.slow_start), "another name is no other backend");
         assert_eq!((first.id, renamed.id, registry.backend("q", "a", &address).id), (0, 1, 2));
+        assert!(Arc::ptr_eq(&first, &registry.backend("p", "a", &address)), "another name does not hide the first");
         drop((first, renamed));
         registry.prune();
         assert!(registry.backends.lock().unwrap().is_empty());

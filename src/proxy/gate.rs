@@ -138,18 +138,11 @@ pub(super) async fn while_client_waits<T>(
 
 /// Holds the request for `time`, unless its client leaves before.
 async fn sleep(exchange: &mut Exchange<'_>, time: Duration) -> Result<(), Kind> {
-    exchange.timer.set(Some(Instant::now() + time));
-    poll_fn(|cx| {
-        if exchange.client.is_cut() {
-            return Poll::Ready(Err(Kind::Draining));
-        }
-        if exchange.sink.poll_gone_early(cx, exchange.client.limits.half_close).is_ready() {
-            return Poll::Ready(Err(Kind::ClientGone));
-        }
-        exchange.timer.poll(cx).map(Ok)
-    })
-    .await?;
-    exchange.timer.set(None);
+    let timer = exchange.timer;
+    timer.set(Some(Instant::now() + time));
+    let work = pin!(poll_fn(|cx| timer.poll(cx)));
+    while_client_waits(exchange, work).await?;
+    timer.set(None);
     // From here on it is as if it had just come.
     exchange.read = Instant::now();
     Ok(())

@@ -1,5 +1,6 @@
-//! Certificates that change on disk, and those that end soon: looked after by a task of control.
+//! Certificates that change on disk, and those that end soon; `disk` has them looked at.
 
+use super::disk::Watch;
 use crate::{
     config::{self, tls::load_pair, tls::validity},
     plan::{Plan, Pool},
@@ -7,14 +8,7 @@ use crate::{
     tls::{Client, Expiry, Look, Server, Watched},
 };
 use rustls::sign::CertifiedKey;
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
-use tokio::sync::mpsc;
-
-/// How often files are looked at: PRODUCT.md section 6 promises that a new one is found within ten seconds.
-const LOOK: Duration = Duration::from_secs(5);
+use std::{sync::Arc, time::SystemTime};
 
 /// The certificates of a plan.
 #[derive(Debug, Default)]
@@ -85,16 +79,23 @@ impl Certificates {
         let (label, watched) = (certificate.label.clone(), Watched::new(certificate));
         self.0.push(Entry { label, watched, users: vec![user], metrics });
     }
+}
 
-    /// What was said of the same files by `before` is not said again.
+impl Watch for Certificates {
+    const WHAT: &'static str = "certificates";
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn follow(&mut self, before: &Self) {
         for entry in &mut self.0 {
             before.0.iter().for_each(|other| entry.watched.follow(&other.watched));
         }
     }
 
-    /// Looks at all files, and puts in force what has changed. Blocks.
-    fn look(&mut self, now: SystemTime) {
+    fn look(&mut self) {
+        let now = SystemTime::now();
         self.0.iter_mut().for_each(|entry| entry.look(now));
     }
 }
@@ -121,33 +122,6 @@ impl Entry {
             None | Some(Expiry::Far) => {}
             Some(Expiry::Soon(days)) => tracing::warn!(%certificate, days, "the certificate ends soon"),
             Some(Expiry::Over) => tracing::error!(%certificate, "the certificate has expired"),
-        }
-    }
-}
-
-/// Looks after the certificates that were last sent, until nobody can send any.
-pub(super) async fn watch_over(mut sent: mpsc::UnboundedReceiver<Certificates>) {
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut certificates = Certificates::default();
-    loop {
-        tokio::select! {
-            next = sent.recv() => {
-                let Some(mut next) = next else { return };
-                next.follow(&certificates);
-                certificates = next;
-            }
-            _ = ticks.tick(), if !certificates.0.is_empty() => {
-                let mut all = std::mem::take(&mut certificates);
-                let look = move || {
-                    all.look(SystemTime::now());
-                    all
-                };
-                match tokio::task::spawn_blocking(look).await {
-                    Ok(all) => certificates = all,
-                    Err(error) => tracing::error!(%error, "certificates are not looked after until the next reload"),
-                }
-            }
         }
     }
 }

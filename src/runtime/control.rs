@@ -3,22 +3,25 @@
 use super::{
     Builder, Handle, Message, Order, Phase, Ready, Shared, accept,
     accept::Gate,
-    certificates::{self, Certificates},
-    files::{self, Files},
+    certificates::Certificates,
+    disk,
+    files::Files,
     keys::Fetchers,
     names::Names,
+    overlay::Overlay,
     overload,
     ramps::Ramps,
-    reload::{Fixed, Past},
+    reload::Past,
+    rollback::Rollback,
     sockets::{self, Sockets},
     start::Admin,
-    systemd,
+    state, systemd, traces,
 };
 use crate::{
     admin::{self, Command},
     config::{self, Config},
     health::{Monitor, Poller, Watched},
-    plan::{Numbers, Plan},
+    plan::{Numbers, Plan, diff::Fixed},
     pool::Backend,
     telemetry::access_log::AccessLog,
 };
@@ -49,6 +52,8 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     /// In force.
     pub(super) config: Config,
+    /// What operators have added to it and removed.
+    pub(super) overlay: Overlay,
     /// What was in force at the start and is still.
     pub(super) fixed: Fixed,
     pub(super) plan: Arc<Plan>,
@@ -60,6 +65,7 @@ pub(super) struct Control {
     pub(super) started: SystemTime,
     /// The last reload, or the start: when, and why it failed.
     pub(super) last: (SystemTime, Option<String>),
+    pub(super) rollback: Rollback,
     /// Plans and tables that workers may still use.
     pub(super) past: Past,
     /// When the next tables are due.
@@ -93,11 +99,13 @@ pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
     let _ = ready.send(Ok(()));
     let shared = Arc::clone(&control.shared);
     runtime.block_on(async {
+        let export = tokio::spawn(traces::export(Arc::clone(&shared)));
         accept::started(&shared).await;
         tokio::select! {
             () = control.serve(parts) => {}
             _ = stopped(&shared) => {}
         }
+        traces::finish(export).await;
     });
     // A task on the blocking pool that is not done yet must not hold the end up.
     runtime.shutdown_background();
@@ -122,6 +130,7 @@ impl Control {
             token: Arc::new(ArcSwapOption::new(config.admin.token.clone().map(Arc::new))),
             shared,
             fixed: Fixed::of(&config),
+            overlay: Overlay::default(),
             config,
             plan,
             numbers,
@@ -130,6 +139,7 @@ impl Control {
             log,
             started: now,
             last: (now, None),
+            rollback: Rollback::default(),
             past: Past::default(),
             ramps: Ramps::default(),
             monitor: None,
@@ -147,6 +157,7 @@ impl Control {
     async fn serve(mut self, mut parts: Parts) {
         sockets::accept_unix(&self.shared, std::mem::take(&mut parts.unix));
         let (commands, mut asked) = mpsc::unbounded_channel();
+        self.keep();
         self.serve_admin(&mut parts, &commands);
         self.count_dropped();
         let (changed, mut changes) = mpsc::unbounded_channel::<String>();
@@ -159,10 +170,10 @@ impl Control {
         self.poller = Some(Poller::new(self.shared.epoch));
         let (certificates, sent) = mpsc::unbounded_channel();
         self.certificates = Some(certificates);
-        tokio::spawn(certificates::watch_over(sent));
+        tokio::spawn(disk::watch_over(sent));
         let (files, sent) = mpsc::unbounded_channel();
         self.files = Some(files);
-        tokio::spawn(files::watch_over(sent));
+        tokio::spawn(disk::watch_over(sent));
         self.watch();
         tokio::spawn(overload::watch(Arc::clone(&self.shared)));
         tokio::spawn(leave(Arc::clone(&self.shared), self.config.server.drain_delay, Arc::clone(&self.draining)));
@@ -215,6 +226,19 @@ impl Control {
         self.refresh(&pools);
     }
 
+    /// What is accepted is kept from now on.
+    fn keep(&mut self) {
+        let Some(mut state) = self.builder.state.take() else { return };
+        let holds = state.holds.take();
+        let (keeper, orders) = mpsc::unbounded_channel();
+        tokio::spawn(state::keep(state, orders));
+        self.rollback.keeper = Some(keeper);
+        match holds {
+            Some(holds) => self.rollback.holds = Some(holds),
+            None => self.rollback.accepted(&self.config.written, self.plan.generation),
+        }
+    }
+
     fn serve_admin(&self, parts: &mut Parts, commands: &mpsc::UnboundedSender<Command>) {
         let shared = || admin::Shared {
             telemetry: Arc::clone(&self.shared.telemetry),
@@ -247,10 +271,26 @@ impl Control {
             Command::Explain { sample, reply } => {
                 let _ = reply.send(self.plan.explain(&self.config, &sample, true));
             }
+            Command::Add { pool, backend, if_match, reply } => {
+                let added = self.add_backend(&pool, *backend, if_match).await;
+                let _ = reply.send(added);
+            }
+            Command::Remove { pool, backend, deadline, if_match, reply } => {
+                let removed = self.remove_backend(&pool, &backend, deadline, if_match).await;
+                let _ = reply.send(removed);
+            }
             Command::Chaos { rule, if_match, reply } => drop(reply.send(self.set_chaos(rule, if_match))),
-            Command::Reload { if_match, reply } => {
-                let reloaded = self.reload_if(if_match).await;
+            Command::Reload { if_drops, if_match, reply } => {
+                let reloaded = self.reload_if(if_drops, if_match).await;
                 let _ = reply.send(reloaded);
+            }
+            Command::Rollback { if_match, reply } => {
+                let reloaded = self.roll_back(if_match).await;
+                let _ = reply.send(reloaded);
+            }
+            Command::Diff { text, reply } => {
+                let diff = self.compare_with(text).await;
+                let _ = reply.send(diff.map(Box::new));
             }
         }
     }

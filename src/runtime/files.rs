@@ -1,20 +1,14 @@
-//! Files that change on disk beside the configuration: users and keys of `auth`, keys of rate limits' tiers. A task of
-//! control looks at them, on its blocking pool. Certificates come in pairs, and have their own: `certificates`.
+//! Files that change on disk beside the configuration: users and keys of `auth`, keys of rate limits' tiers. `disk` has
+//! them looked at. Certificates come in pairs, and have their own: `certificates`.
 
+use super::disk::Watch;
 use crate::{
     config::Tier,
     plan::Plan,
     policy::{Auth, limit::Rate},
     tls::Stamp,
 };
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{
-    sync::mpsc,
-    time::{self, MissedTickBehavior},
-};
-
-/// How often files are looked at, as certificates are.
-const LOOK: Duration = Duration::from_secs(5);
+use std::{io, path::PathBuf, sync::Arc};
 
 /// The files of a plan.
 #[derive(Debug, Default)]
@@ -51,8 +45,15 @@ impl Files {
         let all = auths.chain(plan.rates.values().flat_map(of_rate));
         Self(all.map(|(path, whose)| Watched { path, whose, seen: None, refused: None }).collect())
     }
+}
 
-    /// What was said of the same files by `before` is not said again.
+impl Watch for Files {
+    const WHAT: &'static str = "files";
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn follow(&mut self, before: &Self) {
         for file in &mut self.0 {
             let same = before.0.iter().find(|other| other.path == file.path && other.whose.name() == file.whose.name());
@@ -60,7 +61,6 @@ impl Files {
         }
     }
 
-    /// Looks at all of them, and puts in force what has changed. Blocks.
     fn look(&mut self) {
         self.0.iter_mut().for_each(Watched::look);
     }
@@ -122,33 +122,6 @@ impl Whose {
         match self.name() {
             ("auth", auth) => tracing::error!(auth, file, why, "the file cannot be used, what is in force stays"),
             (_, tier) => tracing::error!(tier, file, why, "the keys of a tier cannot be read, those in use stay"),
-        }
-    }
-}
-
-/// Looks after the files that were last sent, until nobody can send any.
-pub(super) async fn watch_over(mut sent: mpsc::UnboundedReceiver<Files>) {
-    let mut ticks = time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut files = Files::default();
-    loop {
-        tokio::select! {
-            next = sent.recv() => {
-                let Some(mut next) = next else { return };
-                next.follow(&files);
-                files = next;
-            }
-            _ = ticks.tick(), if !files.0.is_empty() => {
-                let mut all = std::mem::take(&mut files);
-                let look = move || {
-                    all.look();
-                    all
-                };
-                match tokio::task::spawn_blocking(look).await {
-                    Ok(all) => files = all,
-                    Err(error) => tracing::error!(%error, "files are not looked after until the next reload"),
-                }
-            }
         }
     }
 }

@@ -3,39 +3,49 @@
 mod accept;
 mod certificates;
 mod chaos;
+mod collector;
+mod compare;
 mod connection;
 mod control;
+mod disk;
 mod fetch;
 mod files;
 mod introduce;
 mod keys;
+mod leaving;
 mod loads;
 mod memory;
 mod names;
 mod outliers;
+mod overlay;
 mod overload;
 mod ramps;
 mod relief;
 mod reload;
+mod rollback;
 mod snapshot;
 mod sockets;
 mod start;
+mod state;
 mod systemd;
+mod traces;
 mod view;
 mod worker;
 
 pub use start::StartError;
 use start::cannot;
+pub use state::State;
 
 use self::{
     accept::{Arrival, Gate},
+    leaving::Ending,
     relief::Relief,
 };
 use crate::{
     balance::Algorithm,
     config::Config,
     net::{Budget, Holder},
-    plan::Plan,
+    plan::{Plan, diff::Gone},
     policy::{Chaos, Fit, Memory, Shed},
     pool::Registry,
     telemetry::{
@@ -43,6 +53,7 @@ use crate::{
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},
+        trace::Spans,
     },
 };
 use std::{
@@ -61,9 +72,11 @@ pub(crate) enum Message {
     Connection(Arrival),
     /// Another worker needs a connection to that backend.
     CloseIdle(u32, oneshot::Sender<()>),
-    /// A plan, sockets to accept on as well, and, if it is new, where the access log goes. Answered when it is in use.
+    /// A plan, what is gone with the one before, sockets to accept on as well, and, if it is new, where the access log
+    /// goes. Answered when it is in use.
     Plan {
         plan: Arc<Plan>,
+        gone: Arc<Gone>,
         open: Vec<(Arc<Gate>, std::net::TcpListener)>,
         log: Option<Writer>,
         done: oneshot::Sender<()>,
@@ -72,6 +85,8 @@ pub(crate) enum Message {
     Leave { backend: u32, at: tokio::time::Instant, within: Duration },
     /// That backend is in use again: what was to end with it may stay.
     Stay { backend: u32 },
+    /// How much would end if that plan came, with which so much is gone.
+    Count { plan: Arc<Plan>, gone: Arc<Gone>, done: oneshot::Sender<Ending> },
     /// Memory is short: what is kept for later is given back.
     Relieve,
     /// Whoever reads this is alive.
@@ -111,6 +126,10 @@ pub(crate) struct Shared {
     pub(crate) shed: Arc<Shed>,
     /// The high-water marks, as the configuration has them.
     pub(crate) overload: watch::Sender<overload::Wanted>,
+    /// Where workers leave the records of spans,
+    pub(crate) spans: Arc<Spans>,
+    /// and where those go.
+    pub(crate) traces: watch::Sender<Option<traces::Target>>,
     /// How many requests fit into memory. Control's alone.
     pub(crate) fit: Mutex<Option<Fit>>,
     /// What policies remember.
@@ -143,6 +162,7 @@ pub struct Builder {
     algorithm: Option<Algorithm>,
     file: Option<PathBuf>,
     log: Option<log::Handle>,
+    state: Option<State>,
 }
 
 impl Builder {
@@ -157,6 +177,13 @@ impl Builder {
     #[must_use]
     pub fn file(mut self, file: &Path) -> Self {
         self.file = Some(file.to_owned());
+        self
+    }
+
+    /// Accepted configurations are kept in `state`, for rollbacks.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
         self
     }
 

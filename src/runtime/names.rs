@@ -92,14 +92,19 @@ impl Control {
         if !matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running | Phase::Leaving) {
             return;
         }
-        let plan = match self.build(self.config.clone(), self.plan.generation, Plan::rebuild).await {
+        let plan = match self.build(self.effective(), self.plan.generation, Plan::rebuild).await {
             Ok(plan) => plan,
             Err(error) => return tracing::error!(error, "what DNS has said is not in use"),
         };
         let before = Arc::clone(&self.plan);
+        self.put_beside(plan).await;
+        say(&before, &self.plan);
+    }
+
+    /// `plan` is today's, which has other backends, and is otherwise the one before.
+    pub(super) async fn put_beside(&mut self, plan: Arc<Plan>) {
         let sockets = self.shared.workers.iter().map(|_| Vec::new()).collect();
         self.put_in_force(plan, sockets, None).await;
-        say(&before, &self.plan);
         // Certificates are those of the plan before: they may have been renewed since.
         self.follow();
         self.tell_systemd();

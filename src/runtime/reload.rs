@@ -1,10 +1,10 @@
 //! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
 
-use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, sockets, systemd};
+use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, sockets, systemd, traces};
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
-    plan::{self, Ground, Plan, TestError},
+    plan::{self, Ground, Plan, TestError, diff::Gone},
     pool::Table,
     telemetry::access_log::{AccessLog, Format, Overflow, Settings, Sink},
 };
@@ -92,31 +92,44 @@ fn access_settings(log: &config::Log, instance: &str) -> Option<Settings> {
     })
 }
 
-/// The tables with keys that only a restart changes, as they were at the start: what runs is measured against them, not
-/// against the file before.
-pub(super) struct Fixed {
-    server: config::Server,
-    admin: config::Admin,
-    metrics: config::Metrics,
-    log: config::Log,
-}
-
-impl Fixed {
-    pub(super) fn of(config: &Config) -> Self {
-        let Config { server, admin, metrics, log, .. } = config;
-        Self { server: server.clone(), admin: admin.clone(), metrics: metrics.clone(), log: log.clone() }
-    }
-}
-
 impl Control {
-    /// Reloads unless somebody else was faster.
-    pub(super) async fn reload_if(&mut self, if_match: Option<u64>) -> Result<Reloaded, Refused> {
+    /// Reloads unless somebody else was faster, or more than `if_drops` live connections would be drained.
+    pub(super) async fn reload_if(
+        &mut self,
+        if_drops: Option<u64>,
+        if_match: Option<u64>,
+    ) -> Result<Reloaded, Refused> {
         self.check_generation(if_match)?;
-        self.reload(None).await
+        let Some(most) = if_drops else { return self.reload(None).await };
+        if let Some(stays) = self.is_passed_over().await {
+            return Ok(stays);
+        }
+        // A file that cannot be used is refused as by any reload: what is counted is one that can.
+        let Ok(config) = self.read().await else { return self.reload(None).await };
+        let diff = self.compare(&config).await.map_err(Refused::Failed)?;
+        if diff.drains.is_some_and(|drains| drains > most) {
+            return Err(Refused::Unwanted(format!("{}; wanted at most {most}", diff.drained())));
+        }
+        self.reload(Some(config)).await
     }
 
-    /// Reads the file again, or takes `config`, and puts it in force; or changes nothing and says why not.
+    /// Reads the file again, or takes `config`, and puts it in force; or changes nothing and says why not. A file that was
+    /// rolled back and has not changed since is passed over.
     pub(super) async fn reload(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
+        if config.is_none()
+            && let Some(stays) = self.is_passed_over().await
+        {
+            systemd::reloading();
+            systemd::ready();
+            return Ok(stays);
+        }
+        let reloaded = self.put(config).await?;
+        self.rollback.accepted(&self.config.written, reloaded.generation);
+        Ok(reloaded)
+    }
+
+    /// As [`Control::reload`], whatever stands in the file.
+    pub(super) async fn put(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
         systemd::reloading();
         let outcome = self.take(config).await;
         let now = SystemTime::now();
@@ -152,10 +165,13 @@ impl Control {
         let log = self.prepare_log(&config)?;
         let generation = self.plan.generation + 1;
         let (resolver, _questions) = names::prepare(&config, &self.shared).await;
-        let plan = self.build(config.clone(), generation, Plan::build).await?;
-        let notes = self.notes(&config);
+        let overlay = self.overlay.beside(&config);
+        let effective = overlay.apply(&config);
+        let plan = self.build(effective.clone(), generation, Plan::build).await?;
+        let notes = self.fixed.notes(&self.config, &config);
         let (dealt, closing) = self.sockets.adopt(bound, &config, &plan, workers);
-        self.forget_orders(&config);
+        self.forget_orders(&effective);
+        self.overlay = overlay;
         self.put_in_force(plan, dealt.tcp, log.as_deref()).await;
         sockets::accept_unix(&self.shared, dealt.unix);
         closing.iter().for_each(|gate| gate.close());
@@ -165,6 +181,7 @@ impl Control {
         }
         self.use_log(&config, log);
         overload::set(&config.server, &self.shared);
+        traces::set(&config, &self.shared);
         self.token.store(config.admin.token.clone().map(Arc::new));
         self.shared.telemetry.set_backend_histograms(config.metrics.backend_histograms);
         self.shared.telemetry.config_accepted(generation, SystemTime::now());
@@ -193,8 +210,9 @@ impl Control {
         leave(&self.plan, &plan);
         self.past.tables.extend(settle(&plan, now));
         self.ramps = Ramps::of(&plan, now);
+        let gone = Arc::new(Gone::between(&self.plan, &plan));
         self.past.plans.push(std::mem::replace(&mut self.plan, plan));
-        self.tell_workers(&self.plan, sockets, log).await;
+        self.tell_workers(&gone, sockets, log).await;
     }
 
     /// The file, read on the blocking pool.
@@ -236,13 +254,14 @@ impl Control {
         plan
     }
 
-    /// Waits until every worker has the plan.
-    async fn tell_workers(&self, plan: &Arc<Plan>, sockets: Vec<sockets::OfWorker>, log: Option<&AccessLog>) {
+    /// Waits until every worker has today's plan.
+    async fn tell_workers(&self, gone: &Arc<Gone>, sockets: Vec<sockets::OfWorker>, log: Option<&AccessLog>) {
         let mut answers = Vec::new();
         for (worker, open) in self.shared.workers.iter().zip(sockets) {
             let (done, answer) = oneshot::channel();
             let log = log.map(AccessLog::writer);
-            if worker.send(Message::Plan { plan: Arc::clone(plan), open, log, done }).is_ok() {
+            let (plan, gone) = (Arc::clone(&self.plan), Arc::clone(gone));
+            if worker.send(Message::Plan { plan, gone, open, log, done }).is_ok() {
                 answers.push(answer);
             }
         }
@@ -272,33 +291,5 @@ impl Control {
         {
             tracing::error!(%error, "the access log stays as it was");
         }
-    }
-
-    /// What only a restart puts in force.
-    fn notes(&self, config: &Config) -> Vec<String> {
-        let (start, old, new) = (&self.fixed, &self.config, config);
-        let mut notes = Vec::new();
-        let mut say = |differs: bool, key: &str| {
-            if differs {
-                notes.push(format!("{key}: a change needs a restart"));
-            }
-        };
-        say(start.server.workers != new.server.workers, "server.workers");
-        say(start.server.max_connections != new.server.max_connections, "server.max_connections");
-        say(start.server.drain_delay != new.server.drain_delay, "server.drain_delay");
-        say(start.server.name != new.server.name, "server.name (for the admin API's Host check)");
-        say(start.admin.address != new.admin.address, "admin.address");
-        say(start.admin.metrics_address != new.admin.metrics_address, "admin.metrics_address");
-        say(start.metrics.buckets != new.metrics.buckets, "metrics.buckets");
-        say(start.log.format != new.log.format, "log.format");
-        for listener in &new.listeners {
-            let same = old.listeners.iter().find(|other| other.address == listener.address);
-            let bound = |listener: &config::Listener| (listener.backlog, listener.ipv6_only, listener.defer_accept);
-            say(
-                same.is_some_and(|other| bound(other) != bound(listener)),
-                &format!("listener {}: backlog, ipv6_only, defer_accept", listener.name),
-            );
-        }
-        notes
     }
 }

@@ -27,10 +27,10 @@ impl Control {
 }
 
 /// `head` with the pools of `plan`, and the counts of all.
-fn gather(head: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
+fn gather(mut head: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let pools = plan.pools.iter().map(pool_view).collect();
-    let overrides = plan.pools.iter().flat_map(overrides).collect();
+    let overrides = plan.pools.iter().flat_map(overrides).chain(std::mem::take(&mut head.overrides)).collect();
     let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
     let mut snapshot = Snapshot::of(Status { pools, overrides, ..head }, at_ms);
     for (live, listener) in snapshot.listeners.iter_mut().zip(plan.listeners()) {

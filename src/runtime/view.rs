@@ -8,7 +8,7 @@ use crate::{
     },
     config::Config,
     error::Kind,
-    plan::{Member, Pool},
+    plan::{Member, Plan, Pool},
     pool::{Backend, Circuit, Ordered},
     telemetry::metrics::State,
 };
@@ -20,10 +20,14 @@ const SPREAD: Duration = Duration::from_secs(5);
 
 impl Control {
     pub(super) fn status(&self) -> Status {
-        Status { pools: self.pools(), overrides: self.plan.pools.iter().flat_map(overrides).collect(), ..self.head() }
+        Status {
+            pools: self.pools(),
+            overrides: self.plan.pools.iter().flat_map(overrides).chain(self.overlay.overrides()).collect(),
+            ..self.head()
+        }
     }
 
-    /// The status without its pools and what differs there, which take the longest.
+    /// The status without its pools and what differs in them, which take the longest.
     pub(super) fn head(&self) -> Status {
         let (last_reload, error) = &self.last;
         let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
@@ -47,11 +51,12 @@ impl Control {
                 last_reload_successful: error.is_none(),
                 last_reload: time(*last_reload),
                 error: error.clone(),
+                rolled_back_to: self.rollback.holds.as_ref().map(|holds| holds.to.clone()),
             },
             workers: self.shared.workers.len(),
             listeners: self.plan.listeners().map(listener).collect(),
             pools: Vec::new(),
-            overrides: Vec::new(),
+            overrides: self.overlay.overrides().collect(),
             chaos: self.chaos(),
         }
     }
@@ -124,6 +129,7 @@ impl Control {
     /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's
     /// circuit, until the file changes its breaker.
     pub(super) fn forget_orders(&self, new: &Config) {
+        let old = &self.effective();
         let find = |config: &Config, pool: &str, backend: &str| {
             let pool = config.pools.iter().find(|other| other.name == pool)?;
             pool.backends.iter().find(|other| other.name == backend).cloned()
@@ -133,12 +139,12 @@ impl Control {
                 let same = config.pools.iter().find(|other| other.name == pool.name)?;
                 Some(same.circuit_breaker.clone())
             };
-            if of(&self.config) != of(new) {
+            if of(old) != of(new) {
                 pool.slot.trip(false);
             }
         }
         for backend in self.plan.backends() {
-            let (before, after) = [&self.config, new].map(|config| find(config, &backend.pool, &backend.name)).into();
+            let (before, after) = [old, new].map(|config| find(config, &backend.pool, &backend.name)).into();
             if before == after {
                 continue;
             }
@@ -183,6 +189,14 @@ impl Control {
             let _ = worker.send(message());
         }
     }
+}
+
+/// The backend of that name as it is in `plan`.
+pub(super) fn find(plan: &Plan, pool: &str, name: &str) -> Result<BackendView, Refused> {
+    let not_found = |what, name: &str| Refused::NotFound(format!("{what} {name:?}"));
+    let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
+    let member = of_pool.members.iter().find(|member| member.backend.name == name);
+    Ok(backend(of_pool, member.ok_or_else(|| not_found("backend", name))?))
 }
 
 pub(super) fn pool_view(pool: &Pool) -> PoolView {

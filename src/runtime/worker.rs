@@ -9,7 +9,7 @@ use super::{
 use crate::{
     http::{self, Client, Exchange, Origin},
     net::{Holder, Peer, Stream},
-    plan::Plan,
+    plan::{Plan, diff::Gone},
     proxy::{self, AskOthers, Local},
     telemetry::{
         Seldom,
@@ -19,7 +19,6 @@ use crate::{
 };
 use std::{
     cell::{OnceCell, RefCell},
-    collections::HashSet,
     net::{IpAddr, TcpListener},
     rc::{Rc, Weak},
     sync::Arc,
@@ -135,8 +134,8 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 worker.local.dialer.close_one(backend);
                 let _ = done.send(());
             }
-            Message::Plan { plan, open, log, done } => {
-                worker.replan(plan);
+            Message::Plan { plan, gone, open, log, done } => {
+                worker.replan(plan, &gone);
                 worker.listen(open);
                 if let Some(log) = log {
                     worker.local.log.replace(Some(Rc::new(log)));
@@ -144,10 +143,11 @@ async fn hear(worker: Rc<Worker>, mut messages: mpsc::UnboundedReceiver<Message>
                 let _ = done.send(());
             }
             Message::Leave { backend, at, within } => {
-                worker.leave(backend, at, within, true);
+                worker.leave(backend, at, within);
                 worker.left.borrow_mut().push((backend, at));
             }
             Message::Stay { backend } => worker.stay(backend),
+            Message::Count { plan, gone, done } => drop(done.send(worker.count_gone(&gone, &plan))),
             Message::Relieve => worker.local.relieve(),
             Message::Ping(done) => drop(done.send(())),
         }
@@ -184,7 +184,7 @@ impl Worker {
             plan,
             number,
             shared.pipes,
-            (shared.epoch, &shared.chaos, &shared.shed),
+            (shared.epoch, &shared.chaos, &shared.shed, &shared.spans),
             ask_others(number, shared),
         ));
         let lent = Rc::clone(&local);
@@ -277,33 +277,24 @@ impl Worker {
         }
     }
 
-    /// `plan` is today's from now on.
-    fn replan(self: &Rc<Self>, plan: Arc<Plan>) {
+    /// `plan` is today's from now on, and what is `gone` with the one before ends.
+    fn replan(self: &Rc<Self>, plan: Arc<Plan>, gone: &Gone) {
         let before = self.local.plan();
-        let gone = self.local.replan(Arc::clone(&plan));
-        let ids = |plan: &Plan| plan.backends().map(|backend| backend.id).collect::<HashSet<_>>();
-        let (old, new) = (ids(&before.plan), ids(&plan));
+        self.local.replan(Arc::clone(&plan));
         let within = before.plan.drain_timeout;
-        for backend in old.difference(&new) {
+        for backend in &gone.backends {
             self.local.dialer.leave(*backend);
-            self.leave(*backend, Instant::now(), within, false);
+        }
+        self.rename(&before.plan, &plan);
+        self.end_gone(gone, &plan, within);
+        for backend in &gone.backends {
             self.left.borrow_mut().push((*backend, Instant::now() + within));
         }
-        for backend in new.difference(&old) {
+        for backend in &gone.met {
             self.local.dialer.meet(*backend);
             self.stay(*backend);
         }
-        self.rename(&before.plan, &plan);
         self.count_held(&plan);
-        self.ban(&plan, within);
-        self.leave_routes(&before.plan, &plan);
-        if gone.is_empty() {
-            return;
-        }
-        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| gone.contains(&entry.client.listener)) {
-            entry.client.close();
-            self.doom((place, entry), Instant::now() + self.share(entry, within), None);
-        }
     }
 
     /// Open connections are counted under their listener's new name.
@@ -335,47 +326,14 @@ impl Worker {
         }
     }
 
-    /// Those who may not be here any more go, as if their listener were gone.
-    fn ban(self: &Rc<Self>, plan: &Plan, within: Duration) {
-        let doors = plan.listeners().filter(|listener| listener.door.is_some()).map(|listener| listener.number);
-        let doors: HashSet<_> = doors.collect();
-        for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| doors.contains(&entry.client.listener)) {
-            let client = &entry.client;
-            let listener = plan.listener(client.listener);
-            if !listener.is_some_and(|listener| listener.denies(client)) {
-                continue;
-            }
-            if let (Some(metrics), false) = (&entry.metrics, client.is_closing()) {
-                metrics.closed_by(self.number, Closed::Denied);
-            }
-            client.close();
-            self.doom((place, entry), Instant::now() + self.share(entry, within), None);
-        }
-    }
-
-    /// Tunnels of routes that are gone end, too.
-    fn leave_routes(self: &Rc<Self>, before: &Plan, plan: &Plan) {
-        let routes = |plan: &Plan| plan.routes.iter().map(|route| Arc::as_ptr(&route.metrics)).collect::<HashSet<_>>();
-        let (old, new) = (routes(before), routes(plan));
-        if old.is_subset(&new) {
-            return;
-        }
-        for (place, entry) in self.clients.borrow().iter() {
-            let is_gone = |route: &Arc<_>| old.contains(&Arc::as_ptr(route)) && !new.contains(&Arc::as_ptr(route));
-            if entry.client.is_tunnel_of(is_gone) {
-                self.doom((place, entry), Instant::now() + self.some_of(before.drain_timeout), None);
-            }
-        }
-    }
-
     /// When a connection ends that has so much time: tunnels are spread over it, so that their clients do not all come
     /// back at once, others may finish until its end.
-    fn share(&self, entry: &Entry, within: Duration) -> Duration {
+    pub(super) fn share(&self, entry: &Entry, within: Duration) -> Duration {
         if entry.client.is_tunnel() { self.some_of(within) } else { within }
     }
 
     /// This connection ends at that moment.
-    fn doom(self: &Rc<Self>, (place, entry): (usize, &Entry), at: Instant, backend: Option<u32>) {
+    pub(super) fn doom(self: &Rc<Self>, (place, entry): (usize, &Entry), at: Instant, backend: Option<u32>) {
         self.doomed.borrow_mut().push(Doomed { at, place, serial: entry.serial, backend });
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -384,13 +342,11 @@ impl Worker {
         });
     }
 
-    /// What is with `backend` ends within some time after the moment `at`; all of it spread over that time, or tunnels
-    /// alone.
-    fn leave(self: &Rc<Self>, backend: u32, at: Instant, within: Duration, spread: bool) {
+    /// What is with `backend` ends within some time after the moment `at`, spread over that time.
+    fn leave(self: &Rc<Self>, backend: u32, at: Instant, within: Duration) {
         for (place, entry) in self.clients.borrow().iter().filter(|(_, entry)| entry.client.backend() == Some(backend))
         {
-            let after = if spread { self.some_of(within) } else { self.share(entry, within) };
-            self.doom((place, entry), at + after, Some(backend));
+            self.doom((place, entry), at + self.some_of(within), Some(backend));
         }
     }
 
@@ -417,7 +373,7 @@ impl Worker {
     }
 
     /// A random share of `time`.
-    fn some_of(&self, time: Duration) -> Duration {
+    pub(super) fn some_of(&self, time: Duration) -> Duration {
         time.mul_f64(self.local.random() as f64 / u64::MAX as f64)
     }
 

@@ -29,6 +29,7 @@ mod websocket;
 
 // Where a request goes, and what evenkeel itself has to say to it.
 mod answers;
+mod explain;
 mod routing;
 
 // What the names of backends stand for.
@@ -71,18 +72,25 @@ mod slow_start;
 mod sticky;
 
 // The same without sockets and without time.
+mod import;
 mod simulate;
 
-// What is written about it.
+// What is written about it, and what those who watch it have.
 mod access_log;
+mod observability;
+mod traces;
 
 // Who may connect, who makes room for whom, and clients that are slow.
 mod door;
 
 // What the process holds and lets go.
 mod admin_api;
+mod admin_backends;
+mod admin_openapi;
 mod backend_drain;
 mod command;
+mod diagnostics;
+mod diff;
 mod drain;
 mod kill;
 mod limits;
@@ -90,10 +98,15 @@ mod memory;
 mod metrics;
 mod overload;
 mod ports;
+mod printed;
 mod reload;
+mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
+
+// What it is installed from.
+mod packages;
 
 // HTTP/2 from clients.
 mod h2;

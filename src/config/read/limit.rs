@@ -1,9 +1,6 @@
 //! `[rate_limit.NAME]`, and what routes say of limits.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -17,6 +14,7 @@ use super::{
         values,
     },
     Names,
+    tables::{self, Tables},
 };
 
 const ALGORITHMS: &[(&str, LimitAlgorithm)] =
@@ -42,50 +40,22 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const LONGEST_FILL: u64 = 365 * 86_400 * 1_000_000_000;
 const MAX_KEYS: usize = 1_000_000;
 
+const HELP: &str = "write [rate_limit.NAME] with a name of your own, such as [rate_limit.per-ip]; routes name it: \
+                    rate_limit = [\"per-ip\"]";
+const TABLES: Tables =
+    Tables { keys: &keys::RATE_LIMIT, wanted: "a table for each limit", help: HELP, one: "a limit", name_it: HELP };
+
 /// A limit, and where in the files it stands.
 pub(super) struct Entry<'a> {
     pub(super) limit: RateLimit,
     pub(super) field: Field<'a>,
 }
 
-/// The names that limits have, for those who refer to them.
-pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
-    document.written("rate_limit").iter().flat_map(Field::entries).map(|(name, _)| name.to_owned()).collect()
-}
-
 /// All of them; `None` if one cannot be built.
 pub(super) fn limits<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
-    let mut seen: HashMap<&str, Field<'a>> = HashMap::new();
-    let mut limits = Vec::new();
-    for field in &document.written("rate_limit") {
-        for (name, field) in of_file(field)? {
-            if let Some(first) = seen.get(name) {
-                let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
-                field.clash(wrong.help("keep one of them, or give this one another name"), first);
-                continue;
-            }
-            seen.insert(name, field.clone());
-            limits.push(limit(name, field));
-        }
-    }
+    let tables = tables::named(document, "rate_limit", &TABLES)?;
+    let limits: Vec<_> = tables.into_iter().map(|(name, field)| limit(name, field)).collect();
     limits.into_iter().collect()
-}
-
-/// The limits of one file; `None` if these are none.
-fn of_file<'a>(field: &Field<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
-    const HELP: &str = "write [rate_limit.NAME] with a name of your own, such as [rate_limit.per-ip]; routes name it: \
-                        rate_limit = [\"per-ip\"]";
-    if !field.value().is_table() {
-        field.wrong(values::wanted(field.value(), "a table for each limit").help(HELP));
-        return None;
-    }
-    let entries = field.entries();
-    let direct = |name: &str, field: &Field<'_>| !field.value().is_table() && keys::RATE_LIMIT.has(name);
-    if let Some((name, field)) = entries.iter().find(|(name, field)| direct(name, field)) {
-        field.wrong(Wrong::new(format!("`{name}` belongs in a limit that has a name")).help(HELP));
-        return None;
-    }
-    Some(entries)
 }
 
 fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
@@ -107,6 +77,8 @@ fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     });
     let burst = rate.map(|rate| burst(&section, rate));
     let tiers = tiers(&section, key.as_deref().unwrap_or_default());
+    let max_keys = section.read("max_keys", MAX_KEYS, values::count(1_000..=10_000_000));
+    let dry_run = section.read("dry_run", false, values::flag);
     useless(&section, algorithm);
     sparse(&section, algorithm, rate);
     let limit = RateLimit {
@@ -117,8 +89,8 @@ fn limit<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
         burst: burst?,
         max_delay,
         tiers,
-        max_keys: section.read("max_keys", MAX_KEYS, values::count(1_000..=10_000_000)),
-        dry_run: section.read("dry_run", false, values::flag),
+        max_keys,
+        dry_run,
     };
     Some(Entry { limit, field })
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `Config::parse`. Every part reads all that it has before it gives up, so that no problem hides another.
 
+mod alike;
 mod auth;
 mod balance;
 mod breaker;
@@ -18,14 +19,16 @@ mod queue;
 mod retry;
 mod route;
 mod sticky;
+mod tables;
 mod test;
 mod tls;
+mod trace;
 mod warn;
 
 use std::collections::BTreeSet;
 
 use super::{
-    Address, Admin, Config, Route,
+    Address, Admin, Backend, Config, Route,
     report::{Findings, Wrong},
     section::{Document, Field},
     units::quoted,
@@ -36,13 +39,14 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let server = process::server(document);
     let (admin, taken) = process::admin(document);
     let log = log::log(document);
+    let trace = trace::trace(document, &server);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
     let names = Names {
         listeners: listener::names(document),
-        pools: pool::names(document),
-        auths: auth::names(document),
-        limits: limit::names(document),
+        pools: tables::names(document, "pool"),
+        auths: tables::names(document, "auth"),
+        limits: tables::names(document, "rate_limit"),
     };
     let listeners = listener::listeners(document, &taken);
     let pools = pool::pools(document);
@@ -73,6 +77,8 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         auth::warn(&auths, &routes, &listeners, &server);
         warn::unused(&limits, &routes);
         warn::nameless(&limits, &routes, &auths);
+        let (server, listeners) = (&server, &listeners[..]);
+        alike::warn(&alike::All { server, listeners, pools: &pools, routes: &routes, limits: &limits });
     }
     let pools: Vec<_> = pools.into_iter().map(|entry| entry.pool).collect();
     let auths = auths.into_iter().map(|entry| entry.auth).collect();
@@ -81,10 +87,12 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         _ => routes.into_iter().map(|entry| entry.route).collect(),
     };
     let rate_limits = limits.into_iter().map(|entry| entry.limit).collect();
+    let (warnings, written) = Default::default();
     Some(Config {
         server,
         admin,
         log,
+        trace,
         metrics,
         listeners,
         routes,
@@ -93,13 +101,19 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         rate_limits,
         error_pages,
         tests,
-        warnings: None,
+        warnings,
+        written,
     })
 }
 
 /// `[admin]`, whatever else is wrong.
 pub(super) fn admin(document: &Document<'_>) -> Admin {
     process::admin(document).0
+}
+
+/// One backend, by itself.
+pub(super) fn backend(field: &Field<'_>) -> Option<Backend> {
+    pool::backend(field)
 }
 
 /// Two pools and no route.

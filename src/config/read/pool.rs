@@ -1,10 +1,6 @@
 //! `[pool.NAME]`: backends, how one of them is chosen, and how it is called.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use toml::de::DeValue;
 
@@ -16,7 +12,9 @@ use super::{
         units::quoted,
         values,
     },
-    Written, balance, breaker, custom_load, discover, health, queue, retry, sticky, tls,
+    Written, balance, breaker, custom_load, discover, health, queue, retry, sticky,
+    tables::{self, Tables},
+    tls,
 };
 
 const PROTOCOLS: &[(&str, Protocol)] = &[("h1", Protocol::H1), ("h2", Protocol::H2), ("auto", Protocol::Auto)];
@@ -37,6 +35,15 @@ const PROXY: &[(&str, Option<ProxyVersion>)] =
 const PEERS_PROXY: &[(&str, &str)] = &[("false", "off"), ("none", "off"), ("1", "v1"), ("2", "v2"), ("true", "v2")];
 const NONE: &str = "write where requests go:\n\n[pool.web]\nbackends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]";
 
+const TABLES: Tables = Tables {
+    keys: &keys::POOL,
+    wanted: "a table for each pool",
+    help: "a pool is a table with a name of your own, once each; write where requests go:\n\n[pool.web]\n\
+           backends = [\"10.0.1.10:8080\", \"10.0.1.11:8080\"]",
+    one: "a pool",
+    name_it: "write [pool.NAME] with a name of your own, such as [pool.web], for [pool]",
+};
+
 /// A pool, and where it stands.
 pub(super) struct Entry<'a> {
     pub(super) pool: Pool,
@@ -45,29 +52,13 @@ pub(super) struct Entry<'a> {
 
 /// All of them; `None` if one cannot be built.
 pub(super) fn pools<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
-    let written = document.written("pool");
-    let mut entries: Vec<(&str, Field<'a>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for field in &written {
-        let own = of_file(field)?;
-        for (name, field) in own {
-            if let Some(first) = places.get(name) {
-                let first: &Field<'_> = &entries[*first].1;
-                let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
-                field.clash(wrong.help("keep one of them, or give this one another name"), first);
-                continue;
-            }
-            places.insert(name, entries.len());
-            entries.push((name, field));
-        }
+    let empty = |field: &&Field<'_>| field.value().as_table().is_some_and(|table| table.is_empty());
+    for field in document.written("pool").iter().filter(empty) {
+        field.wrong(Wrong::new("no pool is configured").help(NONE));
     }
-    let pools: Vec<_> = entries.into_iter().map(|(name, field)| pool(name, field)).collect();
+    let tables = tables::named(document, "pool", &TABLES)?;
+    let pools: Vec<_> = tables.into_iter().map(|(name, field)| pool(name, field)).collect();
     pools.into_iter().collect()
-}
-
-/// The names that pools have, for those who refer to them.
-pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
-    document.written("pool").iter().flat_map(Field::entries).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Reports that there is none, where routes do not answer by themselves.
@@ -75,26 +66,6 @@ pub(super) fn none(document: &Document<'_>) {
     if document.written("pool").is_empty() {
         document.missing("pool", Wrong::new("no pool is configured").help(NONE));
     }
-}
-
-/// The pools of one file; `None` if these are no pools.
-fn of_file<'a>(field: &Field<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
-    if !field.value().is_table() {
-        let help = format!("a pool is a table with a name of your own, once each; {NONE}");
-        field.wrong(values::wanted(field.value(), "a table for each pool").help(help));
-        return None;
-    }
-    let entries = field.entries();
-    if entries.is_empty() {
-        field.wrong(Wrong::new("no pool is configured").help(NONE));
-    }
-    let direct = |name: &str, field: &Field<'_>| !field.value().is_table() && keys::POOL.has(name);
-    if let Some((name, field)) = entries.iter().find(|(name, field)| direct(name, field)) {
-        let wrong = Wrong::new(format!("`{name}` belongs in a pool that has a name"));
-        field.wrong(wrong.help("write [pool.NAME] with a name of your own, such as [pool.web], for [pool]"));
-        return None;
-    }
-    Some(entries)
 }
 
 fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
@@ -318,6 +289,11 @@ fn backends(pool: &Section<'_>) -> Option<Vec<Backend>> {
         }
     }
     read.into_iter().map(|entry| entry.map(|entry| entry.backend)).collect()
+}
+
+/// A backend by itself.
+pub(super) fn backend(field: &Field<'_>) -> Option<Backend> {
+    called(field).map(|called| called.backend)
 }
 
 fn called<'a>(field: &Field<'a>) -> Option<Called<'a>> {

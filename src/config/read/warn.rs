@@ -156,7 +156,8 @@ fn sticky<'a>(entry: &pool::Entry<'a>) -> Option<Field<'a>> {
     entry.field.entries().into_iter().find(|(key, _)| *key == "sticky").map(|(_, field)| field)
 }
 
-fn pools_of(route: &Route) -> Vec<&str> {
+/// Where its requests go, or may go.
+pub(super) fn pools_of(route: &Route) -> Vec<&str> {
     let mut names = match &route.action {
         Action::Pool(name) => vec![name.as_str()],
         Action::Split { pools, .. } => pools.iter().map(|(name, _)| name.as_str()).collect(),

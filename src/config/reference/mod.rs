@@ -1,28 +1,34 @@
 //! `config/reference.toml`: every key with its meaning and its default, written from the doc comments of the types here.
 //!
 //! Called by `evenkeel reference`. The types describe what may be written and are never filled: `read` fills [`Config`].
-//! The order of the keys is that of `keys`; tests see to it that neither knows a key that the other does not.
+//! The order of the keys is that of `keys`; tests see to it that neither knows a key that the other does not. A field
+//! without a comment is a table that is a part of its own; `schema` tells of the same types to editors.
 //!
 //! [`Config`]: super::Config
 #![allow(dead_code, reason = "the types are read by their schema alone")]
 
 mod auth;
 mod breaker;
+mod kinds;
 mod limit;
 mod listener;
 mod pool;
 mod process;
 mod route;
+mod schema;
 mod test;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
+pub use self::schema::schema;
 use super::keys::{self, Keys};
 
 /// Where a comment is broken.
 const WIDTH: usize = 110;
 const HEAD: &str = "\
+#:schema ./evenkeel.schema.json
+
 # Every key that evenkeel understands, with its default; what is commented out is an example, and not a default.
 #
 #   evenkeel reference > evenkeel.toml
@@ -52,6 +58,7 @@ fn parts() -> Vec<Part> {
         part::<process::Admin>("[admin]", &keys::ADMIN, true),
         part::<process::Secret>("[admin.token]", &keys::SECRET, false),
         part::<process::Log>("[log]", &keys::LOG, true),
+        part::<process::Trace>("[trace]", &keys::TRACE, false),
         part::<process::Metrics>("[metrics]", &keys::METRICS, true),
         part::<process::ErrorPage>("[error_pages.503]", &keys::ERROR_PAGE, false),
         part::<listener::Listener>("[[listener]]", &keys::LISTENER, true),
@@ -119,8 +126,9 @@ pub fn reference() -> String {
     out
 }
 
+/// What is said of `key`; nothing of tables, which are parts of their own.
 fn property<'p>(part: &'p Part, key: &str) -> Option<&'p Value> {
-    part.schema.get("properties")?.get(key)
+    part.schema.get("properties")?.get(key).filter(|property| property.get("description").is_some())
 }
 
 /// A key with its default, or else commented out with an example; both where the default shows no form.
@@ -220,6 +228,8 @@ mod tests {
             for key in properties.keys() {
                 assert!(part.keys.known.contains(&key.as_str()), "{}: {key} is no key", part.head);
             }
+            let unknown = part.keys.known.iter().find(|key| !properties.contains_key(**key));
+            assert_eq!(unknown, None, "{}: the schema has no such key: give its type a field for it", part.head);
             let inner = part.head.trim_matches(['[', ']']);
             for key in part.keys.known {
                 let head = if inner.is_empty() { (*key).to_owned() } else { format!("{inner}.{key}") };
@@ -227,13 +237,10 @@ mod tests {
                     let other = part.head.trim_matches(['[', ']']);
                     other == head || other.starts_with(&format!("{head}."))
                 };
-                assert!(
-                    properties.contains_key(*key) || parts.iter().any(below),
-                    "{}: {key} is not documented",
-                    part.head
-                );
+                let documented = property(part, key).is_some() || parts.iter().any(below);
+                assert!(documented, "{}: {key} is not documented", part.head);
             }
-            for (key, property) in properties {
+            for (key, property) in properties.iter().filter(|(key, _)| property(part, key).is_some()) {
                 let text = description(property.get("description"));
                 assert!(text.ends_with(['.', ':']), "{}: {key} has no sentence: {text}", part.head);
                 let shown = property.get("default").is_some() || property.get("examples").is_some();

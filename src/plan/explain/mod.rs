@@ -30,6 +30,9 @@ use crate::{
 };
 use std::net::{IpAddr, SocketAddr};
 
+/// Routes that are told, and other listeners that are asked: control does it, and has no time for more.
+const MOST_ROUTES: usize = 1000;
+const MOST_LISTENERS: usize = 8;
 /// What stands for what only a real request has.
 const REQUEST_ID: &str = "{request_id}";
 
@@ -64,7 +67,7 @@ impl Plan {
         let mut said = Walk::new(self, config, first, sample, live).explain(sample);
         said.notes.splice(..0, notes);
         // Routes may be for some listeners alone.
-        for other in asked {
+        for other in asked.into_iter().take(MOST_LISTENERS) {
             let elsewhere = Walk::new(self, config, other, sample, live).explain(sample);
             if elsewhere.headline() != said.headline() {
                 said.notes.push(format!("at listener {:?}: {}", other.name, elsewhere.headline()));
@@ -165,7 +168,9 @@ impl<'a> Walk<'a> {
         let chosen = self.plan.router.find(&request);
         let name = chosen.map_or("", |place| &self.plan.routes[place].name);
         let mut tried = Vec::new();
-        for (place, verdict) in self.plan.router.explain(&request) {
+        let all = self.plan.router.explain(&request);
+        let more = all.len().saturating_sub(MOST_ROUTES);
+        for (place, verdict) in all.into_iter().take(MOST_ROUTES) {
             let Some(route) = self.config.routes.get(place) else { continue };
             let matched = found == Ok(place);
             let why = match chosen == Some(place) && !matched {
@@ -175,6 +180,9 @@ impl<'a> Walk<'a> {
             tried.push(Tried { name: route.name.clone(), matched, why });
         }
         self.said.routes = tried;
+        if more > 0 {
+            self.note(format!("{more} more routes are not told: their hosts or paths are others, or they come later"));
+        }
         found
     }
 

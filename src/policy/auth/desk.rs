@@ -5,14 +5,14 @@ use super::{
     super::{Verdict, Visit},
     basic,
 };
-use crate::config::auth::PasswordHash;
+use crate::{config::auth::PasswordHash, net::Holder};
 use argon2::{Argon2, password_hash::PasswordVerifier};
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -40,7 +40,7 @@ pub struct Desk {
 #[derive(Debug, Default)]
 struct Waiting {
     all: usize,
-    by_client: HashMap<Option<IpAddr>, usize>,
+    by_client: HashMap<Option<Holder>, usize>,
 }
 
 /// A hash and a password, as a MAC under a key of this process. Whether they fit depends on nothing else: a line that
@@ -51,7 +51,7 @@ type Ticket = [u8; 32];
 #[derive(Debug)]
 pub struct Seat<'d> {
     desk: &'d Desk,
-    client: Option<IpAddr>,
+    client: Option<Holder>,
 }
 
 /// A password that is to be checked.
@@ -112,7 +112,7 @@ impl Desk {
 
     /// A place in the queue for `client`; `None`: there is none, or its address has a quarter of them all.
     pub fn queue(&self, client: Option<IpAddr>) -> Option<Seat<'_>> {
-        let client = client.map(network);
+        let client = client.map(Holder::of);
         let mut waiting = self.waiting();
         let own = waiting.by_client.get(&client).copied().unwrap_or_default();
         if waiting.all >= self.most || own >= self.most / 4 {
@@ -125,14 +125,6 @@ impl Desk {
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Addresses of IPv6 count by their /64, which a host's changing addresses share.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 

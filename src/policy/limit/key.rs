@@ -7,7 +7,7 @@
 //! could be anew each time.
 
 use super::super::{Asked, FieldName, Visit, request};
-use crate::{config::LimitKey, http::Head};
+use crate::{config::LimitKey, http::Head, net::Holder};
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
@@ -121,13 +121,13 @@ pub(super) fn hashes_of_line<'s>(seed: &'s Seed, line: &'s [u8]) -> impl Iterato
     [bytes(seed, Kind::Text, line), bytes(seed, Kind::Path, line)].into_iter().chain(address)
 }
 
-/// All of an address of IPv4, however it is written; the first 64 bits of one of IPv6: whoever has one has 2^64.
+/// Of whoever has the address: of IPv6 it is the first half alone.
 fn address(seed: &Seed, client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => fixed(seed, Kind::V4, address.to_bits()),
-        IpAddr::V6(address) => {
+    match Holder::of(client) {
+        Holder::V4(address) => fixed(seed, Kind::V4, address),
+        Holder::V6(half) => {
             let mut hasher = seed.build_hasher();
-            hasher.write_u64((address.to_bits() >> 64) as u64);
+            hasher.write_u64(half);
             hasher.write_u8(Kind::V6 as u8);
             hasher.finish()
         }

@@ -12,7 +12,7 @@ use super::family::{self, Family};
 use super::listener::{Closed, ListenerMetrics, TlsFailure};
 use super::names::labels;
 use super::page::Page;
-use super::pool::{PoolMetrics, Retry, Stuck};
+use super::pool::{PoolGauges, PoolMetrics, Retry, Stuck};
 use super::resolution::Resolution;
 use super::route::Copied;
 use super::{Sources, lock};
@@ -22,6 +22,8 @@ const INFINITE: &str = "+Inf";
 
 /// A backend and what was read of it, once for all families.
 type Read = (Arc<BackendMetrics>, BackendGauges);
+/// The same of a pool.
+type ReadPool = (Arc<PoolMetrics>, PoolGauges);
 
 impl Sources {
     /// Writes everything but what the process's own collector says.
@@ -32,7 +34,11 @@ impl Sources {
         self.gather_listeners(page);
         self.gather_routes(page);
         self.gather_limits(page);
-        let pools = self.pools.living();
+        let read = |pool: Arc<PoolMetrics>| {
+            let gauges = pool.gauges();
+            (pool, gauges)
+        };
+        let pools: Vec<ReadPool> = self.pools.living().into_iter().map(read).collect();
         self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
     }
@@ -47,6 +53,9 @@ impl Sources {
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
         let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
+        let (sent, lost) = self.spans.get().map_or((0, 0), |spans| (spans.sent(), spans.dropped()));
+        page.family(&family::SPANS_SENT, |samples| samples.add("", sent));
+        page.family(&family::SPANS_DROPPED, |samples| samples.add("", lost));
         page.family(&family::RESOLUTIONS, |samples| {
             for (word, count) in Resolution::WORDS.into_iter().zip(&self.resolutions) {
                 samples.add_with("", ("result", word), count.load(Relaxed));
@@ -162,28 +171,28 @@ impl Sources {
         });
     }
 
-    fn gather_pools(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
+    fn gather_pools(&self, pools: &[ReadPool], page: &mut Page) {
         page.family(&family::RETRIES, |samples| {
-            for pool in pools {
+            for (pool, _) in pools {
                 for (reason, word) in Retry::WORDS.into_iter().enumerate() {
                     samples.add_with(&pool.labels, ("reason", word), pool.retries(reason));
                 }
             }
         });
         page.family(&family::RETRY_BUDGET_EXHAUSTED, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.exhausted()));
+            pools.iter().for_each(|(pool, _)| samples.add(&pool.labels, pool.exhausted()));
         });
         page.family(&family::QUEUE_LENGTH, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.gauges().queued));
+            pools.iter().for_each(|(pool, gauges)| samples.add(&pool.labels, gauges.queued));
         });
         page.family(&family::QUEUE_TIMEOUTS, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, pool.queue_timeouts()));
+            pools.iter().for_each(|(pool, _)| samples.add(&pool.labels, pool.queue_timeouts()));
         });
         page.family(&family::QUEUE_WAIT, |samples| {
-            pools.iter().for_each(|pool| samples.add_histogram(&pool.labels, &self.bounds, &pool.waits()));
+            pools.iter().for_each(|(pool, _)| samples.add_histogram(&pool.labels, &self.bounds, &pool.waits()));
         });
         page.family(&family::STICKY, |samples| {
-            for pool in pools {
+            for (pool, _) in pools {
                 for (result, word) in Stuck::WORDS.into_iter().enumerate() {
                     let total = pool.stuck_total(result);
                     total.into_iter().for_each(|total| samples.add_with(&pool.labels, ("result", word), total));
@@ -191,11 +200,11 @@ impl Sources {
             }
         });
         page.family(&family::ALL_DOWN, |samples| {
-            pools.iter().for_each(|pool| samples.add(&pool.labels, u8::from(pool.all_down())));
+            pools.iter().for_each(|(pool, _)| samples.add(&pool.labels, u8::from(pool.all_down())));
         });
     }
 
-    fn gather_backends(&self, pools: &[Arc<PoolMetrics>], page: &mut Page) {
+    fn gather_backends(&self, pools: &[ReadPool], page: &mut Page) {
         let living = self.backends.living();
         let has_times = self.has_backend_histograms(living.len());
         let backends: Vec<Read> =
@@ -248,14 +257,14 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
 }
 
 /// Circuits of pools as a whole have no backend; that there is none is a label, too, so that no series has more than others.
-fn gather_circuits(pools: &[Arc<PoolMetrics>], backends: &[Read], page: &mut Page) {
+fn gather_circuits(pools: &[ReadPool], backends: &[Read], page: &mut Page) {
     page.family(&family::CIRCUIT, |samples| {
-        pools.iter().for_each(|pool| samples.add_with(&pool.labels, ("backend", ""), pool.gauges().circuit));
+        pools.iter().for_each(|(pool, gauges)| samples.add_with(&pool.labels, ("backend", ""), gauges.circuit));
         backends.iter().for_each(|(backend, gauges)| samples.add(&backend.labels, gauges.circuit));
     });
     page.family(&family::EJECTIONS, |samples| {
         for (reason, word) in Ejection::WORDS.into_iter().enumerate() {
-            for pool in pools.iter().filter(|pool| pool.openings(reason) > 0) {
+            for (pool, _) in pools.iter().filter(|(pool, _)| pool.openings(reason) > 0) {
                 let labels = format!("{},backend=\"\"", pool.labels);
                 samples.add_with(&labels, ("reason", word), pool.openings(reason));
             }

@@ -3,6 +3,7 @@
 
 mod discover;
 mod names;
+mod operators;
 mod server;
 
 use std::net::{IpAddr, SocketAddr};

@@ -206,7 +206,8 @@ impl Backend {
         Self::on(port, move |conn, _| while conn.request().is_some_and(|_| conn.send(&Reply::ok(&text).bytes)) {})
     }
 
-    fn on(port: Port, serve: impl Fn(&mut Conn, usize) + Send + Sync + 'static) -> Self {
+    /// Serves by `serve` at a port that is ours already.
+    pub(crate) fn on(port: Port, serve: impl Fn(&mut Conn, usize) + Send + Sync + 'static) -> Self {
         let shared = Shared {
             handler: Box::new(serve),
             alive: AtomicBool::new(false),

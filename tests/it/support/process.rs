@@ -46,11 +46,30 @@ impl Process {
 
     /// Starts the binary without waiting, for a start that fails.
     pub(crate) fn launch(under: &[&str], toml: &str) -> Self {
-        let file = write(toml);
+        Self::on(under, write(toml))
+    }
+
+    /// Ends it, and starts the binary again on the same file, with what it has kept; waits until it listens.
+    pub(crate) fn restart(self) -> Self {
+        let file = self.file.clone();
+        drop(self);
+        let expected = fs::read_to_string(&file).unwrap().matches("[[listener]]").count() + 1;
+        let process = Self::on(&[], file);
+        wait_for("it listens again", || process.addresses.lock().unwrap().len() >= expected);
+        process
+    }
+
+    /// Where it keeps what it has accepted.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.file.with_file_name("state")
+    }
+
+    fn on(under: &[&str], file: PathBuf) -> Self {
         let path = file.clone();
         let words: Vec<&str> = [under, &[BINARY, "run", "-c", file.to_str().unwrap()]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN).env_remove("RUST_LOG");
+        command.env("STATE_DIRECTORY", file.with_file_name("state"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (log, addresses) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Mutex<HashMap<_, _>>>::default());
         let (lines, found) = (Arc::clone(&log), Arc::clone(&addresses));
@@ -232,6 +251,9 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
     let plain: String = line.split('\u{1b}').enumerate().map(|(part, text)| strip_colour(part, text)).collect();
     if !plain.contains("listening") {
         return None;
+    }
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(&plain) {
+        return Some((line["listener"].as_str()?.to_owned(), line["address"].as_str()?.parse().ok()?));
     }
     let value = |key: &str| {
         let (_, rest) = plain.split_once(key)?;

@@ -5,12 +5,11 @@ mod jwt;
 mod warn;
 
 use std::{
-    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-pub(super) use self::warn::warn;
+pub(super) use self::{forward::url, warn::warn};
 use super::super::{
     ApiKeyAuth, Auth, AuthKind, BasicAuth, ShownIn,
     auth::{api_keys, users},
@@ -20,7 +19,10 @@ use super::super::{
     units::quoted,
     values,
 };
-use super::pool;
+use super::{
+    pool,
+    tables::{self, Tables},
+};
 
 /// `type`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,13 @@ const PEERS: &[(&str, &str)] = &[
     ("forward_auth", "forward"),
     ("forwardauth", "forward"),
 ];
-const NOT_TABLE: &str =
-    "a way in is a table with a name of your own: write [auth.NAME] with type = \"basic\", for example";
+const TABLES: Tables = Tables {
+    keys: &keys::AUTH,
+    wanted: "a table for each way in",
+    help: "a way in is a table with a name of your own: write [auth.NAME] with type = \"basic\", for example",
+    one: "a table",
+    name_it: "write [auth.NAME] with a name of your own for [auth]",
+};
 
 const MAKE_USERS: &str = "`htpasswd -B -c FILE NAME` makes it (package apache2-utils or httpd-tools); without that, write a \
                           line NAME:HASH, with the hash that `mkpasswd -m bcrypt` makes (package whois)";
@@ -68,29 +75,9 @@ pub(super) struct Entry<'a> {
 
 /// All of them; `None` if one cannot be built.
 pub(super) fn auths<'a>(document: &Document<'a>) -> Option<Vec<Entry<'a>>> {
-    let mut seen: HashMap<&str, Field<'a>> = HashMap::new();
-    let mut read = Vec::new();
-    for written in document.written("auth") {
-        if !written.value().is_table() {
-            written.wrong(values::wanted(written.value(), "a table for each way in").help(NOT_TABLE));
-            return None;
-        }
-        for (name, field) in written.entries() {
-            if !field.value().is_table() && keys::AUTH.has(name) {
-                let wrong = Wrong::new(format!("`{name}` belongs in a table that has a name"));
-                field.wrong(wrong.help("write [auth.NAME] with a name of your own for [auth]"));
-                return None;
-            }
-            if let Some(first) = seen.get(name) {
-                let wrong = Wrong::new(format!("[{}] stands in another file already", first.key));
-                field.clash(wrong.help("keep one of them, or give this one another name"), first);
-                continue;
-            }
-            seen.insert(name, field.clone());
-            read.push(auth(name, field));
-        }
-    }
-    read.into_iter().collect()
+    let tables = tables::named(document, "auth", &TABLES)?;
+    let auths: Vec<_> = tables.into_iter().map(|(name, field)| auth(name, field)).collect();
+    auths.into_iter().collect()
 }
 
 /// Reports pools that are called like the pool of a service.
@@ -102,11 +89,6 @@ pub(super) fn services(auths: &[Entry<'_>], pools: &[pool::Entry<'_>]) {
             entry.field.clash(wrong.help("give the pool of the file another name"), &pool.field);
         }
     }
-}
-
-/// The names that there are, for routes.
-pub(super) fn names(document: &Document<'_>) -> BTreeSet<String> {
-    document.written("auth").iter().flat_map(Field::entries).map(|(name, _)| name.to_owned()).collect()
 }
 
 fn auth<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {

@@ -1,25 +1,26 @@
-//! `allow` and `deny` of a route: which addresses may ask. Hot path.
+//! `allow` and `deny`: which addresses may come, to a listener (`plan::Door`) or to what a route matches (`policy`). Hot path.
 
-use crate::{config, net::Networks};
+use super::Networks;
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Who may come, by address.
 #[derive(Debug)]
-pub(super) struct Access {
+pub struct Access {
     /// Empty: anybody.
     allow: Networks,
     deny: Networks,
 }
 
 impl Access {
-    /// What `route` says; `None` if it lets everybody in.
-    pub(super) fn new(route: &config::Route) -> Option<Self> {
-        let says = !route.allow.is_empty() || !route.deny.is_empty();
-        says.then(|| Self { allow: Networks::new(&route.allow), deny: Networks::new(&route.deny) })
+    /// Those in `allow`, anybody if that is empty, but for those in `deny`; `None` if that is everybody.
+    pub fn new(allow: &[IpNet], deny: &[IpNet]) -> Option<Self> {
+        let says = !allow.is_empty() || !deny.is_empty();
+        says.then(|| Self { allow: Networks::new(allow), deny: Networks::new(deny) })
     }
 
     /// `client` may come. Without an address it is in no network: nobody denies it, and only where anybody may it is let in.
-    pub(super) fn lets_in(&self, client: Option<IpAddr>) -> bool {
+    pub fn lets_in(&self, client: Option<IpAddr>) -> bool {
         match client {
             Some(client) => !self.deny.contains(client) && (self.allow.is_empty() || self.allow.contains(client)),
             None => self.allow.is_empty(),
@@ -30,13 +31,12 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ipnet::{IpNet, Ipv4Net};
+    use ipnet::Ipv4Net;
     use std::{net::Ipv4Addr, time::Instant};
 
     fn access(allow: &[&str], deny: &[&str]) -> Option<Access> {
-        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect();
-        let route = config::Route { allow: nets(allow), deny: nets(deny), ..config::Route::all_to("web") };
-        Access::new(&route)
+        let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<_>>();
+        Access::new(&nets(allow), &nets(deny))
     }
 
     #[test]
@@ -65,8 +65,8 @@ mod tests {
     fn a_look_does_not_take_longer_where_there_are_more_networks() {
         let net = |number: u32| IpNet::V4(Ipv4Net::new(Ipv4Addr::from(number << 12 | 0x2000_0000), 20).unwrap());
         let time = |count: u32| {
-            let deny = (0..count).map(net).collect();
-            let access = Access::new(&config::Route { deny, ..config::Route::all_to("web") }).unwrap();
+            let deny: Vec<IpNet> = (0..count).map(net).collect();
+            let access = Access::new(&[], &deny).unwrap();
             let client = |number: u32| Some(IpAddr::V4(Ipv4Addr::from(number.wrapping_mul(2_654_435_761))));
             let round = || {
                 let began = Instant::now();
