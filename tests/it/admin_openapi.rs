@@ -21,7 +21,8 @@ fn the_document_is_valid_and_what_can_be_read_answers() {
             let status = call(admin, &line, "", "").status;
             // Without a token: what it is needed for is refused, and whatever else there is answers.
             let guarded = operation["security"] != serde_json::json!([]);
-            assert_eq!(status, if guarded { 403 } else { 200 }, "{line}");
+            assert_eq!(status == 403, guarded, "{line}: {status}");
+            assert!(guarded || status == 200 || method == "post", "{line}: {status}");
         }
     }
     let Some(validator) = Program::find("openapi-spec-validator", "python3-openapi-spec-validator") else { return };
