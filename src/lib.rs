@@ -3,7 +3,7 @@
 //! # The map
 //! A module imports only what stands to its left; `tests/architecture.rs` fails on an import that points right.
 //! ```text
-//! error telemetry < config < net < tls < http < balance < pool < policy < route < plan < dial < proxy
+//! error telemetry < config < import < net < tls < http < balance < pool < policy < route < plan < dial < proxy
 //!       < health provider < admin ha < runtime < simulate < cli main
 //! ```
 //! A request walks it in a straight line: `runtime::worker` accepts, [`tls`] makes a session of the connection where its
@@ -12,7 +12,7 @@
 //! brings a connection, the bodies are relayed, and the connection goes back. A configuration walks it too: [`config`]
 //! (what was written) becomes a [`plan`] (what it means), built on what survives a reload ([`pool::Registry`]) and on what
 //! DNS says of names ([`net::dns`]), and `runtime::reload` puts it in force. [`health`] finds out who is well, and control makes a new table of it.
-//! [`simulate`] drives [`balance`] alone, in virtual time.
+//! [`import`] makes a configuration of nginx's or HAProxy's. [`simulate`] drives [`balance`] alone, in virtual time.
 //!
 //! # Words (one meaning each)
 //! **client** who calls us · **listener** an address that we accept on · **pool** a named set of backends with one
@@ -29,6 +29,7 @@ pub mod dial;
 pub mod error;
 pub mod health;
 pub mod http;
+pub mod import;
 pub mod net;
 pub mod plan;
 pub mod policy;

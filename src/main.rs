@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use evenkeel::cli::{
-    Cli, Command, backends, check, completions, demo, diff, explain, man, reference, reload, rollback, run, simulate,
-    status,
+    Cli, Command, backends, check, completions, demo, diff, explain, import, man, reference, reload, rollback, run,
+    simulate, status, top,
 };
 use std::process::ExitCode;
 
@@ -21,9 +21,11 @@ fn main() -> ExitCode {
         Command::Reload { remote, if_drops } => reload::reload(&remote, if_drops),
         Command::Rollback { remote } => rollback::rollback(&remote),
         Command::Status { remote, json } => status::status(&remote, json),
+        Command::Top { remote, json, once } => top::top(&remote, json, once),
         Command::Backends { remote, pool, action } => backends::backends(&remote, pool.as_deref(), &action),
         Command::Simulate(asked) => simulate::simulate(&asked),
         Command::Demo => demo::demo(),
+        Command::Import(asked) => import::import(&asked),
         Command::Reference => reference::reference(),
         Command::Schema => reference::schema(),
         Command::Completions { shell } => completions::completions(shell),

@@ -1,8 +1,10 @@
-//! No algorithm allocates in a pick. A process of its own: its allocator counts.
+//! No algorithm allocates in a pick, and nobody for the trace of a request whose spans are not recorded. A process of its own:
+//! its allocator counts.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use evenkeel::balance::{self, Algorithm, Common, Load, Member, Pick, Picked, Report, Taken, Tried};
+use evenkeel::telemetry::trace::{self, Begin};
 use std::{array, hint::black_box, sync::Arc};
 
 const ALGORITHMS: [Algorithm; 8] = [
@@ -59,4 +61,29 @@ fn a_pick_allocates_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn the_trace_of_a_request_that_is_not_sampled_allocates_nothing() {
+    let parent = &b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"[..];
+    let states = [&b"rojo=1, congo=2"[..], b"a=1"];
+    // As a worker's are: they have been used before.
+    let (mut head, mut state) = (Vec::with_capacity(64), Vec::with_capacity(64));
+    let mut random = 7_u64;
+    let mut next = || {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        random
+    };
+    let counted = allocation_counter::measure(|| {
+        for sample in [None, Some(0)] {
+            for parent in [None, trace::parse(parent)] {
+                let begin = black_box(Begin::new(parent, sample, &mut next));
+                assert!(!begin.recorded);
+                head.clear();
+                begin.context.write(&mut head);
+            }
+        }
+        assert!(trace::is_plain(parent) && trace::join(states.into_iter(), &mut state));
+    });
+    assert_eq!((counted.count_total, state.as_slice()), (0, &b"rojo=1,congo=2,a=1"[..]));
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["error", "telemetry"],
     &["config"],
+    &["import"],
     &["net"],
     &["tls"],
     &["http"],

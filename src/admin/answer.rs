@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::header::{ALLOW, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
 
 use super::api::Api;
+use super::dashboard;
+use super::events::{Cut, Events};
 use super::origin::{Names, Refusal};
 use super::path::{Resource, Unfound};
-use super::problem::{Answer, Problem, TEXT, with_body};
+use super::problem::{Answer, EVENTS, Problem, TEXT, with_body};
 use super::{Limits, Peer, Shared};
 use crate::telemetry::metrics;
 
@@ -23,21 +25,23 @@ pub(super) struct Answers {
     names: Option<Names>,
     /// `None` on `metrics_address`.
     api: Option<Api>,
+    events: Events,
 }
 
 impl Answers {
     /// Answers to those who call us by one of `names`; the API's only if `full`.
     pub(super) fn new(shared: Shared, names: Option<Names>, full: bool, limits: &Limits) -> Self {
         let api = full.then(|| Api::new(&shared, limits));
-        Self { shared, names, api }
+        let events = Events::new(&shared);
+        Self { shared, names, api, events }
     }
 
-    /// The answer to `request`, which `peer` has sent.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
-        self.try_answer(request, peer).await.unwrap_or_else(Answer::from)
+    /// The answer to `request`, which `peer` has sent on a connection that `cut` ends.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: &Peer, cut: &Cut) -> Answer {
+        self.try_answer(request, peer, cut).await.unwrap_or_else(Answer::from)
     }
 
-    async fn try_answer(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
+    async fn try_answer(&self, request: Request<Incoming>, peer: &Peer, cut: &Cut) -> Result<Answer, Problem> {
         if let Some(names) = &self.names {
             names.check(&request).map_err(refused)?;
         }
@@ -52,9 +56,14 @@ impl Answers {
             return Err(problem.with(ALLOW, HeaderValue::from_static(allowed)));
         }
         match (resource, &self.api) {
-            (Resource::Healthz, _) => Ok(with_body(StatusCode::OK, TEXT, "ok".to_owned())),
+            (Resource::Healthz, _) => Ok(with_body(StatusCode::OK, TEXT, "ok")),
             (Resource::Readyz, _) => Ok(self.readiness()),
             (Resource::Metrics, _) => self.metrics().await,
+            (Resource::Page, Some(_)) => Ok(dashboard::page()),
+            (Resource::Events, Some(_)) if request.method() == Method::HEAD => {
+                Ok(with_body(StatusCode::OK, EVENTS, ""))
+            }
+            (Resource::Events, Some(_)) => self.events.subscribe(cut),
             (resource, Some(api)) => api.answer(resource, request, peer).await,
             (_, None) => Err(unfound(Unfound::Unknown)),
         }
@@ -62,9 +71,9 @@ impl Answers {
 
     fn readiness(&self) -> Answer {
         if self.shared.draining.load(Relaxed) {
-            return with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining".to_owned());
+            return with_body(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining");
         }
-        with_body(StatusCode::OK, TEXT, "ok".to_owned())
+        with_body(StatusCode::OK, TEXT, "ok")
     }
 
     /// Gathered on a blocking thread: control has no 5 ms for it when there are a thousand backends.

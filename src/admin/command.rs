@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
+pub use super::snapshot::{
+    BackendLive, CheckView, Counts, Latency, ListenerLive, Look, PoolLive, Rates, Snapshot, TrafficView,
+};
 use crate::config::{Backend, Sample};
 pub use crate::plan::Explanation;
 pub use crate::plan::diff::{Change, Diff, Drains, KeyChange, Kind, What};
@@ -23,6 +26,8 @@ const MAX_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 pub enum Command {
     /// How the process is.
     Status(oneshot::Sender<Status>),
+    /// How the process is, and what has been counted, for those who look every second.
+    Snapshot(oneshot::Sender<Look>),
     /// How the pools are.
     Pools(oneshot::Sender<Vec<PoolView>>),
     /// Change one backend.

@@ -10,12 +10,15 @@ mod api;
 mod api_tests;
 pub mod chaos;
 pub mod command;
+mod dashboard;
+mod events;
 pub mod explain;
 mod openapi;
 mod origin;
 mod path;
 mod permit;
 mod problem;
+mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -42,6 +45,7 @@ use tokio::time::{sleep, timeout};
 
 use self::answer::Answers;
 pub use self::command::Command;
+use self::events::Cut;
 use self::origin::Names;
 pub use self::problem::TEST_FAILED;
 use crate::config::Secret;
@@ -184,7 +188,8 @@ impl Listener {
 
 /// One connection, from its accept to its end.
 async fn converse(limits: Limits, io: impl Read + Write + Unpin, peer: Peer, answers: Arc<Answers>) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, &peer).await));
+    let cut = Cut::default();
+    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, &peer, &cut).await));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -192,7 +197,11 @@ async fn converse(limits: Limits, io: impl Read + Write + Unpin, peer: Peer, ans
         .max_headers(HEADERS)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
-    let ended = match timeout(limits.age, connection.as_mut()).await {
+    let aged = tokio::select! {
+        aged = timeout(limits.age, connection.as_mut()) => aged,
+        () = cut.notified() => return,
+    };
+    let ended = match aged {
         Ok(ended) => ended,
         Err(_) => {
             connection.as_mut().graceful_shutdown();

@@ -108,10 +108,12 @@ const fn change(
 
 /// All of them.
 pub(super) const OPERATIONS: &[Operation] = &[
+    get("/", "The dashboard", ("text/html", of::<String>)),
     get("/metrics", "Metrics, for Prometheus", (TEXT, of::<String>)),
     get("/healthz", "The process is alive", (TEXT, of::<String>)),
     get("/readyz", "The process takes requests; 503 while it drains", (TEXT, of::<String>)),
     get("/api/v1/status", "How the process is", json_of::<Status>()),
+    get("/api/v1/events", "A snapshot each second, as server-sent events", ("text/event-stream", of::<String>)),
     get("/api/v1/pools", "How its pools are", json_of::<PoolList>()),
     get("/api/v1/pools/{pool}", "How a pool is", json_of::<PoolView>()),
     change(

@@ -3,10 +3,13 @@
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    /// The dashboard.
+    Page,
     Metrics,
     Healthz,
     Readyz,
     Status,
+    Events,
     Pools,
     /// By its name.
     Pool(String),
@@ -24,10 +27,12 @@ pub(super) enum Resource {
 
 /// Paths without names in them.
 const FIXED: &[(&str, Resource)] = &[
+    ("/", Resource::Page),
     ("/metrics", Resource::Metrics),
     ("/healthz", Resource::Healthz),
     ("/readyz", Resource::Readyz),
     ("/api/v1/status", Resource::Status),
+    ("/api/v1/events", Resource::Events),
     ("/api/v1/pools", Resource::Pools),
     ("/api/v1/reload", Resource::Reload),
     ("/api/v1/rollback", Resource::Rollback),
@@ -136,7 +141,7 @@ mod tests {
     fn other_paths_name_nothing() {
         for path in [
             "",
-            "/",
+            "//",
             "*",
             "/metrics/",
             "/api",

@@ -3,18 +3,21 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use serde::Serialize;
 
 use super::command::Refused;
+use super::events::Stream;
 
 /// The types of bodies.
 pub(super) const JSON: &str = "application/json";
 /// The type of a problem: a test of the configuration has failed, and nothing else is wrong with it.
 pub const TEST_FAILED: &str = "urn:evenkeel:test-failed";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const EVENTS: &str = "text/event-stream";
 
-pub(super) type Answer = Response<Full<Bytes>>;
+/// A whole body, or events as they come.
+pub(super) type Answer = Response<Either<Full<Bytes>, Stream>>;
 
 /// Why a request is not done.
 #[derive(Debug)]
@@ -94,10 +97,20 @@ pub(super) fn json(value: &impl Serialize, generation: Option<u64>) -> Answer {
     answer
 }
 
-/// An answer that no cache keeps and no browser takes for a page.
-pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+/// An answer that no cache keeps and no browser takes for something else.
+pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = typed(content_type, Either::Left(Full::new(body.into())));
     *answer.status_mut() = status;
+    answer
+}
+
+/// Server-sent events, as they come.
+pub(super) fn stream(events: Stream) -> Answer {
+    typed(EVENTS, Either::Right(events))
+}
+
+fn typed(content_type: &'static str, body: Either<Full<Bytes>, Stream>) -> Answer {
+    let mut answer = Response::new(body);
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,11 +12,12 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Diff, Drains, Explanation, KeyChange,
-    Kind, ListenerView, Override, PoolChange, PoolView, Refused, Reloaded, Status, What,
+    AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Counts, Diff, Drains, Explanation,
+    KeyChange, Kind, ListenerView, Look, Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status, What,
 };
 use super::*;
 use crate::config::Address;
+use crate::telemetry::metrics::{BackendTraffic, Traffic};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef";
 
@@ -84,6 +85,7 @@ impl Play {
             }
             match command {
                 Command::Status(reply) => drop(reply.send(self.status())),
+                Command::Snapshot(reply) => drop(reply.send(self.sample())),
                 Command::Pools(reply) => drop(reply.send(self.pools.clone())),
                 Command::Change { pool, backend, change, if_match, reply } => {
                     drop(reply.send(self.change(&pool, &backend, &change, if_match)));
@@ -110,7 +112,21 @@ impl Play {
         }
     }
 
-    fn status(&self) -> Status {
+    /// A look at it; nothing is counted.
+    pub(crate) fn sample(&self) -> Look {
+        let snapshot = Snapshot::of(self.status(), 1_767_323_045_000);
+        let backends = snapshot.pools.iter().flat_map(|pool| &pool.backends);
+        let counts = Counts {
+            at: std::time::Instant::now(),
+            traffic: Traffic { in_flight: 3, connections: 12, ..Traffic::default() },
+            listeners: vec![("web".into(), 0)],
+            pools: snapshot.pools.iter().map(|pool| (pool.name.as_str().into(), 0)).collect(),
+            backends: backends.map(|live| (live.view.name.as_str().into(), BackendTraffic::default())).collect(),
+        };
+        Look { snapshot, counts }
+    }
+
+    pub(crate) fn status(&self) -> Status {
         Status {
             version: "0.1.0".into(),
             instance: "lb-1".into(),

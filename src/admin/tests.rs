@@ -54,7 +54,11 @@ fn what_is_wrong_is_a_problem_document() {
     run(async {
         let (address, _) = start(LIMITS).await;
         for (line, host, expected) in [
-            ("GET /", &*address, "404"),
+            ("GET /index.html", &*address, "404"),
+            ("POST /", &address, "405"),
+            ("POST /api/v1/events", &address, "405"),
+            ("GET /", "evil.example", "403"),
+            ("GET /api/v1/events", "evil.example", "403"),
             ("GET /metrics/", &address, "404"),
             ("POST /nowhere", &address, "404"),
             ("POST /metrics", &address, "405"),

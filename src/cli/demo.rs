@@ -1,16 +1,19 @@
 //! `evenkeel demo`: three built-in backends of different speed, one of which fails from time to time, and a balancer in
-//! front of them. Called by `main`.
+//! front of them, with the dashboard. Called by `main`.
 
 use super::run::Signals;
-use crate::{config::Config, runtime::Server};
+use crate::{
+    config::{Config, Secret},
+    runtime::Server,
+};
 use http_body_util::Full;
 use hyper::{Request, Response, body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::ExitCode,
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -60,24 +63,45 @@ fn start() -> Result<(Server, Signals), Box<dyn std::error::Error>> {
          [pool.demo]\nbackends = [\n{list}]\n\n\
          [pool.demo.health_check]\ntype = \"http\"\npath = \"/health\"\ninterval = \"1s\"\ninterval_down = \"500ms\"\n"
     );
-    let config = Config::parse(&text, Path::new("demo.toml"))?;
+    let mut config = Config::parse(&text, Path::new("demo.toml"))?;
+    let token = format!("demo-{:016x}", getrandom::u64()?);
+    config.admin.token = Some(Secret::new(token.as_bytes()));
     let server = Server::start(config)?;
-    tell(&server, &backends)?;
+    tell(&server, &backends, &token)?;
+    if let Some(admin) = server.admin() {
+        open(&format!("http://{admin}/"));
+    }
     Ok((server, signals))
 }
 
-fn tell(server: &Server, backends: &[(Actor, SocketAddr)]) -> io::Result<()> {
+/// Shows the dashboard to somebody who sits in front of it: stdout is a terminal, of this machine, beside a desktop. That it
+/// cannot be opened is no failure: its address is printed.
+fn open(url: &str) {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let desktop = is_set("DISPLAY") || is_set("WAYLAND_DISPLAY");
+    if !io::stdout().is_terminal() || !desktop || is_set("SSH_CONNECTION") {
+        return;
+    }
+    let mut opener = Command::new("xdg-open");
+    let quiet = opener.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Ok(mut child) = quiet.spawn() {
+        std::thread::spawn(move || child.wait());
+    }
+}
+
+fn tell(server: &Server, backends: &[(Actor, SocketAddr)], token: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if let Some(address) = server.address("demo") {
-        writeln!(out, "balancer http://{address}/")?;
+        writeln!(out, "balancer  http://{address}/")?;
     }
     for (Actor { name, thinks, fails }, address) in backends {
         let fails = if *fails { "; answers nobody for 10 s of every 30" } else { "" };
-        writeln!(out, "backend  http://{address}/  {name}, answers after {} ms{fails}", thinks.as_millis())?;
+        writeln!(out, "backend   http://{address}/  {name}, answers after {} ms{fails}", thinks.as_millis())?;
     }
     if let Some(admin) = server.admin() {
-        writeln!(out, "metrics  http://{admin}/metrics")?;
-        writeln!(out, "pools    http://{admin}/api/v1/pools")?;
+        writeln!(out, "dashboard http://{admin}/  (open it in a browser; token for its buttons: {token})")?;
+        writeln!(out, "metrics   http://{admin}/metrics")?;
+        writeln!(out, "pools     http://{admin}/api/v1/pools")?;
     }
     if let Some(address) = server.address("demo") {
         writeln!(out, "\nAsk the balancer, several times (Ctrl-C ends the demo):\n\ncurl http://{address}/")?;

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod diff;
 pub mod explain;
+pub mod import;
 pub mod man;
 mod output;
 pub mod reference;
@@ -18,13 +19,14 @@ pub mod status;
 mod table;
 #[cfg(test)]
 mod testing;
+pub mod top;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use self::{backends::Action, explain::Explain, remote::Remote, simulate::Simulate};
+use self::{backends::Action, explain::Explain, import::Import, remote::Remote, simulate::Simulate};
 
 /// Where the configuration is, unless `-c` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/evenkeel/evenkeel.toml";
@@ -130,6 +132,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the running process on the terminal, live: its traffic, and each pool and backend
+    ///
+    /// Keys: q quits, s sorts, / filters, arrows select a backend, d drains it, e enables it, m puts it into maintenance;
+    /// changes are asked about before they are made. NO_COLOR is respected.
+    #[command(after_help = "Example: evenkeel top")]
+    Top {
+        /// Whom to call.
+        #[command(flatten)]
+        remote: Remote,
+        /// Write to stdout instead: a JSON object a line, each second, as the admin API's events tell it
+        #[arg(long)]
+        json: bool,
+        /// Write one screen, or with --json one line, and end
+        #[arg(long)]
+        once: bool,
+    },
     /// List the backends of the running process, or change one of them
     #[command(after_help = "Example: evenkeel backends drain 10.0.1.10:8080 --pool web")]
     Backends {
@@ -145,7 +163,8 @@ pub enum Command {
     },
     /// Start three backends and a balancer in front of them on free ports, to try evenkeel out
     ///
-    /// Needs no file. Prints the addresses and a `curl` line; Ctrl-C ends it.
+    /// Needs no file. Prints the addresses, that of the dashboard too, and a `curl` line; opens the dashboard where there is
+    /// a desktop (DISPLAY or WAYLAND_DISPLAY is set, and it runs on its terminal); Ctrl-C ends it.
     #[command(after_help = "Example: evenkeel demo")]
     Demo,
     /// Compare the balancing algorithms in virtual time: the code that serves traffic, before backends that are numbers
@@ -156,6 +175,13 @@ pub enum Command {
     /// came to the same backend as the client's request before.
     #[command(after_help = "Example: evenkeel simulate my.toml --algorithm round_robin,least_connections --svg my.svg")]
     Simulate(Simulate),
+    /// Turn nginx.conf or haproxy.cfg into a configuration
+    ///
+    /// Writes TOML to stdout, with the source line at each part, and to stderr what has become of each directive: converted,
+    /// approximated, or not supported. What protects and cannot be converted (deny, auth) is closed, not opened. Exits with
+    /// 1 if the file cannot be read.
+    #[command(after_help = "Example: evenkeel import /etc/nginx/nginx.conf > evenkeel.toml")]
+    Import(Import),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used
     #[command(after_help = "Example: evenkeel reference > evenkeel.toml")]
     Reference,
@@ -238,6 +264,8 @@ mod tests {
         let elsewhere = || remote("x.toml", Some("127.0.0.1:9901"), Some("t"));
         let status = Command::Status { remote: elsewhere(), json: true };
         assert_eq!(parse(&[&["status", "--json"][..], &at].concat()).unwrap(), status);
+        let top = Command::Top { remote: elsewhere(), json: true, once: false };
+        assert_eq!(parse(&[&["top", "--json"][..], &at].concat()).unwrap(), top);
         let action = || Action::Drain { name: "b".into(), deadline: Some(std::time::Duration::from_secs(300)) };
         let drain = Command::Backends { remote: elsewhere(), pool: Some("web".into()), action: action() };
         let words = ["drain", "b", "--deadline", "5m"];

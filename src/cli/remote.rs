@@ -1,5 +1,5 @@
-//! How commands talk to a running process: its admin API, over TCP or a unix socket. Used by `reload`, `status` and
-//! `backends`.
+//! How commands talk to a running process: its admin API, over TCP or a unix socket. Used by `reload`, `status`, `top`
+//! and `backends`.
 
 use std::{
     fmt, fs,
@@ -168,6 +168,31 @@ impl Caller {
         self.parse(&self.call(method, path, body)?)
     }
 
+    /// Reads what comes from `path`, for as long as it does and `hear` wants more.
+    pub(super) fn follow(&self, path: &str, hear: impl FnMut(&[u8]) -> bool) -> Result<(), Failure> {
+        let request = self.request(Method::GET, path, String::new())?;
+        let unreachable =
+            |why: &dyn fmt::Display| Failure::Unreachable(format!("cannot reach {}: {why}", self.address));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unreachable(&error))?;
+        let followed = runtime.block_on(async {
+            match &self.address {
+                Address::Tcp(address) => listen(TcpStream::connect(address).await?, request, hear).await,
+                Address::Named(name, port) => listen(TcpStream::connect((&**name, *port)).await?, request, hear).await,
+                Address::Unix(path) => listen(UnixStream::connect(path).await?, request, hear).await,
+            }
+        });
+        match followed.map_err(|error| unreachable(&error))? {
+            None => Ok(()),
+            Some((status, body)) => Err(refused(status, &body)),
+        }
+    }
+
+    /// Whether it has a token to show.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some() || matches!(self.address, Address::Unix(_))
+    }
+
     fn parse<T: DeserializeOwned>(&self, body: &Bytes) -> Result<T, Failure> {
         serde_json::from_slice(body).map_err(|error| {
             let address = &self.address;
@@ -188,9 +213,7 @@ impl Caller {
         if status.is_success() {
             return Ok(body);
         }
-        let problem = serde_json::from_slice(&body)
-            .unwrap_or(Problem { r#type: String::new(), detail: "without a reason".into() });
-        Err(Failure::Refused { status, kind: problem.r#type, detail: problem.detail })
+        Err(refused(status, &body))
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Result<Request<Full<Bytes>>, Failure> {
@@ -219,6 +242,41 @@ impl Caller {
 }
 
 type Wrong = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the answer `body` says of why not.
+fn refused(status: StatusCode, body: &Bytes) -> Failure {
+    let problem =
+        serde_json::from_slice(body).unwrap_or(Problem { r#type: String::new(), detail: "without a reason".into() });
+    Failure::Refused { status, kind: problem.r#type, detail: problem.detail }
+}
+
+/// One request on a connection of its own, whose answer is heard as it comes. The answer, if it is a refusal.
+async fn listen(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+    mut hear: impl FnMut(&[u8]) -> bool,
+) -> Result<Option<(StatusCode, Bytes)>, Wrong> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let exchange = async move {
+        let answer = timeout(PATIENCE, sender.send_request(request)).await??;
+        let status = answer.status();
+        if !status.is_success() {
+            let body = Limited::new(answer.into_body(), ANSWER_SIZE).collect().await?.to_bytes();
+            return Ok(Some((status, body)));
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = timeout(PATIENCE, body.frame()).await? {
+            if frame?.data_ref().is_some_and(|data| !hear(data)) {
+                break;
+            }
+        }
+        Ok(None)
+    };
+    let (answer, _) = tokio::join!(exchange, async {
+        let _ = connection.await;
+    });
+    answer
+}
 
 /// One request on a connection of its own.
 async fn converse(

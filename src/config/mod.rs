@@ -35,6 +35,7 @@ mod syntax;
 mod template;
 mod test;
 pub mod tls;
+mod trace;
 mod units;
 mod values;
 mod written;
@@ -74,6 +75,7 @@ pub use self::{
     template::{Piece, Template, Variable},
     test::{Expect, Test, Wanted},
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
+    trace::Trace,
     written::Written,
 };
 use self::{
@@ -91,6 +93,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`: what is written, and how much of it.
     pub log: Log,
+    /// `[trace]`: whose spans are recorded; `None`: nobody's.
+    pub trace: Option<Trace>,
     /// `[metrics]`: what of them may be chosen.
     pub metrics: Metrics,
     /// `[[listener]]`, in the order of the file; at least one.

@@ -23,6 +23,7 @@ mod slow;
 mod target;
 #[cfg(test)]
 mod testing;
+mod trace;
 pub mod websocket;
 
 #[doc(hidden)]
@@ -38,6 +39,7 @@ pub use inlet::Inlet;
 pub use method::Method;
 pub use name::Name;
 pub use runner::Server;
+pub use trace::trace_id;
 
 use crate::net::{Buffers, Splice};
 

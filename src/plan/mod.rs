@@ -72,6 +72,8 @@ pub struct Plan {
     pub drain_timeout: Duration,
     /// What the access log has beside the usual fields.
     pub access: Access,
+    /// Spans are recorded.
+    pub trace: Option<Trace>,
     /// Some pool is told in a PROXY header who its clients are, and which address they called.
     pub tells_clients: bool,
     /// Proxies whose word is believed.
@@ -110,6 +112,13 @@ impl Access {
             names: log.access_fields.iter().map(name).collect(),
         }
     }
+}
+
+/// Whose spans are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The share of requests that belong to no caller's trace, of 2^32.
+    pub sample: u64,
 }
 
 /// A listener, as exchanges see it.
@@ -263,6 +272,7 @@ impl Plan {
             rates,
             error_pages: ErrorPages::new(&config.error_pages),
             access: Access::build(&config.log),
+            trace: config.trace.as_ref().map(|trace| Trace { sample: (trace.sample * 2f64.powi(32)) as u64 }),
             drain_timeout: config.server.drain_timeout,
             tells_clients: config.pools.iter().any(|pool| pool.send_proxy_protocol.is_some()),
             trusted: Networks::new(&config.server.trusted_proxies.nets),

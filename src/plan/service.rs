@@ -13,15 +13,17 @@ const MOST: u32 = 1024;
 /// Kept connections, of the process.
 const KEPT: usize = 256;
 
-/// The names of servers that have keys of tokens.
+/// The names of servers that have keys of tokens, and that of the collector of spans.
 pub(super) fn names(config: &Config) -> impl Iterator<Item = Ask> {
-    config.auths.iter().filter_map(|auth| match &auth.kind {
+    let keys = config.auths.iter().filter_map(|auth| match &auth.kind {
         AuthKind::Jwt(jwt) => match &jwt.keys {
-            JwtKeys::Url(url) => url.address.name().map(|name| Ask::Addresses(name.to_owned())),
+            JwtKeys::Url(url) => Some(url),
             JwtKeys::File(_) | JwtKeys::Secret(_) => None,
         },
         _ => None,
-    })
+    });
+    let collector = config.trace.as_ref().map(|trace| &trace.otlp);
+    keys.chain(collector).filter_map(|url| url.address.name().map(|name| Ask::Addresses(name.to_owned())))
 }
 
 /// The pools of all services that `config` asks.

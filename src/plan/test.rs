@@ -43,56 +43,67 @@ pub fn test(config: &Config, file: &Path) -> Result<(), TestError> {
 
 fn run(plan: &Plan, config: &Config, test: &Test) -> Vec<Problem> {
     let found = plan.explain(config, &test.request, false);
-    let mut failed = Vec::new();
-    let mut check = |problem: Option<Problem>| failed.extend(problem);
     let Expect { route, pool, status, location, headers } = &test.expect;
     let tell = |what: String| format!("{:?}: {what}", test.name);
-    check(route.as_ref().and_then(|wanted| name(wanted, found.route.as_deref(), "route", &found, &tell)));
-    check(pool.as_ref().and_then(|wanted| match found.split.iter().any(|side| side.kept) || found.split.is_empty() {
-        true => name(wanted, found.pool.as_deref(), "pool", &found, &tell),
-        false if found.pool.as_ref() == Some(&wanted.value) => None,
-        false => {
-            Some(wanted.failed(tell(format!("chance decides between pools: {}", found.headline())), why(&found, None)))
-        }
-    }));
-    check(status.as_ref().and_then(|wanted| {
-        let answer = found.answer.as_ref();
-        match answer.and_then(|answer| answer.status) {
-            Some(status) if status == wanted.value => None,
-            Some(status) => {
-                Some(wanted.failed(tell(format!("found {status}, wanted {}", wanted.value)), why(&found, None)))
-            }
-            None => Some(wanted.failed(tell(unknown(&found, "the status")), why(&found, None))),
-        }
-    }));
-    check(location.as_ref().and_then(|wanted| match found.answer.as_ref().map(|answer| answer.location.as_deref()) {
-        Some(Some(location)) if location == wanted.value => None,
-        Some(Some(location)) => {
-            Some(wanted.failed(tell(format!("found {location:?}, wanted {:?}", wanted.value)), why(&found, None)))
-        }
-        Some(None) => Some(wanted.failed(tell("the answer sends nobody elsewhere".to_owned()), why(&found, None))),
-        None => Some(wanted.failed(tell(unknown(&found, "the place")), why(&found, None))),
-    }));
+    let mut failed = Vec::new();
+    if let Some((wanted, what)) = differs(route, |name| other_route(name, &found)) {
+        failed.push(wanted.failed(tell(what), why(&found, Some(&wanted.value))));
+    }
+    if let Some((wanted, what)) = differs(pool, |name| other_pool(name, &found)) {
+        failed.push(wanted.failed(tell(what), why(&found, None)));
+    }
+    if let Some((wanted, what)) = differs(status, |status| other_status(*status, &found)) {
+        failed.push(wanted.failed(tell(what), why(&found, None)));
+    }
+    if let Some((wanted, what)) = differs(location, |location| other_location(location, &found)) {
+        failed.push(wanted.failed(tell(what), why(&found, None)));
+    }
     for (name, wanted) in headers {
-        check(header(config, name, wanted, &found).map(|message| wanted.failed(tell(message), why(&found, None))));
+        failed.extend(header(config, name, wanted, &found).map(|what| wanted.failed(tell(what), why(&found, None))));
     }
     failed
 }
 
-/// The route or pool that was expected.
-fn name(
-    wanted: &Wanted<String>,
-    found: Option<&str>,
-    what: &str,
-    explanation: &Explanation,
-    tell: &impl Fn(String) -> String,
-) -> Option<Problem> {
-    if found == Some(&wanted.value) {
-        return None;
+/// What is expected, if something is and it is not so, and what was found in its place.
+fn differs<T>(wanted: &Option<Wanted<T>>, found: impl FnOnce(&T) -> Option<String>) -> Option<(&Wanted<T>, String)> {
+    let wanted = wanted.as_ref()?;
+    found(&wanted.value).map(|what| (wanted, what))
+}
+
+fn other_route(wanted: &str, found: &Explanation) -> Option<String> {
+    match &found.route {
+        Some(name) if name == wanted => None,
+        Some(name) => Some(format!("found route {name:?}, wanted {wanted:?}")),
+        None => Some(format!("found no route, wanted {wanted:?}")),
     }
-    let found = found.map_or_else(|| format!("no {what}"), |name| format!("{what} {name:?}"));
-    let other = (what == "route").then_some(wanted.value.as_str());
-    Some(wanted.failed(tell(format!("found {found}, wanted {:?}", wanted.value)), why(explanation, other)))
+}
+
+fn other_pool(wanted: &str, found: &Explanation) -> Option<String> {
+    match &found.pool {
+        Some(name) if name == wanted => None,
+        Some(name) => Some(format!("found pool {name:?}, wanted {wanted:?}")),
+        None if found.answer.is_none() => {
+            Some(format!("chance decides between pools, and {wanted:?} cannot be expected"))
+        }
+        None => Some(format!("found no pool, wanted {wanted:?}")),
+    }
+}
+
+fn other_status(wanted: u16, found: &Explanation) -> Option<String> {
+    match found.answer.as_ref().and_then(|answer| answer.status) {
+        Some(status) if status == wanted => None,
+        Some(status) => Some(format!("found {status}, wanted {wanted}")),
+        None => Some(unknown(found, "the status")),
+    }
+}
+
+fn other_location(wanted: &str, found: &Explanation) -> Option<String> {
+    let Some(answer) = &found.answer else { return Some(unknown(found, "the place")) };
+    match &answer.location {
+        Some(location) if location == wanted => None,
+        Some(location) => Some(format!("found {location:?}, wanted {wanted:?}")),
+        None => Some("the answer sends nobody elsewhere".to_owned()),
+    }
 }
 
 /// What is wrong with the field `name` of the answer.

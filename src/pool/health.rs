@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -30,6 +30,8 @@ pub struct Health {
     failed: AtomicU64,
     /// Of the last check, in microseconds.
     duration: AtomicU64,
+    /// The last check has.
+    last_passed: AtomicBool,
 }
 
 impl Default for Health {
@@ -40,6 +42,7 @@ impl Default for Health {
             passed: AtomicU64::default(),
             failed: AtomicU64::default(),
             duration: AtomicU64::default(),
+            last_passed: AtomicBool::default(),
         }
     }
 }
@@ -77,6 +80,7 @@ impl Health {
     pub fn checked(&self, passed: bool, duration: Duration) {
         let count = if passed { &self.passed } else { &self.failed };
         count.fetch_add(1, Relaxed);
+        self.last_passed.store(passed, Relaxed);
         self.duration.store(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
@@ -84,6 +88,11 @@ impl Health {
     pub fn checks(&self) -> (u64, u64, Duration) {
         let duration = Duration::from_micros(self.duration.load(Relaxed));
         (self.passed.load(Relaxed), self.failed.load(Relaxed), duration)
+    }
+
+    /// The last check has passed.
+    pub fn last_passed(&self) -> bool {
+        self.last_passed.load(Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Verdict> {

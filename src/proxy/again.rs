@@ -55,7 +55,8 @@ impl Attempt<'_> {
             slot.metrics.budget_exhausted(self.way.local.worker);
             return None;
         }
-        tracing::debug!(backend = %self.lease.backend().name, status, "the answer is not taken: another attempt follows");
+        let backend = &self.lease.backend().name;
+        tracing::debug!(%backend, status, trace_id = %record.trace, "the answer is not taken: another attempt follows");
         Some(Outcome::Again(reason, wait))
     }
 

@@ -90,7 +90,8 @@ pub(super) async fn service<'p>(
                 forward.fails();
                 let (service, failure) = (&*pinned.plan.pools[forward.pool].name, why.word());
                 let status = answered.then(|| theirs.head.status());
-                tracing::warn!(service, failure, status, times, "who may come in cannot be asked");
+                let trace_id = record.trace;
+                tracing::warn!(service, failure, status, times, %trace_id, "who may come in cannot be asked");
             }
             Some(Answer::Failure(Kind::AuthUnavailable))
         }

@@ -8,7 +8,7 @@ use super::{
     relay::Relay,
     replay::Replay,
     timing::{self, Pace},
-    tunnel,
+    trace, tunnel,
     upload::Upload,
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
             write::{Connection as Said, Hop},
         },
         h2::Unsent,
+        trace_id,
     },
     plan::Pool,
     policy::Blow,
@@ -120,6 +121,7 @@ impl Attempt<'_> {
         };
         let now = Instant::now();
         self.note(now, &answer, &upload);
+        trace::answered(record, answer.head.status());
         if self.more.is_some()
             && let Some(again) = self.again(now, &answer, is_whole(exchange, &upload, replay), &upload, record)
         {
@@ -183,7 +185,8 @@ impl Attempt<'_> {
             self.lease.backend().metrics.attempt(self.way.local.worker, kind.status(), None);
             self.missed(kind, upload, record);
             record.again = self.may_go_again(exchange, inlet, upload, replay);
-            tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "attempt failed");
+            let (backend, failure) = (&self.lease.backend().name, kind.word());
+            tracing::debug!(%backend, failure, trace_id = %record.trace, "attempt failed");
         }
         outcome
     }
@@ -231,7 +234,8 @@ impl Attempt<'_> {
     fn failed(&self, kind: Kind, record: &mut Record) -> Outcome {
         if is_backends(kind) {
             self.lease.failed(kind, Instant::now());
-            tracing::debug!(backend = %self.lease.backend().name, failure = kind.word(), "response cut");
+            let (backend, failure) = (&self.lease.backend().name, kind.word());
+            tracing::debug!(%backend, failure, trace_id = %record.trace, "response cut");
         }
         record.failure = Some(kind);
         Outcome::Failed(kind)
@@ -412,7 +416,8 @@ impl Attempt<'_> {
             Missing::NoHead(no_head) => no_head,
         };
         if let NoHead::Reject(reject) = no_head {
-            tracing::debug!(backend = %self.lease.backend().name, why = reject.why, "response refused");
+            let (backend, why) = (&self.lease.backend().name, reject.why);
+            tracing::debug!(%backend, why, trace_id = %trace_id(&exchange.request), "response refused");
             return Outcome::Failed(reject.kind);
         }
         // A stream that is reset is no connection that had died: sent again unasked, it would be load beyond the budget.

@@ -8,7 +8,7 @@ use super::{
     forward::State,
     meter,
     queue::{self, Full, Waiting},
-    sticky,
+    sticky, trace,
 };
 use crate::{
     balance::{Pick, Tried},
@@ -17,6 +17,7 @@ use crate::{
     http::Exchange,
     plan::Pool,
     pool::{Backend, Lease, Refused, Seen},
+    telemetry::trace::TraceId,
 };
 use std::{future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -255,7 +256,8 @@ async fn find<'p>(
 fn fail(way: &Way<'_>, lease: &Lease<'_>, error: &Error, state: &mut State, record: &mut Record) -> Kind {
     record.attempts += 1;
     state.tried.add(lease.backend().id);
-    refused(way, lease, error);
+    refused(way, lease, error, record.trace);
+    trace::unreached(way.local, lease.backend(), error.kind(), record);
     record.chosen = Some(lease.chosen());
     error.kind()
 }
@@ -268,6 +270,7 @@ fn await_dial<'p>(
 ) -> Pin<Box<dyn Future<Output = Result<(), Kind>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
+        trace::dials(record, begun);
         let waited = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, dial.wait()).await.unwrap_or(Err(Kind::Deadline)),
             None => dial.wait().await,
@@ -288,6 +291,7 @@ pub(super) fn connect<'p>(
 ) -> Pin<Box<dyn Future<Output = Result<Connection, Error>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
+        trace::dials(record, begun);
         let header = client::proxy_header(way.client, &pool.settings);
         let dial = dial::connect(&way.local.dialer, backend, &pool.settings, room, &way.local.spares, &header);
         let connected = match deadline {
@@ -307,11 +311,11 @@ pub(super) fn connect<'p>(
 }
 
 /// A backend that could not be connected to.
-pub(super) fn refused(way: &Way<'_>, lease: &Lease<'_>, error: &Error) -> Outcome {
+pub(super) fn refused(way: &Way<'_>, lease: &Lease<'_>, error: &Error, trace: TraceId) -> Outcome {
     let (backend, kind) = (lease.backend(), error.kind());
     lease.failed(kind, Instant::now());
     backend.metrics.attempt(way.local.worker, kind.status(), None);
     let source = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    tracing::debug!(backend = %backend.name, failure = kind.word(), %source, "attempt failed");
+    tracing::debug!(backend = %backend.name, failure = kind.word(), %source, trace_id = %trace, "attempt failed");
     Outcome::Failed(kind)
 }

@@ -7,6 +7,7 @@ use super::{
     meter::Meter,
     raw,
     replay::{Replay, Trailers},
+    trace,
 };
 use crate::{
     balance::Tried,
@@ -221,9 +222,11 @@ async fn try_once<'p>(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let meter = Meter::new(pool, backend);
+    trace::attempt(way.local, &mut exchange.request, backend, state.since, record);
     if state.raw {
         let outcome = Box::pin(raw::run(way, pool, (&lease, &meter), exchange, connection, record)).await;
         meter.end(way.local, exchange, record);
+        trace::attempted(record, &outcome);
         return outcome;
     }
     let more = state.more(way, pool, deadline(way, exchange, record), record);
@@ -248,10 +251,11 @@ async fn try_once<'p>(
         };
         connection = match connect(way, pool, backend, room, deadline(way, exchange, record), record).await {
             Ok(connection) => connection,
-            Err(error) => break refused(way, &lease, &error),
+            Err(error) => break refused(way, &lease, &error, record.trace),
         };
         (attempt.kept, attempt.begun) = (false, Instant::now());
     };
     meter.end(way.local, exchange, record);
+    trace::attempted(record, &outcome);
     outcome
 }

@@ -113,20 +113,6 @@ pub(super) fn request_id(local: &Local, client: &Client, request: &mut Head) -> 
     request.add_line(Name::XRequestId, &line)
 }
 
-/// A trusted peer's trace goes on; any other begins anew, without its `tracestate` (W3C Trace Context). Returns where
-/// the `traceparent` is.
-pub(super) fn trace(local: &Local, client: &Client, request: &mut Head) -> Span {
-    if client.trusted
-        && let Ok(Some(parent)) = request.single(Name::Traceparent)
-        && trace::parse(request.text(parent)).is_some()
-    {
-        return parent;
-    }
-    request.remove(Name::Traceparent);
-    request.remove(Name::Tracestate);
-    request.add_with(Name::Traceparent, |out| trace::Context::root(|| local.random()).write(out))
-}
-
 /// Safe in a log, a field, JSON and HTML.
 fn is_id(text: &[u8]) -> bool {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:=+/@".contains(byte);

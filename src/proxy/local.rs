@@ -9,7 +9,7 @@ use crate::{
     plan::Plan,
     policy::{Chaos, Shed, Visit},
     pool::Seen,
-    telemetry::access_log::Writer,
+    telemetry::{access_log::Writer, trace::Spans},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -46,6 +46,8 @@ pub struct Local {
     pub chaos: Arc<Chaos>,
     /// Who is let in while load is shed.
     pub shed: Arc<Shed>,
+    /// Where records of spans are left.
+    pub spans: Arc<Spans>,
     /// How to reach the others.
     pub ask_others: AskOthers,
     /// Where its lines of the access log go.
@@ -110,12 +112,13 @@ impl Drop for Admitted {
 
 impl Local {
     /// A worker's own, with nothing kept yet. Large bodies go through up to `pipes` pipes at a time; seconds are
-    /// counted from `epoch`, `chaos` has the failures that are being rehearsed, and `shed` knows who is let in.
+    /// counted from `epoch`, `chaos` has the failures that are being rehearsed, `shed` knows who is let in, and spans are
+    /// left in `spans`.
     pub fn new(
         plan: Arc<Plan>,
         worker: usize,
         pipes: usize,
-        (epoch, chaos, shed): (Instant, &Arc<Chaos>, &Arc<Shed>),
+        (epoch, chaos, shed, spans): (Instant, &Arc<Chaos>, &Arc<Shed>, &Arc<Spans>),
         ask_others: AskOthers,
     ) -> Self {
         Self {
@@ -125,6 +128,7 @@ impl Local {
             scratch: RefCell::default(),
             chaos: Arc::clone(chaos),
             shed: Arc::clone(shed),
+            spans: Arc::clone(spans),
             ask_others,
             log: RefCell::default(),
             logged: Notify::new(),

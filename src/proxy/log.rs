@@ -6,7 +6,7 @@ use crate::{
     http::{Exchange, Head, Name, Version},
     net::Peer,
     plan::Plan,
-    telemetry::{access_log::Entry, trace},
+    telemetry::access_log::Entry,
 };
 use std::{rc::Rc, time::SystemTime};
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
     let secure = client::came_over_tls(client, request);
     let entry = Entry {
         request_id: span(record.id),
-        trace_id: span(record.trace).and_then(trace::parse).map(|parent| parent.trace),
+        trace_id: record.trace.bytes(),
         client_ip: record.address,
         peer_ip,
         listener: plan.listener(client.listener).map(|listener| listener.name.as_bytes()),

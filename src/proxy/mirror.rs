@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Kind,
-    http::{Exchange, Framing, Head, Name},
+    http::{Exchange, Framing, Head, Name, trace_id},
     plan::{Mirror, Pool},
     telemetry::metrics::{Copied, RouteMetrics},
 };
@@ -94,7 +94,8 @@ async fn run(mut copy: Box<Copy>) {
                 // Nobody could be asked.
                 copy.result = Copied::Dropped;
             }
-            tracing::debug!(pool = copy.pool().name, failure = kind.word(), "a mirrored request failed");
+            let (pool, failure) = (&*copy.pool().name, kind.word());
+            tracing::debug!(pool, failure, trace_id = %trace_id(&copy.head), "a mirrored request failed");
         }
     }
 }

@@ -25,6 +25,7 @@ mod report;
 mod side;
 mod sticky;
 mod timing;
+mod trace;
 mod tunnel;
 mod upload;
 
@@ -39,6 +40,7 @@ use crate::{
     policy::{Blow, Split, Verdict, Visit},
     pool::{Backend, Seen},
     route::Request,
+    telemetry::trace::TraceId,
 };
 use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -48,8 +50,8 @@ use tokio::time::Instant;
 struct Record {
     /// Where the request id is in the request's head.
     id: Span,
-    /// Where its `traceparent` is.
-    trace: Span,
+    /// Its trace.
+    trace: TraceId,
     /// The believed address of the client; `None` on unix sockets.
     address: Option<IpAddr>,
     /// The route's place in the plan.
@@ -104,6 +106,8 @@ struct Rare {
     fallback: Option<Kind>,
     /// What a service has said instead of letting it in.
     theirs: Option<ask::Theirs>,
+    /// It is sampled: what its spans will say.
+    traced: Option<Box<trace::Traced>>,
 }
 
 impl Record {
@@ -188,6 +192,7 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     let mut record = Record::default();
     let found = find(local, plan, listener, exchange, &mut record);
     counted.route.set(record.route);
+    trace::begin(local, plan, exchange, &mut record);
     let mut step = match found {
         Ok(route) if is_shed(local, route, &mut record) => Step::failed(Kind::Shed),
         Ok(route) => match let_in(local, &pinned, route, exchange, &mut record).await {
@@ -241,6 +246,7 @@ pub async fn handle(local: &Rc<Local>, exchange: &mut Exchange<'_>) -> Done {
     };
     client.meets(None);
     let ended = record.ended.unwrap_or_else(Instant::now);
+    trace::end(local, plan, exchange, &mut record, ended);
     counted.finish(&record, ended);
     if let Some(visit) = record.visit.take() {
         local.leave(visit);
@@ -365,7 +371,6 @@ fn prepare(
     sticky::look(local, plan, pool, &mut exchange.request, record);
     record.pool = Some(pool);
     forwarding::apply(plan, client, &mut exchange.request)?;
-    record.trace = forwarding::trace(local, client, &mut exchange.request);
     answer::edit_request(local, plan, forward, &mut exchange.request, client, record);
     grpc::read_deadline(exchange, record)?;
     // While a body comes, its own time-outs hold; then this begins (proxy/attempt.rs).

@@ -10,7 +10,7 @@ use crate::{
     dial::{Connection, Share},
     error::Kind,
     http::{
-        Head, Version,
+        self, Head, Version,
         websocket::{self, Key},
     },
 };
@@ -53,7 +53,8 @@ impl Opening {
         };
         if !takes_websockets(attempt, share, deadline).await? {
             let backend = &attempt.lease.backend().name;
-            tracing::debug!(%backend, "no SETTINGS_ENABLE_CONNECT_PROTOCOL: it takes no WebSocket over HTTP/2");
+            let trace_id = http::trace_id(request);
+            tracing::debug!(%backend, %trace_id, "no SETTINGS_ENABLE_CONNECT_PROTOCOL: it takes no WebSocket over HTTP/2");
             return Err(Kind::UpgradeFailed);
         }
         Ok(opening)

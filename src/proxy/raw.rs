@@ -1,7 +1,7 @@
 //! CONNECT where a route allows it (RFC 9110 section 9.3.6): a connection of its own to a backend becomes a tunnel. The
 //! CONNECT itself is not sent. Called by `forward`, which has chosen the backend and connected to it.
 
-use super::{Record, Way, attempt::Outcome, meter::Meter, tunnel};
+use super::{Record, Way, attempt::Outcome, meter::Meter, trace, tunnel};
 use crate::{
     dial::Connection,
     error::Kind,
@@ -24,6 +24,7 @@ pub(super) async fn run(
     let mut head = way.local.spares.heads.take();
     head.begin_answer(200, "OK");
     record.status = 200;
+    trace::answered(record, 200);
     lease.backend().metrics.attempt(way.local.worker, 200, None);
     record.again = false;
     lease.answered(200, way.local.micros(Instant::now()));

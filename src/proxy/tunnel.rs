@@ -114,13 +114,13 @@ pub(super) async fn run(
             return Poll::Ready(Ok(()));
         }
         timer.poll(cx).map(|()| {
-            tracing::debug!("tunnel ended: nothing has moved for tunnel_timeout");
+            tracing::debug!(trace_id = %record.trace, "tunnel ended: nothing has moved for tunnel_timeout");
             Ok(())
         })
     })
     .await;
     if let Err(error) = ended {
-        tracing::debug!(%error, "tunnel ended");
+        tracing::debug!(%error, trace_id = %record.trace, "tunnel ended");
         // Whoever has not been told the end yet hears that it came too soon.
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
         if !up.finished {

@@ -15,7 +15,7 @@ use super::{
     rollback::Rollback,
     sockets::{self, Sockets},
     start::Admin,
-    state, systemd,
+    state, systemd, traces,
 };
 use crate::{
     admin::{self, Command},
@@ -99,11 +99,13 @@ pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
     let _ = ready.send(Ok(()));
     let shared = Arc::clone(&control.shared);
     runtime.block_on(async {
+        let export = tokio::spawn(traces::export(Arc::clone(&shared)));
         accept::started(&shared).await;
         tokio::select! {
             () = control.serve(parts) => {}
             _ = stopped(&shared) => {}
         }
+        traces::finish(export).await;
     });
     // A task on the blocking pool that is not done yet must not hold the end up.
     runtime.shutdown_background();
@@ -256,6 +258,7 @@ impl Control {
     async fn command(&mut self, command: Command) {
         match command {
             Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Snapshot(reply) => self.look(reply),
             Command::Pools(reply) => drop(reply.send(self.pools())),
             Command::Change { pool, backend, change, if_match, reply } => {
                 let changed = self.change(&pool, &backend, &change, if_match);

@@ -1,4 +1,5 @@
-//! A small document of an HTTP server: one GET, HTTP/1.1, no redirect is followed. On control.
+//! A small document of an HTTP server: one GET, HTTP/1.1, no redirect is followed. And the connection for that, or for a
+//! message to a collector of traces. On control.
 
 use crate::{
     config::{PoolTls, Protocol, Url},
@@ -16,7 +17,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 
-const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 /// Bytes of a response head.
 const HEAD_SIZE: usize = 64 * 1024;
 
@@ -52,7 +53,11 @@ pub(super) async fn fetch(
     found
 }
 
-async fn open(url: &Url, question: Option<&Question>, registry: &Registry) -> Result<Stream, String> {
+/// A connection to the server of `url`.
+///
+/// # Errors
+/// A sentence for people.
+pub(super) async fn open(url: &Url, question: Option<&Question>, registry: &Registry) -> Result<Stream, String> {
     let stream = net::connect(&url.address, question, Sources::default());
     let stream = stream.await.map_err(|error| format!("no connection: {error}"))?;
     if !url.tls {

@@ -3,6 +3,7 @@
 mod accept;
 mod certificates;
 mod chaos;
+mod collector;
 mod compare;
 mod connection;
 mod control;
@@ -22,10 +23,12 @@ mod ramps;
 mod relief;
 mod reload;
 mod rollback;
+mod snapshot;
 mod sockets;
 mod start;
 mod state;
 mod systemd;
+mod traces;
 mod view;
 mod worker;
 
@@ -50,6 +53,7 @@ use crate::{
         access_log::Writer,
         log,
         metrics::{Telemetry, WorkerMetrics},
+        trace::Spans,
     },
 };
 use std::{
@@ -122,6 +126,10 @@ pub(crate) struct Shared {
     pub(crate) shed: Arc<Shed>,
     /// The high-water marks, as the configuration has them.
     pub(crate) overload: watch::Sender<overload::Wanted>,
+    /// Where workers leave the records of spans,
+    pub(crate) spans: Arc<Spans>,
+    /// and where those go.
+    pub(crate) traces: watch::Sender<Option<traces::Target>>,
     /// How many requests fit into memory. Control's alone.
     pub(crate) fit: Mutex<Option<Fit>>,
     /// What policies remember.

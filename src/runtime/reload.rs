@@ -1,6 +1,6 @@
 //! A reload: a new plan whole, or nothing at all. DESIGN.md section 7 is its walk.
 
-use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, sockets, systemd};
+use super::{Message, Phase, control::Control, names, overload, ramps::Ramps, sockets, systemd, traces};
 use crate::{
     admin::command::{Refused, Reloaded},
     config::{self, Config},
@@ -181,6 +181,7 @@ impl Control {
         }
         self.use_log(&config, log);
         overload::set(&config.server, &self.shared);
+        traces::set(&config, &self.shared);
         self.token.store(config.admin.token.clone().map(Arc::new));
         self.shared.telemetry.set_backend_histograms(config.metrics.backend_histograms);
         self.shared.telemetry.config_accepted(generation, SystemTime::now());

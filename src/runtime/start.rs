@@ -7,7 +7,7 @@ use super::{
     relief::Relief,
     reload,
     sockets::Sockets,
-    systemd, worker,
+    systemd, traces, worker,
 };
 use crate::{
     config::{Address, Config},
@@ -16,7 +16,7 @@ use crate::{
     plan::{self, Ground, Numbers, Plan, TestError},
     policy::{Memory, Shed},
     pool::Registry,
-    telemetry::{Seldom, SeldomOf, metrics::Telemetry},
+    telemetry::{Seldom, SeldomOf, metrics::Telemetry, trace::Spans},
 };
 use std::{
     fmt, io,
@@ -96,6 +96,8 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let plan = Arc::new(plan);
     reload::settle(&plan, tokio::time::Instant::now());
     overload::set(&config.server, &shared);
+    traces::set(&config, &shared);
+    shared.telemetry.read_spans(Arc::clone(&shared.spans));
     shared.telemetry.read_overload(overload::reader(&shared.shed));
     let (dealt, _) = sockets.adopt(bound, &config, &plan, count);
     shared.telemetry.config_accepted(1, SystemTime::now());
@@ -170,6 +172,8 @@ fn share(config: &Config, count: usize, process: usize, most: usize) -> (Arc<Sha
         chaos: Arc::default(),
         shed: Shed::new(count),
         overload: watch::Sender::default(),
+        spans: Arc::new(Spans::new(count)),
+        traces: watch::Sender::default(),
         fit: Mutex::default(),
         epoch: registry.epoch(),
         registry,

@@ -20,6 +20,15 @@ const SPREAD: Duration = Duration::from_secs(5);
 
 impl Control {
     pub(super) fn status(&self) -> Status {
+        Status {
+            pools: self.pools(),
+            overrides: self.plan.pools.iter().flat_map(overrides).chain(self.overlay.overrides()).collect(),
+            ..self.head()
+        }
+    }
+
+    /// The status without its pools and what differs in them, which take the longest.
+    pub(super) fn head(&self) -> Status {
         let (last_reload, error) = &self.last;
         let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
         let listener = |listener: &crate::plan::Listener| ListenerView {
@@ -46,8 +55,8 @@ impl Control {
             },
             workers: self.shared.workers.len(),
             listeners: self.plan.listeners().map(listener).collect(),
-            pools: self.pools(),
-            overrides: self.plan.pools.iter().flat_map(overrides).chain(self.overlay.overrides()).collect(),
+            pools: Vec::new(),
+            overrides: self.overlay.overrides().collect(),
             chaos: self.chaos(),
         }
     }
@@ -190,7 +199,7 @@ pub(super) fn find(plan: &Plan, pool: &str, name: &str) -> Result<BackendView, R
     Ok(backend(of_pool, member.ok_or_else(|| not_found("backend", name))?))
 }
 
-fn pool_view(pool: &Pool) -> PoolView {
+pub(super) fn pool_view(pool: &Pool) -> PoolView {
     let (_, reason, _) = pool.slot.circuit.look();
     PoolView {
         name: pool.name.clone(),
@@ -242,7 +251,7 @@ fn named((metric, value): (&str, f64)) -> (String, f64) {
 }
 
 /// Where an operator's word differs from the file.
-fn overrides(pool: &Pool) -> Vec<Override> {
+pub(super) fn overrides(pool: &Pool) -> Vec<Override> {
     let differs = |member: &Member| {
         let backend = &member.backend;
         let until = backend.drain.deadline().map(|deadline| format!(" until {}", time(deadline))).unwrap_or_default();

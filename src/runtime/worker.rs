@@ -184,7 +184,7 @@ impl Worker {
             plan,
             number,
             shared.pipes,
-            (shared.epoch, &shared.chaos, &shared.shed),
+            (shared.epoch, &shared.chaos, &shared.shed, &shared.spans),
             ask_others(number, shared),
         ));
         let lent = Rc::clone(&local);

@@ -81,6 +81,7 @@ fn bad_files_are_explained_to_people_and_to_tools() {
         cases("balance.txt", LISTENER, 3),
         cases("limit.txt", &both, 1),
         cases("route.txt", &both, 3),
+        cases("test.txt", &both, 1),
     ];
     for case in all.into_iter().flatten() {
         let (code, out, err) = check(&folder, &case.text, &[]);

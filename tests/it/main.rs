@@ -38,6 +38,11 @@ mod dns;
 // Who may come in.
 mod gate;
 
+// What an operator sees of it.
+mod dashboard;
+mod events;
+mod top;
+
 // What goes wrong, and how it is said.
 mod chaos;
 mod client_gone;
@@ -67,10 +72,13 @@ mod slow_start;
 mod sticky;
 
 // The same without sockets and without time.
+mod import;
 mod simulate;
 
-// What is written about it.
+// What is written about it, and what those who watch it have.
 mod access_log;
+mod observability;
+mod traces;
 
 // Who may connect, who makes room for whom, and clients that are slow.
 mod door;
@@ -96,6 +104,9 @@ mod rollback;
 mod shutdown;
 mod systemd;
 mod threads;
+
+// What it is installed from.
+mod packages;
 
 // HTTP/2 from clients.
 mod h2;

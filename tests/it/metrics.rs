@@ -24,6 +24,8 @@ fn at_start(backend: &str) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("evenkeel_retry_budget_exhausted_total", pool()),
         ("evenkeel_all_down", pool()),
         ("evenkeel_log_dropped_total", vec![]),
+        ("evenkeel_trace_spans_dropped_total", vec![]),
+        ("evenkeel_trace_spans_sent_total", vec![]),
         ("evenkeel_panics_total", vec![]),
     ]
 }

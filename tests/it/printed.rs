@@ -58,7 +58,7 @@ fn bash_completes_commands_options_and_words() {
 fn man_sets_every_page_without_a_complaint() {
     let Some(groff) = Program::find("groff", "groff") else { return };
     let set = |page: &str| {
-        let said = groff.run_on(page.as_bytes(), &["-man", "-Tutf8", "-ww", "-P-c"]);
+        let said = groff.run_on(page.as_bytes(), &["-man", "-Tutf8", "-ww", "-P-cbou"]);
         assert_eq!(said.err, "", "{page}");
         said.fine()
     };

@@ -21,7 +21,7 @@ pub(super) use self::{
     limit::{IN_FLIGHT_LIMIT, RATE_LIMIT, TIER, TIER_KEYS},
     listener::{CERTIFICATE, H2, LISTENER, LISTENER_TLS},
     pool::{BACKEND, BACKOFF, BODY, DISCOVER, HEALTH_CHECK, KEEPALIVE, POOL, POOL_TLS, QUEUE, RETRY},
-    process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER},
+    process::{ADMIN, DOCUMENT, ERROR_PAGE, LOG, METRICS, SECRET, SERVER, TRACE},
     route::{FALLBACK, HEADER_RULES, MIRROR, PATH, REDIRECT, RESPOND, REWRITE, ROUTE, SPLIT, TEXT},
     test::{EXPECT, SAMPLE, TEST},
 };
@@ -138,6 +138,7 @@ const TURNED_OFF: &[(&str, &str)] = &[
     (MIRROR.title, "take it out: without it nothing is mirrored"),
     (FALLBACK.title, "take it out: without it there is none"),
     (STICKY.title, "take it out: without it nobody sticks to a backend"),
+    (TRACE.title, "take it out: without it no spans are recorded"),
     (KEEPALIVE.title, "to keep no connection write `keepalive = { max_idle = 0 }`"),
 ];
 
@@ -341,7 +342,7 @@ const OF_POOL: [&Keys; 15] = [
 ];
 
 /// Every table, to tell where a misplaced key belongs.
-pub(super) const ALL: [&Keys; 47] = [
+pub(super) const ALL: [&Keys; 48] = [
     &DOCUMENT,
     &LISTENER,
     &ROUTE,
@@ -354,6 +355,7 @@ pub(super) const ALL: [&Keys; 47] = [
     &RETRY,
     &SERVER,
     &LOG,
+    &TRACE,
     &METRICS,
     &ADMIN,
     &BACKOFF,

@@ -11,6 +11,7 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "server",
         "admin",
         "log",
+        "trace",
         "metrics",
         "listener",
         "route",
@@ -20,7 +21,7 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         "rate_limit",
         "test",
     ],
-    later: &["trace", "cache"],
+    later: &["cache"],
     peers: &[
         ("backend", "pool"),
         ("backends", "pool"),
@@ -54,6 +55,10 @@ pub(in super::super) const DOCUMENT: Keys = Keys {
         ("dashboard", "admin"),
         ("stats", "admin"),
         ("tracing", "trace"),
+        ("opentelemetry", "trace"),
+        ("otel", "trace"),
+        ("otlp", "trace"),
+        ("traces", "trace"),
         ("prometheus", "metrics"),
         ("limit_conn_zone", "rate_limit"),
         ("limit_req_zone", "rate_limit"),
@@ -183,6 +188,32 @@ pub(in super::super) const LOG: Keys = Keys {
         ("log_format", "format"),
         ("fields", "access_fields"),
         ("sample", "access_sample"),
+    ],
+};
+
+/// `[trace]`
+pub(in super::super) const TRACE: Keys = Keys {
+    title: "[trace]",
+    example: "`[trace]` with otlp = \"http://127.0.0.1:4318\"",
+    known: &["otlp", "sample"],
+    later: &[],
+    peers: &[
+        ("address", "otlp"),
+        ("collector", "otlp"),
+        ("endpoint", "otlp"),
+        ("exporter", "otlp"),
+        ("url", "otlp"),
+        ("otlp_endpoint", "otlp"),
+        ("otel_exporter_otlp_endpoint", "otlp"),
+        ("fraction", "sample"),
+        ("probability", "sample"),
+        ("random_sampling", "sample"),
+        ("ratio", "sample"),
+        ("sample_rate", "sample"),
+        ("sampler", "sample"),
+        ("sampling", "sample"),
+        ("sampling_rate", "sample"),
+        ("share", "sample"),
     ],
 };
 

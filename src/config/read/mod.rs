@@ -22,6 +22,7 @@ mod sticky;
 mod tables;
 mod test;
 mod tls;
+mod trace;
 mod warn;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
     let server = process::server(document);
     let (admin, taken) = process::admin(document);
     let log = log::log(document);
+    let trace = trace::trace(document, &server);
     let metrics = log::metrics(document);
     let error_pages = pages::error_pages(document);
     let names = Names {
@@ -90,6 +92,7 @@ pub(super) fn document(document: &Document<'_>, findings: &Findings) -> Option<C
         server,
         admin,
         log,
+        trace,
         metrics,
         listeners,
         routes,

@@ -413,14 +413,15 @@ fn what_may_stand_once_is_told_with_both_places_across_files() {
         (
             "main.toml",
             &format!(
-                "{LISTENER}name = \"web\"\n{POOL}[server]\nname = \"a\"\n[[route]]\nname = \"r\"\npool = \"web\"\n"
+                "{LISTENER}name = \"web\"\n{POOL}[server]\nname = \"a\"\n[trace]\notlp = \"http://a\"\n[[route]]\nname = \"r\"\npool = \"web\"\n"
             ),
         ),
         (
             "conf.d/a.toml",
             "include = \"b.toml\"\n[server]\nname = \"b\"\n[pool.web]\nbackends = \"10.0.0.2:80\"\n[[listener]]\nname = \"x\"\n\
              address = \"127.0.0.1:8080\"\n[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:81\"\n[[route]]\nname = \
-             \"r\"\nhost = \"a\"\npool = \"web\"\n[log]\nlevle = \"x\"\n",
+             \"r\"\nhost = \"a\"\npool = \"web\"\n[log]\nlevle = \"x\"\n\
+             [trace]\notlp = \"http://b\"\n",
         ),
     ]);
     let expected = [
@@ -431,11 +432,12 @@ fn what_may_stand_once_is_told_with_both_places_across_files() {
         "conf.d/a.toml:10 listener[1].name",
         "conf.d/a.toml:13 route[0].name",
         "conf.d/a.toml:17 log.levle",
+        "conf.d/a.toml:18 trace",
     ];
     assert_eq!(folder.told(), expected);
     let drawn = folder.load().unwrap_err().to_string();
     assert!(drawn.contains("conf.d/a.toml:8:11") && drawn.contains("main.toml:2:11"), "{drawn}");
-    assert!(drawn.ends_with("main.toml: 7 problems"), "{drawn}");
+    assert!(drawn.ends_with("main.toml: 8 problems"), "{drawn}");
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn parts() -> Vec<Part> {
         part::<process::Admin>("[admin]", &keys::ADMIN, true),
         part::<process::Secret>("[admin.token]", &keys::SECRET, false),
         part::<process::Log>("[log]", &keys::LOG, true),
+        part::<process::Trace>("[trace]", &keys::TRACE, false),
         part::<process::Metrics>("[metrics]", &keys::METRICS, true),
         part::<process::ErrorPage>("[error_pages.503]", &keys::ERROR_PAGE, false),
         part::<listener::Listener>("[[listener]]", &keys::LISTENER, true),

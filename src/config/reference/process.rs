@@ -8,12 +8,13 @@ use super::{
     auth::Auth,
     kinds::{
         AccessField, Auto, CountOr, Duration, ErrorStatus, Limit, ListenOrOff, Many, Memory, Name, NetworkOrUnix,
-        Resolver, Share, Timeout,
+        Resolver, Share, Timeout, Url,
     },
     limit::RateLimit,
     listener::Listener,
     pool::Pool,
     route::Route,
+    test::Test,
 };
 
 /// Durations are written "250ms", "30s", "5m", "1h"; sizes "512B", "16KiB", "1MiB"; shares "20%"; "off" or 0 turns a
@@ -28,6 +29,7 @@ pub(super) struct Document {
     server: Server,
     admin: Admin,
     log: Log,
+    trace: Trace,
     metrics: Metrics,
     error_pages: BTreeMap<ErrorStatus, ErrorPage>,
     listener: Many<Listener>,
@@ -35,6 +37,7 @@ pub(super) struct Document {
     auth: BTreeMap<String, Auth>,
     rate_limit: BTreeMap<String, RateLimit>,
     pool: BTreeMap<String, Pool>,
+    test: Many<Test>,
 }
 
 /// The process as a whole.
@@ -147,6 +150,25 @@ pub(super) struct Log {
     /// cookies are never logged.
     #[schemars(extend("default" = [], "examples" = [["request:x-tenant", "response:x-cache", "query"]]))]
     access_fields: Many<AccessField>,
+}
+
+/// Spans of requests for a collector of traces (OpenTelemetry, Jaeger, Tempo and the like): one of each request, and below it
+/// one of each attempt at a backend, with the stable attributes of HTTP; `http.route` is the route's name, `error.type` the
+/// word of `failure`. Queries and credentials are never in them. Without this table there are none, and W3C trace context
+/// is passed on all the same: a `traceparent` of a trusted peer as it is, any other is replaced by a new one.
+///
+/// Where the collector is slow or gone, no request waits for it: spans that find no room are dropped and counted
+/// (evenkeel_trace_spans_dropped_total; evenkeel_trace_spans_sent_total counts the others). A reload changes all of this.
+#[derive(JsonSchema)]
+pub(super) struct Trace {
+    /// Where spans go: OTLP over HTTP, in protobuf, "http://…" or "https://…". The path is /v1/traces, below what is
+    /// written.
+    #[schemars(extend("examples" = ["http://127.0.0.1:4318"], "x-required" = true))]
+    otlp: Url,
+    /// The share of requests whose spans are recorded, of those that belong to no trace of a trusted peer. Such a peer
+    /// decides for its own: what it has sampled is recorded, and nothing else of it.
+    #[schemars(extend("default" = "1%"))]
+    sample: Share,
 }
 
 /// What of the metrics may be chosen; they are served by [admin].

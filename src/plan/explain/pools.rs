@@ -149,6 +149,11 @@ impl Walk<'_> {
         } else if self.live && table.len() == 0 {
             set("backends", format!("none can be chosen: 503 {}", pool.nobody().word()));
         }
+        if !self.live && pool.discovers.is_some() {
+            self.said
+                .notes
+                .push(format!("DNS says which backends {:?} has, and is not asked here: --live knows", pool.name));
+        }
         if kept.backend.is_some() {
             said.backend = kept.backend;
         }

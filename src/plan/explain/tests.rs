@@ -262,3 +262,25 @@ fn a_credential_that_is_not_there_is_missed() {
     assert_eq!(said(&text("forward"), "GET /", &[], "192.0.2.1").headline(), "route \"r\" -> pool \"api\"");
     let _ = std::fs::remove_dir_all(folder);
 }
+
+#[test]
+fn many_routes_are_told_in_part() {
+    let route = |number: usize| format!("[[route]]\nname = \"r{number}\"\npath = \"/{number}\"\npool = \"api\"\n");
+    let text: String = (0..MOST_ROUTES + 200).map(route).collect();
+    let explained = get(&text, "/1150");
+    assert_eq!((explained.route.as_deref(), explained.routes[0].name.as_str()), (Some("r1150"), "r1150"));
+    assert_eq!(explained.routes.len(), MOST_ROUTES);
+    assert!(explained.notes.iter().any(|note| note.starts_with("200 more routes")), "{:?}", explained.notes);
+}
+
+#[test]
+fn a_side_with_all_of_a_split_is_no_chance() {
+    let text = "[[route]]\nname = \"r\"\nsplit = [{ pool = \"api\", weight = 0 }, { pool = \"next\", weight = 5 }]\n\
+                [[test]]\nrequest = { url = \"/\" }\nexpect = { pool = \"next\" }\n\
+                [[test]]\nrequest = { url = \"/\" }\nexpect = { pool = \"api\" }\n";
+    let failed = super::super::test(&config(text), Path::new("evenkeel.toml")).unwrap_err().to_string();
+    assert!(failed.contains("found pool \"next\", wanted \"api\"") && failed.ends_with("1 problem"), "{failed}");
+    let chance = text.replace("weight = 0", "weight = 5");
+    let failed = super::super::test(&config(&chance), Path::new("evenkeel.toml")).unwrap_err().to_string();
+    assert!(failed.contains("chance decides between pools") && failed.ends_with("2 problems"), "{failed}");
+}

@@ -13,7 +13,7 @@ use crate::{
         auth::{KeySet, sha256},
     },
     error::Kind,
-    http::Head,
+    http::{Head, trace_id},
     telemetry::Seldom,
 };
 use jsonwebtoken::Algorithm;
@@ -133,12 +133,13 @@ impl Jwt {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let believed = match self.believed(asked, now) {
             Ok(believed) => believed,
-            Err(refused) => return self.refuse(visit, refused),
+            Err(refused) => return self.refuse(visit, refused, asked.request),
         };
         visit.user.clone_from(&believed.user);
         if believed.lacks {
             self.challenge(visit, Some("insufficient_scope"));
-            tracing::debug!(auth = &*self.name, "a token does not have what is required");
+            let trace_id = trace_id(asked.request);
+            tracing::debug!(auth = &*self.name, %trace_id, "a token does not have what is required");
             return Verdict::Refuse(Kind::Denied);
         }
         if !self.credentials.is_empty() {
@@ -217,7 +218,7 @@ impl Jwt {
     }
 
     /// What becomes of a request without a good token.
-    fn refuse(&self, visit: &mut Visit, refused: Refused) -> Verdict {
+    fn refuse(&self, visit: &mut Visit, refused: Refused, request: &Head) -> Verdict {
         let why = match refused {
             Refused::Missing => {
                 self.challenge(visit, None);
@@ -236,7 +237,7 @@ impl Jwt {
             }
             Refused::Fault(Fault::Invalid(why)) => why,
         };
-        tracing::debug!(auth = &*self.name, why, "a token is refused");
+        tracing::debug!(auth = &*self.name, why, trace_id = %trace_id(request), "a token is refused");
         if let Some(times) = self.said.happens() {
             tracing::info!(auth = &*self.name, why, times, "tokens are refused");
         }

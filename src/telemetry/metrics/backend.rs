@@ -181,6 +181,16 @@ impl BackendMetrics {
         self.response.get_or_init(|| iter::repeat_with(histogram).take(self.codes.len()).collect())
     }
 
+    /// The times of all workers, if they are kept.
+    pub(super) fn kept_times(&self) -> Option<Total> {
+        self.response.get().map(|histograms| Total::of(&self.bounds, histograms))
+    }
+
+    /// What its times are sorted by.
+    pub(super) fn bounds(&self) -> &Arc<Bounds> {
+        &self.bounds
+    }
+
     /// The times of all workers since they are kept.
     pub(super) fn response_times(&self) -> Total {
         Total::of(&self.bounds, self.keep_times())

@@ -140,6 +140,12 @@ pub(super) static OUTLIER: Family =
 pub(super) static ALL_DOWN: Family = gauge("evenkeel_all_down", "1 if no backend of the pool can serve, else 0.");
 pub(super) static LOG_DROPPED: Family =
     counter("evenkeel_log_dropped_total", "Lines of the access log that were dropped.");
+pub(super) static SPANS_SENT: Family =
+    counter("evenkeel_trace_spans_sent_total", "Spans that the collector of traces has taken.");
+pub(super) static SPANS_DROPPED: Family = counter(
+    "evenkeel_trace_spans_dropped_total",
+    "Spans that were dropped: for want of room, or because the collector of traces did not take them.",
+);
 pub(super) static RESOLUTIONS: Family =
     counter("evenkeel_dns_resolutions_total", "Names that were asked for, by what came of it.");
 
@@ -152,9 +158,11 @@ pub(super) static MEMORY_LIMIT: Family =
 
 /// Every family there is.
 #[cfg(test)]
-pub(super) static ALL: [&Family; 47] = [
+pub(super) static ALL: [&Family; 49] = [
     &SHEDDING,
     &MEMORY_LIMIT,
+    &SPANS_SENT,
+    &SPANS_DROPPED,
     &BUILD,
     &GENERATION,
     &RELOAD_OK,

@@ -53,6 +53,9 @@ impl Sources {
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
         let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
+        let (sent, lost) = self.spans.get().map_or((0, 0), |spans| (spans.sent(), spans.dropped()));
+        page.family(&family::SPANS_SENT, |samples| samples.add("", sent));
+        page.family(&family::SPANS_DROPPED, |samples| samples.add("", lost));
         page.family(&family::RESOLUTIONS, |samples| {
             for (word, count) in Resolution::WORDS.into_iter().zip(&self.resolutions) {
                 samples.add_with("", ("result", word), count.load(Relaxed));

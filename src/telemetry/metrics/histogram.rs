@@ -30,6 +30,11 @@ impl Bounds {
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
         self.labels.iter().map(Box::as_ref)
     }
+
+    /// Each bound in nanoseconds, ascending.
+    pub(super) fn nanos(&self) -> &[u64] {
+        &self.nanos
+    }
 }
 
 /// One worker's share of one series. Its cells: the sum in nanoseconds (a float: it can not wrap), then the buckets,

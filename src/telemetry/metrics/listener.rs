@@ -182,8 +182,13 @@ impl ListenerMetrics {
         self.sum(|cells| &cells.handshakes[reason])
     }
 
+    /// Requests that have ended.
+    pub fn ended(&self) -> u64 {
+        self.sum(|cells| &cells.finished)
+    }
+
     /// Requests that have begun and not ended.
-    pub(super) fn in_flight(&self) -> u64 {
+    pub fn in_flight(&self) -> u64 {
         self.still(|cells| &cells.finished, |cells| &cells.started)
     }
 

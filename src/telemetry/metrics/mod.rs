@@ -16,6 +16,7 @@ mod gather;
 mod histogram;
 mod limit;
 mod listener;
+mod live;
 mod names;
 mod page;
 mod pool;
@@ -40,12 +41,14 @@ pub use self::histogram::BUCKETS;
 use self::histogram::Bounds;
 pub use self::limit::LimitMetrics;
 pub use self::listener::{Closed, ListenerMetrics, TlsFailure, WorkerMetrics};
+pub use self::live::{BackendTraffic, Times, Traffic};
 use self::names::{Names, labels};
 use self::page::Page;
 pub use self::pool::{PoolGauges, PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::resolution::Resolution;
 pub use self::route::{Copied, RequestMetrics, RouteMetrics};
+use super::trace::Spans;
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -101,6 +104,7 @@ struct Sources {
     limits: Names<LimitMetrics>,
     log_dropped: Mutex<Option<ReadDropped>>,
     overload: OnceLock<ReadOverload>,
+    spans: OnceLock<Arc<Spans>>,
     generation: AtomicU64,
     accepted: AtomicBool,
     /// Unix time of the last accepted configuration, in milliseconds.
@@ -130,6 +134,7 @@ impl Telemetry {
             limits: Names::new(),
             log_dropped: Mutex::new(None),
             overload: OnceLock::new(),
+            spans: OnceLock::new(),
             generation: AtomicU64::new(0),
             accepted: AtomicBool::new(false),
             accepted_at: AtomicU64::new(0),
@@ -224,6 +229,11 @@ impl Telemetry {
     /// Where it is read how the process fares beside its high-water marks. Once: a second call changes nothing.
     pub fn read_overload(&self, read: ReadOverload) {
         let _ = self.sources.overload.set(read);
+    }
+
+    /// Where it is read what became of spans. Once: a second call changes nothing.
+    pub fn read_spans(&self, spans: Arc<Spans>) {
+        let _ = self.sources.spans.set(spans);
     }
 
     /// A configuration is in use from now on.

@@ -114,7 +114,12 @@ impl RouteMetrics {
 
     /// The times of all workers.
     pub(super) fn durations(&self) -> Total {
-        Total::of(&self.bounds, self.parts.iter().map(|part| &part.duration))
+        Total::of(&self.bounds, self.parts())
+    }
+
+    /// The times of each worker.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Histogram> {
+        self.parts.iter().map(|part| &part.duration)
     }
 
     /// Bytes of request bodies, and of response bodies.

@@ -131,6 +131,8 @@ fn a_series_exists_at_0_from_the_start() {
         "evenkeel_config_last_reload_success_timestamp_seconds",
         "evenkeel_panics_total",
         "evenkeel_log_dropped_total",
+        "evenkeel_trace_spans_dropped_total",
+        "evenkeel_trace_spans_sent_total",
         "evenkeel_listener_connections{listener=\"web\"}",
         "evenkeel_listener_connections{listener=\"admin \\\"x\\\"\"}",
         "evenkeel_listener_connections_total{listener=\"web\"}",
@@ -314,6 +316,10 @@ fn control_registers_what_it_reads_elsewhere() {
     held.backends[0].read(Box::new(|| None));
     held.backends[0].read(Box::new(move || Some(gauges)));
     telemetry.read_busy(0, Box::new(|| Duration::from_millis(1500)));
+    let spans = Arc::new(Spans::new(1));
+    spans.lose(3);
+    spans.deliver(4);
+    telemetry.read_spans(spans);
     telemetry.read_log_dropped(Box::new(|| 1));
     telemetry.read_log_dropped(Box::new(|| 12));
     telemetry.config_accepted(3, UNIX_EPOCH + Duration::from_millis(1_700_000_000_250));
@@ -336,6 +342,8 @@ fn control_registers_what_it_reads_elsewhere() {
     assert_eq!(text.lines().filter(|line| line.starts_with("evenkeel_backend_state{")).count(), 7);
     assert_eq!(value(&text, "evenkeel_worker_busy_seconds_total{worker=\"0\"}"), 1.5);
     assert_eq!(value(&text, "evenkeel_log_dropped_total"), 12.0);
+    let spans = ["dropped", "sent"].map(|end| value(&text, &format!("evenkeel_trace_spans_{end}_total")));
+    assert_eq!(spans, [3.0, 4.0]);
     assert_eq!(value(&text, "evenkeel_config_generation"), 3.0);
     assert_eq!(value(&text, "evenkeel_config_last_reload_successful"), 1.0);
     assert_eq!(value(&text, "evenkeel_config_last_reload_success_timestamp_seconds"), 1_700_000_000.25);

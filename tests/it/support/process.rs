@@ -252,6 +252,9 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
     if !plain.contains("listening") {
         return None;
     }
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(&plain) {
+        return Some((line["listener"].as_str()?.to_owned(), line["address"].as_str()?.parse().ok()?));
+    }
     let value = |key: &str| {
         let (_, rest) = plain.split_once(key)?;
         Some(rest.trim_start_matches('"').split([' ', '"', ',', '}']).next()?.to_owned())

@@ -85,7 +85,7 @@ fn keys(section: &Section<'_>) -> Option<JwtKeys> {
     match (section.field("jwks"), section.field("secret")) {
         (Some(field), None) => match field.value() {
             DeValue::String(text) if text.contains("://") => {
-                let url = field.read(forward::url)?;
+                let url = field.read(|field| forward::url(field, forward::EXAMPLE))?;
                 if !url.tls && !forward::is_near(&url) {
                     let wrong = Wrong::new("keys that come unencrypted can be replaced on their way by anybody's");
                     field.warn(wrong.help("write https://, if the server has it"));

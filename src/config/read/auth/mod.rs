@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-pub(super) use self::warn::warn;
+pub(super) use self::{forward::url, warn::warn};
 use super::super::{
     ApiKeyAuth, Auth, AuthKind, BasicAuth, ShownIn,
     auth::{api_keys, users},

@@ -85,6 +85,7 @@ fn what_is_read_fits_and_most_of_what_is_not_does_not() {
         ("auth.txt", POOL),
         ("tls.txt", POOL),
         ("pool_tls.txt", LISTENER),
+        ("test.txt", &both),
         ("warning.txt", &both),
     ];
     let validator = Validator::new(&whole());

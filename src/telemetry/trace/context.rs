@@ -1,7 +1,10 @@
-//! W3C trace context: the `traceparent` field (www.w3.org/TR/trace-context), read and written. Hot path.
+//! W3C trace context, level 1: the `traceparent` field (www.w3.org/TR/trace-context-1), read and written; and whose spans are
+//! recorded. Hot path.
 //!
-//! Called by `proxy`, which decides: the parent of a trusted peer is passed on, any other is replaced by a
+//! Called by `proxy`, which knows whom it believes: the parent of a trusted peer goes on, any other is replaced by a
 //! [`Context::root`] and its `tracestate` dropped. A request with several `traceparent` fields has none.
+
+use std::fmt;
 
 /// Length of a field of version 00, and the least of any.
 const LENGTH: usize = 55;
@@ -29,6 +32,29 @@ pub fn parse(value: &[u8]) -> Option<Parent> {
     let (trace, span) = (bytes(&known[3..35])?, bytes(&known[36..52])?);
     let [flags] = bytes(&known[53..])?;
     (trace != [0; 16] && span != [0; 8]).then_some(Parent { trace, span, sampled: flags & 1 == 1 })
+}
+
+/// `value` is what we would write ourselves: of version 00, with no flag that it does not have. Any other that can be read
+/// is written anew (section 4.3 and 3.2.2.5).
+pub fn is_plain(value: &[u8]) -> bool {
+    value.len() == LENGTH && value.starts_with(b"00-") && matches!(value[LENGTH - 2..], [b'0', b'0' | b'1'])
+}
+
+/// The id of a trace; without a digit other than 0, there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TraceId(pub [u8; 16]);
+
+impl TraceId {
+    /// Its bytes, if there is one.
+    pub fn bytes(self) -> Option<[u8; 16]> {
+        Some(self.0).filter(|bytes| *bytes != [0; 16])
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
 }
 
 /// Two lower-case hexadecimal digits a byte.
@@ -71,11 +97,9 @@ impl Context {
         let mut trace = [0; 16];
         trace[..8].copy_from_slice(&random().to_be_bytes());
         trace[8..].copy_from_slice(&random().to_be_bytes());
-        let mut span = random().to_be_bytes();
-        // Zero means "none" (sections 3.2.2.3 and 3.2.2.4).
+        // Zero means "none" (section 3.2.2.3).
         trace[15] |= u8::from(trace == [0; 16]);
-        span[7] |= u8::from(span == [0; 8]);
-        Self { trace, span, sampled: false }
+        Self { trace, span: span(random()), sampled: false }
     }
 
     /// Appends the value of a `traceparent` field, of version 00.
@@ -88,6 +112,41 @@ impl Context {
         text[36..52].copy_from_slice(&hexadecimal(u64::from_be_bytes(self.span)));
         text[53..].copy_from_slice(if self.sampled { b"01" } else { b"00" });
         out.extend_from_slice(&text);
+    }
+}
+
+/// The id of a span of ours.
+pub fn span(random: u64) -> [u8; 8] {
+    // Zero means "none" (section 3.2.2.4).
+    random.max(1).to_be_bytes()
+}
+
+/// How the trace of a request begins, or goes on, with us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// Its trace; and the span that a backend's would hang from: ours if it is recorded, else the caller's.
+    pub context: Context,
+    /// The caller's span, if the trace is the caller's.
+    pub parent: Option<[u8; 8]>,
+    /// Our spans of it are recorded.
+    pub recorded: bool,
+}
+
+impl Begin {
+    /// `parent` is what a believed caller says. `sample` is the share, of 2^32, of requests without one whose spans are
+    /// recorded; `None`: nobody's are. A caller decides for its own requests: sampled ones are recorded, others are not.
+    pub fn new(parent: Option<Parent>, sample: Option<u64>, mut random: impl FnMut() -> u64) -> Self {
+        let Some(parent) = parent else {
+            let recorded = sample.is_some_and(|share| random() >> 32 < share);
+            let context = Context { sampled: recorded, ..Context::root(random) };
+            return Self { context, parent: None, recorded };
+        };
+        let recorded = parent.sampled && sample.is_some();
+        let context = match recorded {
+            true => Context { trace: parent.trace, span: span(random()), sampled: true },
+            false => Context::child(parent),
+        };
+        Self { context, parent: Some(parent.span), recorded }
     }
 }
 
@@ -214,6 +273,70 @@ mod tests {
         out.clear();
         Context::root(|| 0).write(&mut out);
         assert_eq!(out, b"00-00000000000000000000000000000001-0000000000000001-00");
+    }
+
+    #[test]
+    fn what_is_passed_on_as_it_came_is_what_we_would_write() {
+        for (value, plain) in [
+            (format!("00-{TRACE}-{SPAN}-00"), true),
+            (format!("00-{TRACE}-{SPAN}-01"), true),
+            (format!("00-{TRACE}-{SPAN}-02"), false),
+            (format!("00-{TRACE}-{SPAN}-11"), false),
+            (format!("01-{TRACE}-{SPAN}-01"), false),
+            (format!("cc-{TRACE}-{SPAN}-01-what-the-future-will-be-like"), false),
+            (format!("00-{TRACE}-{SPAN}-01-"), false),
+        ] {
+            assert_eq!(is_plain(value.as_bytes()), plain, "{value}");
+        }
+    }
+
+    /// Bits that are different each time, in an order that is the same each time.
+    fn random() -> impl FnMut() -> u64 {
+        let mut state = 7_u64;
+        move || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state ^ state >> 32
+        }
+    }
+
+    const ALL: u64 = 1 << 32;
+
+    #[test]
+    fn a_caller_decides_for_its_own_requests() {
+        for sample in [None, Some(0), Some(ALL)] {
+            for sampled in [false, true] {
+                let parent = Parent { trace: [7; 16], span: [8; 8], sampled };
+                let begin = Begin::new(Some(parent), sample, random());
+                let recorded = sampled && sample.is_some();
+                assert_eq!((begin.recorded, begin.parent, begin.context.trace), (recorded, Some([8; 8]), [7; 16]));
+                assert_eq!(begin.context.sampled, sampled, "{sample:?}");
+                // A span that nobody records would be a gap.
+                assert_eq!(begin.context.span == [8; 8], !recorded, "{sample:?} {sampled}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_the_others_a_share_is_recorded_and_said_to_be() {
+        for (sample, least, most) in
+            [(None, 0, 0), (Some(0), 0, 0), (Some(ALL / 4), 2_300, 2_700), (Some(ALL), 10_000, 10_000)]
+        {
+            let mut random = random();
+            let begun: Vec<_> = (0..10_000).map(|_| Begin::new(None, sample, &mut random)).collect();
+            let recorded = begun.iter().filter(|begin| begin.recorded).count();
+            assert!((least..=most).contains(&recorded), "{sample:?}: {recorded}");
+            assert!(begun.iter().all(|begin| begin.context.sampled == begin.recorded && begin.parent.is_none()));
+            assert!(begun.windows(2).all(|two| two[0].context.trace != two[1].context.trace), "one each");
+        }
+    }
+
+    #[test]
+    fn no_id_is_zero_and_an_id_shows_as_it_is_written() {
+        let begin = Begin::new(None, None, || 0);
+        assert!(TraceId(begin.context.trace).bytes().is_some() && begin.context.span != [0; 8]);
+        assert_eq!(TraceId::default().bytes(), None);
+        let parent = parse(format!("00-{TRACE}-{SPAN}-01").as_bytes()).unwrap();
+        assert_eq!(TraceId(parent.trace).to_string(), TRACE);
     }
 
     proptest! {

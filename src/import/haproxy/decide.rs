@@ -1,0 +1,305 @@
+//! From rules, of which the first that fits decides, to routes, of which the most special one does. Called by `frontend`. Pure.
+//!
+//! What is negated becomes a route that goes first: `if !a` lets through what is `a`, and its further way is written before.
+//! A rule that edits splits the way in two. Where a route would overtake one that stands before it, all paths are written as
+//! expressions, which are asked in the order of the file; and rules for any host are repeated for each host that is named
+//! behind them.
+
+use super::{
+    acl::{Literal, Terms, Test},
+    predicate::{Conjunction, Joined, Key, Way},
+};
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Act<E, A> {
+    /// The way ends.
+    End(A),
+    /// Something is changed, and the way goes on.
+    Edit(E),
+    /// The rules of this kind end.
+    Allow,
+    /// The rules of that list follow.
+    Goto(usize),
+}
+
+/// One rule of a list.
+#[derive(Clone, Debug)]
+pub(super) struct Rule<E, A> {
+    pub(super) terms: Terms,
+    pub(super) act: Act<E, A>,
+    /// `Allow` passes it over.
+    pub(super) asks: bool,
+    /// Its place in a list of the caller's.
+    pub(super) origin: usize,
+}
+
+/// One way through the rules.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Leaf<E, A> {
+    pub(super) when: Conjunction,
+    pub(super) edits: Vec<E>,
+    pub(super) end: A,
+    pub(super) origin: usize,
+}
+
+/// Ways from one frontend, and steps to find them.
+const MOST_LEAVES: usize = 1_000;
+const MOST_STEPS: usize = 50_000;
+const DEEPEST: usize = 200;
+
+/// Walks lists of rules.
+pub(super) struct Walk<'r, E, A> {
+    pub(super) lists: &'r [Vec<Rule<E, A>>],
+    pub(super) leaves: Vec<Leaf<E, A>>,
+    /// Rules that our routes cannot ask for together with what stands before.
+    pub(super) beyond: Vec<usize>,
+    /// What stands for an end that refuses, where it is not known exactly whom.
+    shut: fn(&A) -> Option<A>,
+    steps: usize,
+    depth: usize,
+}
+
+/// There are too many ways.
+#[derive(Debug, PartialEq)]
+pub(super) struct TooMany;
+
+impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
+    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], shut: fn(&A) -> Option<A>) -> Self {
+        Self { lists, leaves: Vec::new(), beyond: Vec::new(), shut, steps: 0, depth: 0 }
+    }
+
+    /// All ways from the beginning of `list`.
+    pub(super) fn from(&mut self, list: usize) -> Result<(), TooMany> {
+        self.walk((list, 0, 0), &Conjunction::default(), Vec::new())
+    }
+
+    /// The ways from a list, its rule and its term on, for requests that are like `when`.
+    fn walk(&mut self, start: (usize, usize, usize), when: &Conjunction, mut edits: Vec<E>) -> Result<(), TooMany> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(TooMany);
+        }
+        let (list, first, mut term) = start;
+        let lists = self.lists;
+        'rules: for (at, rule) in lists[list].iter().enumerate().skip(first) {
+            for (number, literals) in rule.terms.iter().enumerate().skip(term) {
+                self.steps += 1;
+                if self.steps > MOST_STEPS || self.leaves.len() > MOST_LEAVES {
+                    return Err(TooMany);
+                }
+                let Some((cases, others)) = cases(when, literals) else {
+                    self.beyond.push(rule.origin);
+                    let Act::End(end) = &rule.act else { continue };
+                    let Some(end) = (self.shut)(end) else { continue };
+                    self.leaves.push(Leaf { when: when.clone(), edits, end, origin: rule.origin });
+                    self.depth -= 1;
+                    return Ok(());
+                };
+                for case in cases {
+                    for other in &others {
+                        match case.with(other) {
+                            Joined::Fine(narrow) => self.walk((list, at, number + 1), &narrow, edits.clone())?,
+                            Joined::Never => {}
+                            Joined::Beyond => self.beyond.push(rule.origin),
+                        }
+                    }
+                    let all = case == *when;
+                    match &rule.act {
+                        Act::End(end) => {
+                            self.leaves.push(Leaf {
+                                when: case,
+                                edits: edits.clone(),
+                                end: end.clone(),
+                                origin: rule.origin,
+                            });
+                        }
+                        Act::Edit(edit) if all => {
+                            edits.push(edit.clone());
+                            term = 0;
+                            continue 'rules;
+                        }
+                        Act::Edit(edit) => {
+                            let more = edits.iter().cloned().chain([edit.clone()]).collect();
+                            self.walk((list, at + 1, 0), &case, more)?;
+                        }
+                        Act::Allow => {
+                            let next = lists[list].iter().position(|rule| !rule.asks).unwrap_or(lists[list].len());
+                            self.walk((list, next, 0), &case, edits.clone())?;
+                        }
+                        Act::Goto(other) => self.walk((*other, 0, 0), &case, edits.clone())?,
+                    }
+                    if all {
+                        self.depth -= 1;
+                        return Ok(());
+                    }
+                }
+            }
+            term = 0;
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+}
+
+/// Requests like `when` for which all `literals` that are not negated hold, and the predicates that must not; `None`: our
+/// routes cannot ask for that.
+fn cases(when: &Conjunction, literals: &[Literal]) -> Option<(Vec<Conjunction>, Vec<super::predicate::Predicate>)> {
+    const MOST: usize = 256;
+    let mut cases = vec![when.clone()];
+    let mut others = Vec::new();
+    for literal in literals {
+        match (&literal.test, literal.negated) {
+            (Test::Always, false) | (Test::Unknown, _) => {}
+            (Test::Always, true) => cases.clear(),
+            (Test::Any(predicates), true) => others.extend(predicates.iter().cloned()),
+            (Test::Any(predicates), false) => {
+                let mut next = Vec::new();
+                for predicate in predicates {
+                    for case in &cases {
+                        match case.with(predicate) {
+                            Joined::Fine(fine) => next.push(fine),
+                            Joined::Never => {}
+                            Joined::Beyond => return None,
+                        }
+                    }
+                }
+                cases = next;
+            }
+            // Limits have been taken out.
+            (Test::Rate(_), _) => return None,
+        }
+        if cases.len() > MOST || others.len() > MOST {
+            return None;
+        }
+    }
+    Some((cases, others))
+}
+
+/// The leaves in the order in which they are written, each with the conjunction that its route has; and whether paths have
+/// to be written as expressions.
+pub(super) fn arrange<E, A>(leaves: &[Leaf<E, A>]) -> (Vec<(usize, Conjunction)>, bool) {
+    let mut routes: Vec<(usize, Conjunction)> = Vec::new();
+    for (at, leaf) in leaves.iter().enumerate() {
+        let later: Vec<String> = leaves[at + 1..].iter().flat_map(|later| later.when.hosts()).collect();
+        let own = leaf.when.hosts();
+        let mut hosts = own.clone();
+        let within = |host: &String| own.is_empty() || own.iter().any(|wild| is_below(host, wild));
+        hosts.extend(later.into_iter().filter(within));
+        let mut seen = std::collections::BTreeSet::new();
+        hosts.retain(|host| seen.insert(host.clone()));
+        if !hosts.is_empty() {
+            routes.push((at, leaf.when.at(&hosts)));
+        }
+        if own.is_empty() {
+            routes.push((at, leaf.when.clone()));
+        }
+    }
+    let mut seen: Vec<Conjunction> = Vec::new();
+    routes.retain(|(_, when)| {
+        let fresh = !seen.iter().any(|earlier| earlier.covers(when));
+        seen.push(when.clone());
+        fresh
+    });
+    let both = |one: &Conjunction, other: &Conjunction| one.hosts().is_empty() == other.hosts().is_empty();
+    let ordered = routes
+        .iter()
+        .enumerate()
+        .any(|(at, (_, when))| routes[..at].iter().any(|(_, earlier)| both(when, earlier) && when.overtakes(earlier)));
+    (routes, ordered)
+}
+
+fn is_below(host: &str, wild: &str) -> bool {
+    wild.strip_prefix('*').is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
+}
+
+/// A GET of a path on a host and a listener, without headers of its own, is like `when`.
+pub(super) fn holds(when: &Conjunction, host: &str, path: &str, listener: &str) -> bool {
+    let is = |text: &str, way: &Way| match way {
+        Way::Is(other) => text == other,
+        Way::Begins(prefix) => text.starts_with(prefix.as_str()),
+        Way::Regex(regex) => regex::Regex::new(regex).is_ok_and(|regex| regex.is_match(text)),
+        Way::Present => true,
+        Way::Absent => false,
+    };
+    when.every(|key, ways| {
+        ways.iter().any(|way| match (key, way) {
+            (Key::Host, Way::Is(name)) => name == host || is_below(host, name),
+            (Key::Path, way) => is(path, way),
+            (Key::Listener, way) => is(listener, way),
+            (Key::Method, way) => is("GET", way),
+            (_, way) => *way == Way::Absent,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::haproxy::predicate::Predicate;
+
+    fn literal(key: Key, way: Way, negated: bool) -> Literal {
+        Literal { test: Test::Any(vec![Predicate { key, ways: vec![way] }]), negated }
+    }
+
+    fn rule(terms: Terms, act: Act<&'static str, &'static str>) -> Rule<&'static str, &'static str> {
+        Rule { terms, act, asks: false, origin: 0 }
+    }
+
+    /// What the leaves say of a request, the first that holds.
+    fn end<'l>(
+        leaves: &'l [Leaf<&'static str, &'static str>],
+        host: &str,
+        path: &str,
+    ) -> (&'static str, &'l [&'static str]) {
+        let leaf = leaves.iter().find(|leaf| holds(&leaf.when, host, path, "http")).unwrap();
+        (leaf.end, &leaf.edits)
+    }
+
+    #[test]
+    fn negations_and_edits_split_the_way() {
+        let api = || Way::Begins("/api".into());
+        let list = vec![
+            rule(vec![vec![literal(Key::Path, api(), true)]], Act::Edit("not-api")),
+            rule(
+                vec![vec![literal(Key::Host, Way::Is("a.example".into()), false), literal(Key::Path, api(), true)]],
+                Act::End("a"),
+            ),
+            rule(vec![vec![literal(Key::Path, api(), false)]], Act::End("api")),
+            rule(vec![vec![]], Act::End("rest")),
+        ];
+        let lists = [list];
+        let mut walk = Walk::new(&lists, |_| None);
+        walk.from(0).unwrap();
+        assert_eq!(end(&walk.leaves, "a.example", "/"), ("a", &["not-api"][..]));
+        assert_eq!(end(&walk.leaves, "a.example", "/api"), ("api", &[][..]));
+        assert_eq!(end(&walk.leaves, "b.example", "/x"), ("rest", &["not-api"][..]));
+        assert!(walk.beyond.is_empty());
+    }
+
+    #[test]
+    fn rules_for_any_host_are_repeated_for_hosts_behind_them() {
+        let list = vec![
+            rule(vec![vec![literal(Key::Path, Way::Begins("/api".into()), false)]], Act::End("api")),
+            rule(vec![vec![literal(Key::Host, Way::Is("a.example".into()), false)]], Act::End("a")),
+            rule(vec![vec![]], Act::End("rest")),
+        ];
+        let lists = [list];
+        let mut walk = Walk::new(&lists, |_| None);
+        walk.from(0).unwrap();
+        let (routes, ordered) = arrange(&walk.leaves);
+        let said: Vec<_> = routes.iter().map(|(at, when)| (walk.leaves[*at].end, when.hosts().join(" "))).collect();
+        let expected = [("api", "a.example"), ("api", ""), ("a", "a.example"), ("rest", "")];
+        assert_eq!(said, expected.map(|(end, host)| (end, host.to_owned())));
+        assert!(!ordered);
+    }
+
+    #[test]
+    fn too_many_ways_are_too_many() {
+        let header = |number: usize| literal(Key::Header(format!("x{number}")), Way::Present, false);
+        let mut list: Vec<_> = (0..30).map(|number| rule(vec![vec![header(number)]], Act::Edit("x"))).collect();
+        list.push(rule(vec![vec![]], Act::End("rest")));
+        let lists = [list];
+        assert_eq!(Walk::new(&lists, |_| None).from(0), Err(TooMany));
+    }
+}

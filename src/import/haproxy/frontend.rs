@@ -1,0 +1,281 @@
+//! frontend (and the half of listen): listeners and routes. Called by `haproxy::import`.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        draft::{self, Expected},
+        report::Outcome,
+        text,
+        toml::{Table, Value},
+    },
+    Import, Proxy,
+    acl::{Acls, Place},
+    decide::{self, Act, Leaf, Rule, Walk},
+    predicate::{Conjunction, Joined, Key, Predicate, Way},
+    read::Line,
+    rules::{Edit, End},
+};
+
+/// Backends that one frontend leads to, through others.
+const MOST_LISTS: usize = 500;
+
+impl<'a> Import<'a> {
+    /// Listeners and routes of all that serve.
+    pub(super) fn frontends(&mut self) {
+        let fronts: Vec<_> = self
+            .proxies
+            .clone()
+            .into_iter()
+            .filter(|proxy| proxy.head.word(0) != "backend" && proxy.is_http())
+            .collect();
+        let mut served: Vec<(Proxy<'a>, Vec<Place>)> = Vec::new();
+        for proxy in fronts {
+            let places = self.places(&proxy);
+            if places.is_empty() {
+                proxy.head.unsupported(&mut self.draft.report, "it listens nowhere");
+                continue;
+            }
+            proxy.head.converted(&mut self.draft.report);
+            served.push((proxy, places));
+        }
+        let alone = served.len() == 1;
+        for (proxy, places) in &served {
+            self.front(proxy, places, alone);
+        }
+    }
+
+    /// The routes of one frontend.
+    fn front(&mut self, proxy: &Proxy<'a>, places: &[Place], alone: bool) {
+        self.origins.clear();
+        let mut lists: Vec<Vec<Rule<Edit, End>>> = vec![Vec::new()];
+        let mut names: Vec<(String, usize)> = Vec::new();
+        let acls = Acls::new(&proxy.lines, places.to_vec(), self.files);
+        let mut rules = self.requests(proxy, &acls);
+        for edit in self.responses(proxy) {
+            self.origins.push(proxy.head);
+            rules.insert(
+                0,
+                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
+            );
+        }
+        for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
+            let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
+            let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
+            self.rule(line, goal, condition, false, &mut rules);
+        }
+        self.last(proxy, places, &mut lists, &mut names, &mut rules);
+        for line in acls.used() {
+            if !line.is_told() {
+                line.converted(&mut self.draft.report);
+            }
+        }
+        lists[0] = rules;
+        let mut walk = Walk::new(&lists, |end| refuses(end).then_some(End::Closed));
+        let fine = walk.from(0).is_ok();
+        for origin in &walk.beyond {
+            let line = self.origins[*origin];
+            let ends =
+                |rule: &Rule<Edit, End>| rule.origin == *origin && matches!(&rule.act, Act::End(end) if refuses(end));
+            if lists.iter().flatten().any(ends) {
+                let note = "it refuses, and cannot be asked for together with a rule before it: whom that singles out gets 503 until you decide";
+                line.tell(&mut self.draft.report, Outcome::Closed, note);
+            } else {
+                let note =
+                    "not for those requests that a rule before it singles out: both together cannot be asked for";
+                line.approximated(&mut self.draft.report, note);
+            }
+        }
+        let mut leaves = std::mem::take(&mut walk.leaves);
+        if !fine {
+            let note = "its rules come to more than a thousand routes: it gets 503 until you decide";
+            proxy.head.tell(&mut self.draft.report, Outcome::Closed, note);
+            self.origins.push(proxy.head);
+            leaves = vec![Leaf {
+                when: Conjunction::default(),
+                edits: Vec::new(),
+                end: End::Closed,
+                origin: self.origins.len() - 1,
+            }];
+        }
+        self.write(proxy, places, alone, &leaves);
+    }
+
+    /// Where everything goes that no rule has taken.
+    fn last(
+        &mut self,
+        proxy: &Proxy<'a>,
+        places: &[Place],
+        lists: &mut Vec<Vec<Rule<Edit, End>>>,
+        names: &mut Vec<(String, usize)>,
+        rules: &mut Vec<Rule<Edit, End>>,
+    ) {
+        let always = || Ok(vec![Vec::new()]);
+        if let Some(line) = proxy.last(&["default_backend"]) {
+            if let Some(goal) = self.goal(line, line.word(1), places, lists, names) {
+                return self.rule(line, goal, always(), false, rules);
+            }
+        }
+        let end = match self.pools.contains(proxy.name) && proxy.head.word(0) == "listen" {
+            true => End::Pool(proxy.name.to_owned()),
+            false => End::Answer("respond", Value::table([("status", 503.into())]), 503),
+        };
+        self.origins.push(proxy.head);
+        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+    }
+
+    /// The rules of the backend `name`, read once for a frontend.
+    fn goal(
+        &mut self,
+        line: &'a Line,
+        name: &str,
+        places: &[Place],
+        lists: &mut Vec<Vec<Rule<Edit, End>>>,
+        names: &mut Vec<(String, usize)>,
+    ) -> Option<Act<Edit, End>> {
+        if let Some((_, list)) = names.iter().find(|(known, _)| known == name) {
+            return Some(Act::Goto(*list));
+        }
+        let found = self.proxies.iter().find(|proxy| proxy.name == name && proxy.head.word(0) != "frontend").cloned();
+        let Some(backend) = found.filter(|_| lists.len() < MOST_LISTS) else {
+            let why = if name.contains('%') {
+                "which backend it is, is known at run time alone"
+            } else {
+                "there is no such backend"
+            };
+            line.unsupported(&mut self.draft.report, why);
+            return None;
+        };
+        let acls = Acls::new(&backend.lines, places.to_vec(), self.files);
+        let mut rules = self.requests(&backend, &acls);
+        for edit in self.responses(&backend) {
+            self.origins.push(backend.head);
+            rules.insert(
+                0,
+                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
+            );
+        }
+        if let Some((timer, Some(time))) = backend.time("server")
+            && time > Duration::from_secs(60)
+        {
+            self.origins.push(timer);
+            let edit = Edit::Set(vec!["timeout".to_owned()], text::time(time).into());
+            rules.push(Rule {
+                terms: vec![Vec::new()],
+                act: Act::Edit(edit),
+                asks: false,
+                origin: self.origins.len() - 1,
+            });
+        }
+        for line in acls.used() {
+            if !line.is_told() {
+                line.converted(&mut self.draft.report);
+            }
+        }
+        let end = match self.pools.contains(name) {
+            true => End::Pool(name.to_owned()),
+            false => End::Answer("respond", Value::table([("status", 503.into())]), 503),
+        };
+        if !backend.head.is_told() {
+            backend.head.converted(&mut self.draft.report);
+        }
+        self.origins.push(line);
+        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+        lists.push(rules);
+        names.push((name.to_owned(), lists.len() - 1));
+        Some(Act::Goto(lists.len() - 1))
+    }
+
+    /// Writes the routes of `leaves`.
+    fn write(&mut self, proxy: &Proxy<'a>, places: &[Place], alone: bool, leaves: &[Leaf<Edit, End>]) {
+        let (routes, ordered) = decide::arrange(leaves);
+        let everywhere =
+            Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
+        let mut written: Vec<(usize, String)> = Vec::new();
+        for (at, when) in &routes {
+            if !self.draft.has_room() {
+                break;
+            }
+            let leaf = &leaves[*at];
+            let line = self.origins[leaf.origin];
+            let what = match &leaf.end {
+                End::Pool(name) => name.clone(),
+                End::Answer("redirect", ..) => "redirect".to_owned(),
+                End::Answer(_, _, status) => status.to_string(),
+                End::Closed => "closed".to_owned(),
+            };
+            let name = self.draft.route_names.fresh(&format!("{}:{what}", proxy.name));
+            let mut route = Table::element("route");
+            route.comment(format!("{} {}", line.place, line.text()));
+            route.set(&["name"], name.as_str(), None);
+            let when = match alone || !when.ways(&Key::Listener).is_empty() {
+                true => when.clone(),
+                false => match when.with(&everywhere) {
+                    Joined::Fine(when) => when,
+                    _ => continue,
+                },
+            };
+            when.write(&mut route, ordered);
+            match &leaf.end {
+                End::Pool(pool) => {
+                    route.set(&["pool"], pool.as_str(), None);
+                    leaf.edits.iter().for_each(|edit| edit.write(&mut route));
+                }
+                End::Answer(key, value, _) => {
+                    route.set(&[key], value.clone(), Some(&line.place));
+                    leaf.edits.iter().filter(|edit| edit.is_for_answers()).for_each(|edit| edit.write(&mut route));
+                    route.remove(&["timeout"]);
+                }
+                End::Closed => draft::close(&mut route, &line.place, &line.text()),
+            }
+            self.draft.routes.push(route);
+            written.push((*at, name));
+        }
+        for (at, name) in written {
+            self.sampled(leaves, at, &name, places, &routes);
+        }
+    }
+
+    /// A test for the route of a leaf, if a simple request shows it.
+    fn sampled(
+        &mut self,
+        leaves: &[Leaf<Edit, End>],
+        at: usize,
+        name: &str,
+        places: &[Place],
+        routes: &[(usize, Conjunction)],
+    ) {
+        let leaf = &leaves[at];
+        let wanted = leaf.when.ways(&Key::Listener);
+        let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
+        let host =
+            leaf.when.hosts().first().map_or_else(|| "any.example".to_owned(), |host| host.replacen('*', "x", 1));
+        let (Some(place), Some(path)) = (place, leaf.when.sample()) else { return };
+        // A leaf may have several routes: the test is for the one that takes this host.
+        let mine = routes.iter().position(|(_, when)| decide::holds(when, &host, &path, &place.name));
+        let first = leaves.iter().position(|one| decide::holds(&one.when, &host, &path, &place.name));
+        if !leaf.when.is_plain() || first != Some(at) || mine.is_none_or(|mine| routes[mine].0 != at) {
+            return;
+        }
+        let named = mine
+            .and_then(|mine| self.draft.routes.get(self.draft.routes.len() - routes.len() + mine))
+            .and_then(|route| route.value(&["name"]));
+        if named != Some(&name.into()) {
+            return;
+        }
+        let (scheme, usual) = if place.tls { ("https", 443) } else { ("http", 80) };
+        let port = place.port.filter(|port| *port != usual).map(|port| format!(":{port}")).unwrap_or_default();
+        let url = format!("{scheme}://{host}{port}{path}");
+        let end = match &leaf.end {
+            End::Pool(pool) => draft::End::Pool(pool.clone()),
+            End::Answer(_, _, status) => draft::End::Status(*status),
+            End::Closed => draft::End::Status(503),
+        };
+        self.draft.expect(&Expected { url, route: name.to_owned(), end });
+    }
+}
+
+/// Somebody is kept out.
+fn refuses(end: &End) -> bool {
+    matches!(end, End::Closed | End::Answer("respond", _, 400..))
+}

@@ -1,0 +1,102 @@
+//! `if`: what it asks for as predicates of a route of ours. Called by `route`.
+
+use super::{
+    super::{text, toml::Value},
+    read::Directive,
+};
+
+/// What a request must be like.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Test {
+    /// A key of a route, dotted, and its value.
+    Key(Vec<String>, Value),
+    /// The host instead of the server's own.
+    Host(String),
+    /// TLS, or none.
+    Tls(bool),
+}
+
+/// The condition of an `if`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Condition {
+    pub(super) test: Test,
+    /// It is for the requests that are not like that.
+    pub(super) negated: bool,
+}
+
+/// Reads what stands in the parentheses of `one`; `None`: our routes cannot ask for it.
+pub(super) fn condition(one: &Directive) -> Option<Condition> {
+    let joined = one.words.join("\u{0}");
+    let inner = joined.trim().strip_prefix('(')?.strip_suffix(')')?;
+    let words: Vec<_> = inner.split('\u{0}').map(str::trim).filter(|word| !word.is_empty()).collect();
+    let (name, operator, value) = match words.as_slice() {
+        [name] => (*name, "", ""),
+        [name, operator] if inner.ends_with('\u{0}') || ["=", "!="].contains(operator) => (*name, *operator, ""),
+        [name, operator, value] => (*name, *operator, *value),
+        _ => return None,
+    };
+    let name = name.strip_prefix('$')?;
+    let negated = operator.starts_with('!');
+    let test = match operator.trim_start_matches('!') {
+        "" if operator.is_empty() => matched(name, Value::table([("present", true.into())]))?,
+        "=" if value.is_empty() => matched(name, Value::table([("absent", true.into())]))?,
+        "=" => equal(name, value)?,
+        "~" => found(name, value, false)?,
+        "~*" => found(name, value, true)?,
+        _ => return None,
+    };
+    Some(Condition { test, negated })
+}
+
+fn equal(name: &str, value: &str) -> Option<Test> {
+    match name {
+        "request_method" => Some(Test::Key(vec!["method".to_owned()], value.into())),
+        "scheme" => Some(Test::Tls(value == "https")),
+        "https" => Some(Test::Tls(value == "on")),
+        "server_port" => match value {
+            "80" => Some(Test::Tls(false)),
+            "443" => Some(Test::Tls(true)),
+            _ => None,
+        },
+        "host" | "http_host" => text::is_match(value).then(|| Test::Host(value.to_ascii_lowercase())),
+        "remote_addr" => Some(Test::Key(vec!["client_ip".to_owned()], text::network(value)?.into())),
+        _ => matched(name, value.into()),
+    }
+}
+
+fn found(name: &str, regex: &str, any_case: bool) -> Option<Test> {
+    let regex = super::location::regex(regex);
+    if name == "request_method" {
+        let words = text::words(&regex)?;
+        return Some(Test::Key(vec!["method".to_owned()], Value::words(words)));
+    }
+    let regex = if any_case { format!("(?i){regex}") } else { regex };
+    let value = Value::table([("regex", regex.as_str().into())]);
+    matched(name, value).filter(|_| text::is_regex(&regex))
+}
+
+/// A header, cookie or parameter.
+fn matched(name: &str, value: Value) -> Option<Test> {
+    let key = |kind: &str, name: &str| Test::Key(vec![kind.to_owned(), name.to_owned()], value.clone());
+    if let Some(name) = name.strip_prefix("cookie_") {
+        return Some(key("cookie", name));
+    }
+    if let Some(name) = name.strip_prefix("arg_") {
+        return Some(key("query", name));
+    }
+    let name = name.strip_prefix("http_")?.replace('_', "-");
+    let lifted = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "cookie",
+    ];
+    (text::is_token(&name) && !lifted.contains(&name.as_str())).then(|| key("header", &name))
+}

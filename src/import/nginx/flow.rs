@@ -1,0 +1,251 @@
+//! What nginx does before it looks who serves a request: return, rewrite, set, if. Called by `route`.
+
+use super::{
+    super::{
+        report::{Outcome, Place},
+        text,
+        toml::{Table, Value},
+    },
+    Import,
+    condition::{Condition, condition},
+    read::Directive,
+    scope::Scope,
+    variables,
+};
+
+/// An answer of our own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Action {
+    key: &'static str,
+    value: Value,
+    pub(super) status: u64,
+    place: Place,
+}
+
+impl Action {
+    /// Makes it what `route` does.
+    pub(super) fn write(&self, route: &mut Table) {
+        route.set(&[self.key], self.value.clone(), Some(&self.place));
+    }
+}
+
+/// What is done at one place.
+#[derive(Debug, Default)]
+pub(super) struct Flow<'a> {
+    /// Answers for some requests, in their order.
+    pub(super) guards: Vec<(Condition, Action)>,
+    /// Answers for some paths.
+    pub(super) paths: Vec<(String, Action)>,
+    /// The answer for all others.
+    pub(super) end: Option<Action>,
+    /// Expression, replacement, and where it stands.
+    pub(super) rewrite: Option<(String, String, Place)>,
+    /// What protects and could not be converted.
+    pub(super) closed: Option<&'a Directive>,
+}
+
+impl<'a> Import<'a> {
+    /// Reads the innermost block of `scope`; `server` is that server's name.
+    pub(super) fn flow(&mut self, scope: &Scope<'a>, server: &str) -> Flow<'a> {
+        let mut flow = Flow::default();
+        for one in scope.own() {
+            match one.name.as_str() {
+                "set" => self.set(one),
+                "return" => {
+                    if let Some(action) = self.answer(one, server) {
+                        one.converted(&mut self.draft.report);
+                        flow.end = Some(action);
+                    } else {
+                        flow.closed = Some(one);
+                    }
+                    break;
+                }
+                "rewrite" => {
+                    self.rewrite(one, &mut flow, server);
+                    if flow.end.is_some() {
+                        break;
+                    }
+                }
+                "if" => self.branch(one, scope, &mut flow, server),
+                "break" => one.converted(&mut self.draft.report),
+                _ => {}
+            }
+        }
+        flow
+    }
+
+    /// A name for a text that is known now.
+    fn set(&mut self, one: &'a Directive) {
+        let name = one.word(0).trim_start_matches('$').to_owned();
+        let value = variables::expand(one.word(1), &self.constants);
+        let report = &mut self.draft.report;
+        match value.contains('$') && !value.ends_with("${request_uri}") {
+            true => one.unsupported(report, "its value is known at run time alone"),
+            false => {
+                one.converted(report);
+                self.constants.insert(name, value);
+            }
+        }
+    }
+
+    /// `return`
+    fn answer(&mut self, one: &Directive, server: &str) -> Option<Action> {
+        let text = |at: usize| variables::expand(one.word(at), &self.constants);
+        let (status, value) = match one.word(0).parse::<u64>() {
+            Ok(status) => (status, text(1)),
+            Err(_) => (302, text(0)),
+        };
+        let place = one.place.clone();
+        if [301, 302, 303, 307, 308].contains(&status) {
+            return redirect(&value, status, server, place);
+        }
+        let status = match status {
+            // A connection that is closed without a word.
+            444 => 403,
+            200..=599 => status,
+            _ => return None,
+        };
+        let mut pairs = vec![("status".to_owned(), status.into())];
+        if !value.is_empty() && ![204, 205, 304].contains(&status) {
+            let body = variables::template(&value, server).unwrap_or_default();
+            pairs.push(("body".to_owned(), body.into()));
+        }
+        Some(Action { key: "respond", value: Value::Table(pairs), status, place })
+    }
+
+    fn rewrite(&mut self, one: &'a Directive, flow: &mut Flow<'a>, server: &str) {
+        let (regex, to, flag) = (super::location::regex(one.word(0)), one.word(1), one.word(2));
+        let away = ["http://", "https://", "$scheme://"].iter().any(|scheme| to.starts_with(scheme));
+        let report = &mut self.draft.report;
+        if flag == "redirect" || flag == "permanent" || away {
+            let status = if flag == "permanent" { 301 } else { 302 };
+            let all = ["^", "^(.*)$", "^(.*)", "(.*)", "^/(.*)$", "^/(.*)", "/(.*)", "^/?(.*)$", "^.*$", "^(/.*)$"];
+            let whole = match (all.contains(&regex.as_str()), regex.contains("/(")) {
+                (true, true) => Some(to.replace("/$1", "$request_uri")),
+                (true, false) => Some(to.replace("$1", "$request_uri")),
+                (false, _) => None,
+            };
+            let fixed = !to.contains("$1") && !to.contains("$2");
+            let to = whole.as_deref().unwrap_or(to).trim_end_matches('?');
+            let action = redirect(&variables::expand(to, &self.constants), status, server, one.place.clone());
+            match action {
+                Some(action) if whole.is_some() => {
+                    one.converted(report);
+                    flow.end = Some(action);
+                }
+                Some(action) if fixed && text::is_regex(&regex) => {
+                    one.approximated(report, "the query is not kept; an exact location goes first");
+                    flow.paths.push((regex, action));
+                }
+                _ => one.unsupported(report, "a redirect has no pieces of the path: write the routes that are meant"),
+            }
+            return;
+        }
+        let replacement = replacement(to);
+        match (flag, replacement) {
+            ("break", Some(replacement)) if text::is_regex(&regex) && groups_fit(&regex, &replacement) => {
+                match flow.rewrite {
+                    None => one.converted(report),
+                    Some(_) => return one.unsupported(report, "a route has one rewrite"),
+                }
+                flow.rewrite = Some((text::whole_path(&regex), replacement, one.place.clone()));
+            }
+            ("break", _) => one.unsupported(report, "this cannot be written as an expression and a path"),
+            _ => {
+                one.unsupported(report, "paths are not looked up again: write the rewrite into the route that is meant")
+            }
+        }
+    }
+
+    fn branch(&mut self, one: &'a Directive, scope: &Scope<'a>, flow: &mut Flow<'a>, server: &str) {
+        let inner = self.flow(&scope.within(one.inside()), server);
+        let refuses = inner.end.as_ref().is_some_and(|action| action.status >= 400)
+            || one.inside().iter().any(|inside| super::known::protects(&inside.name))
+            || inner.closed.is_some();
+        match (condition(one), inner.end) {
+            (Some(condition), Some(action)) => {
+                one.converted(&mut self.draft.report);
+                flow.guards.push((condition, action));
+            }
+            _ if refuses => {
+                one.tell(
+                    &mut self.draft.report,
+                    Outcome::Closed,
+                    "its condition cannot be asked for, and it refuses: everything here gets 503 until you decide",
+                );
+                flow.closed = Some(one);
+            }
+            (None, _) => one.unsupported(&mut self.draft.report, "its condition cannot be asked for by a route"),
+            (Some(_), None) => one.unsupported(&mut self.draft.report, "what it does cannot be done by a route"),
+        }
+    }
+}
+
+/// A redirect to `to`; `None` where it cannot be said.
+fn redirect(to: &str, status: u64, server: &str, place: Place) -> Option<Action> {
+    let to = variables::template(to, server).ok()?;
+    let graphic = to.bytes().all(|byte| byte.is_ascii_graphic());
+    let absolute = to.starts_with("http://") || to.starts_with("https://") || to.starts_with("{scheme}://");
+    let to = match to.strip_prefix("{path_and_query}").or_else(|| to.strip_prefix("{path}")) {
+        // Where it stays on this host, that is said: a path may begin with two slashes.
+        Some(_) => format!("{{scheme}}://{{host}}{to}"),
+        None => to,
+    };
+    let local = to.starts_with('/') && !to.starts_with("//") && !to[1..].starts_with(['\\', '{']);
+    if !graphic || !(absolute || local || to.starts_with("{scheme}://")) {
+        return None;
+    }
+    let mut pairs = vec![("to".to_owned(), Value::from(to))];
+    if status != 308 {
+        pairs.push(("status".to_owned(), status.into()));
+    }
+    Some(Action { key: "redirect", value: Value::Table(pairs), status, place })
+}
+
+/// What nginx puts in place of a path, as the crate `regex` writes it; the arguments are kept anyway.
+fn replacement(to: &str) -> Option<String> {
+    let to = to.trim_end_matches('?');
+    let to = ["?$args", "$is_args$args"].iter().fold(to, |to, end| to.trim_end_matches(end));
+    if !to.starts_with('/') && !to.starts_with('$') || to.contains(['?', '#', '\\', ' ']) {
+        return None;
+    }
+    let mut out = String::new();
+    for piece in variables::pieces(to) {
+        match piece {
+            variables::Piece::Text(text) => out.push_str(&text.replace('$', "$$")),
+            variables::Piece::Variable(name) => {
+                // `$1x` is group 1 and an x in nginx, and a name here.
+                let digit = name.chars().next().filter(char::is_ascii_digit);
+                match digit {
+                    Some(digit) => out.extend(["${", &digit.to_string(), "}", &name[1..]]),
+                    None => return None,
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
+fn groups_fit(regex: &str, replacement: &str) -> bool {
+    let Ok(regex) = ::regex::Regex::new(regex) else { return false };
+    (1..10).all(|group| !replacement.contains(&format!("${{{group}}}")) || group < regex.captures_len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_are_of_the_whole_path() {
+        let rewritten = |regex: &str, to: &str, path: &str| {
+            let regex = ::regex::Regex::new(&text::whole_path(regex)).unwrap();
+            regex.replace_all(path, replacement(to).unwrap()).into_owned()
+        };
+        assert_eq!(rewritten("^/api/(.*)$", "/$1", "/api/x/y"), "/x/y");
+        assert_eq!(rewritten("/old", "/new", "/a/old/b"), "/new");
+        assert_eq!(rewritten("^/u/(\\d+)x?", "/user/$1z", "/u/12"), "/user/12z");
+        assert_eq!(replacement("/a?b=$1"), None);
+        assert_eq!(replacement("$uri/x"), None);
+        assert_eq!(replacement("/x$is_args$args").as_deref(), Some("/x"));
+    }
+}

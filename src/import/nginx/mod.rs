@@ -1,0 +1,460 @@
+//! nginx.conf: its servers, locations and upstreams, as listeners, routes and pools. Called by `import`.
+//!
+//! - `read`: the language · `scope`: what is inherited · `variables`, `condition`: what stands for what
+//! - `listen`: sockets and TLS · `location`: which one nginx chooses · `flow`: return, rewrite, if
+//! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `known`: what is written nowhere
+
+mod access;
+mod condition;
+mod flow;
+mod headers;
+mod known;
+mod limits;
+mod listen;
+mod location;
+mod pass;
+mod read;
+mod route;
+mod scope;
+mod upstream;
+mod variables;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use self::{
+    limits::Zone,
+    listen::Door,
+    location::{Kind, Location},
+    read::Directive,
+    route::Spot,
+    scope::Scope,
+    variables::Constants,
+};
+use super::{
+    Imported, Unreadable,
+    draft::{Draft, Names},
+    files::Files,
+    report::{Outcome, Place, Report},
+    text,
+    toml::{Table, Value},
+};
+
+/// One `server`.
+#[derive(Debug)]
+struct Server<'a> {
+    directive: &'a Directive,
+    scope: Scope<'a>,
+    /// The first of `hosts`, or nothing.
+    name: String,
+    /// As routes of ours match them.
+    hosts: Vec<String>,
+}
+
+/// What is known while it is converted.
+struct Import<'a> {
+    draft: Draft,
+    nowhere: Place,
+    folder: PathBuf,
+    upstreams: BTreeMap<&'a str, &'a Directive>,
+    /// split_clients by their variable.
+    splits: BTreeMap<&'a str, &'a Directive>,
+    rates: Vec<Zone<'a>>,
+    conns: Vec<Zone<'a>>,
+    /// What `set` has named at this place.
+    constants: Constants,
+    /// Of the server at hand.
+    server_locations: Vec<Location<'a>>,
+    /// Upstream, table, and the name that it has.
+    pools: Vec<(String, Table, String)>,
+    auths: Vec<(String, Table)>,
+    auth_names: Names,
+    limits: Vec<(String, Table)>,
+    limit_names: Names,
+    /// By route: its listeners, and what a body may have.
+    bodies: Vec<(usize, Vec<String>, Option<u64>)>,
+}
+
+/// Converts `text`, the main file.
+pub(super) fn import(text: &str, files: &mut Files) -> Result<Imported, Unreadable> {
+    let mut report = Report::default();
+    let all = read::read(text, files, &mut report)?;
+    let root = Scope::default().within(&all);
+    let https: Vec<_> = all.iter().filter(|one| one.name == "http").collect();
+    // The file of a site has no block around it.
+    let scopes: Vec<_> = match https.is_empty() {
+        true => vec![root.clone()],
+        false => https.iter().map(|http| root.within(http.inside())).collect(),
+    };
+    let mut import = Import::new(files, report);
+    for http in &https {
+        http.converted(&mut import.draft.report);
+    }
+    import.process(&all);
+    let mut servers = Vec::new();
+    for scope in &scopes {
+        import.collect(scope);
+        let found: Vec<_> = scope.own().iter().filter(|one| one.name == "server").collect();
+        servers.extend(found.into_iter().map(|one| import.server(one, scope)));
+    }
+    if servers.is_empty() {
+        let why = "there is no `server` in it: nothing could be imported".to_owned();
+        return Err(Unreadable { place: files.title().to_string(), why });
+    }
+    import.peers(&scopes, &servers);
+    import.serve(&servers);
+    import.pages(&servers);
+    import.leftovers(&all);
+    let toml = import.draft.render(&format!("nginx ({})", files.title()));
+    Ok(Imported { toml, report: import.draft.report })
+}
+
+/// `text` from `folder`, where nginx starts relative paths.
+fn path(folder: &Path, text: &str) -> String {
+    folder.join(text).to_string_lossy().into_owned()
+}
+
+impl<'a> Import<'a> {
+    fn new(files: &Files, report: Report) -> Self {
+        Self {
+            draft: Draft { report, ..Draft::default() },
+            nowhere: access::nowhere(&files.title()),
+            folder: files.folder().to_owned(),
+            upstreams: BTreeMap::new(),
+            splits: BTreeMap::new(),
+            rates: Vec::new(),
+            conns: Vec::new(),
+            constants: Constants::new(),
+            server_locations: Vec::new(),
+            pools: Vec::new(),
+            auths: Vec::new(),
+            auth_names: Names::default(),
+            limits: Vec::new(),
+            limit_names: Names::default(),
+            bodies: Vec::new(),
+        }
+    }
+
+    fn path(&self, text: &str) -> String {
+        path(&self.folder, text)
+    }
+
+    /// What concerns the process.
+    fn process(&mut self, all: &'a [Directive]) {
+        if let Some(workers) = all.iter().rfind(|one| one.name == "worker_processes") {
+            if let Some(count) = workers.word(0).parse::<u64>().ok().filter(|count| (1..=1024).contains(count)) {
+                self.draft.server.set(&["workers"], count, Some(&workers.place));
+            }
+            workers.converted(&mut self.draft.report);
+        }
+    }
+
+    /// What http gives names to.
+    fn collect(&mut self, scope: &Scope<'a>) {
+        for one in scope.own() {
+            match one.name.as_str() {
+                "upstream" => {
+                    self.upstreams.insert(one.word(0), one);
+                }
+                "split_clients" => {
+                    self.splits.insert(one.word(1).trim_start_matches('$'), one);
+                }
+                "limit_req_zone" => self.rates.extend(limits::zone(one)),
+                "limit_conn_zone" => self.conns.extend(limits::zone(one)),
+                "map" if one.word(0) == "$http_upgrade" => {
+                    let note = "WebSockets pass without it: upgrade = [\"websocket\"] is the default of routes";
+                    one.tell(&mut self.draft.report, Outcome::Converted, note);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn server(&mut self, one: &'a Directive, scope: &Scope<'a>) -> Server<'a> {
+        let scope = scope.within(one.inside());
+        let mut hosts: Vec<String> = Vec::new();
+        let report = &mut self.draft.report;
+        for names in scope.own().iter().filter(|inside| inside.name == "server_name") {
+            let mut missing = Vec::new();
+            for word in names.words.iter().filter(|word| !["_", "", "localhost.localdomain"].contains(&word.as_str())) {
+                match host(word) {
+                    Some(found) => {
+                        hosts.extend(found.into_iter().filter(|name| !hosts.contains(name)).collect::<Vec<_>>())
+                    }
+                    None => missing.push(word.as_str()),
+                }
+            }
+            match missing.as_slice() {
+                [] => names.converted(report),
+                some => names.unsupported(
+                    report,
+                    format!("{} cannot be matched: a host is a name, or `*.` and one", some.join(" ")),
+                ),
+            }
+        }
+        one.converted(report);
+        Server { directive: one, name: hosts.first().cloned().unwrap_or_default(), hosts, scope }
+    }
+
+    /// Whose word on the client's address is taken.
+    fn peers(&mut self, scopes: &[Scope<'a>], servers: &[Server<'a>]) {
+        let mut nets: Vec<String> = Vec::new();
+        let mut place = None;
+        let inner = servers.iter().map(|server| &server.scope);
+        for from in
+            scopes.iter().chain(inner).flat_map(|scope| scope.own()).filter(|one| one.name == "set_real_ip_from")
+        {
+            let whom = from.word(0);
+            match (whom == "unix:", text::network(whom)) {
+                (true, _) => nets.push("unix".to_owned()),
+                (false, Some(net)) => nets.push(net),
+                (false, None) => {
+                    from.unsupported(&mut self.draft.report, "a peer is an address or a network");
+                    continue;
+                }
+            }
+            place = place.or(Some(&from.place));
+            if !from.is_told() {
+                from.converted(&mut self.draft.report);
+            }
+        }
+        nets.sort();
+        nets.dedup();
+        if !nets.is_empty() {
+            self.draft.server.set(
+                &["trusted_proxies"],
+                Value::List(nets.into_iter().map(Value::from).collect()),
+                place,
+            );
+        }
+        let all = scopes.iter().chain(servers.iter().map(|server| &server.scope)).flat_map(|scope| scope.own());
+        for one in all.filter(|one| one.name == "real_ip_header" || one.name == "real_ip_recursive") {
+            let report = &mut self.draft.report;
+            match (one.name.as_str(), one.word(0).to_ascii_lowercase().as_str()) {
+                ("real_ip_recursive", "on") | ("real_ip_header", "x-forwarded-for" | "proxy_protocol") => {
+                    one.converted(report)
+                }
+                ("real_ip_recursive", _) => {
+                    one.approximated(report, "X-Forwarded-For is walked from the right, past all trusted proxies");
+                }
+                _ => one.unsupported(report, "X-Forwarded-For of trusted proxies is believed, and no other header"),
+            }
+        }
+    }
+
+    /// Listeners and routes.
+    fn serve(&mut self, servers: &[Server<'a>]) {
+        let doors = self.doors(servers);
+        for (number, server) in servers.iter().enumerate() {
+            let behind: Vec<&Door> = doors.iter().filter(|door| door.servers.contains(&number)).collect();
+            let (first, named): (Vec<&Door>, Vec<&Door>) =
+                behind.iter().copied().partition(|door| door.default == number);
+            let label = self.label(server, &behind);
+            let everywhere = |some: &[&Door]| some.len() == doors.len();
+            if !first.is_empty() {
+                // A wildcard of another server would be asked before a route for any host.
+                let shadowed = shadowed(server, servers, &first);
+                if !shadowed.is_empty() {
+                    let sample = shadowed[0].clone();
+                    let label = format!("{label}!");
+                    let spot =
+                        Spot { doors: first.clone(), everywhere: everywhere(&first), hosts: shadowed, label, sample };
+                    self.routes(server, &spot);
+                }
+                let sample = sample(&server.hosts).unwrap_or_else(|| "any.example".to_owned());
+                let spot = Spot {
+                    everywhere: everywhere(&first),
+                    doors: first,
+                    hosts: Vec::new(),
+                    label: label.clone(),
+                    sample,
+                };
+                self.routes(server, &spot);
+            }
+            if named.is_empty() {
+                continue;
+            }
+            match sample(&server.hosts) {
+                Some(sample) => {
+                    let hosts = server.hosts.clone();
+                    let spot = Spot { everywhere: everywhere(&named), doors: named, hosts, label, sample };
+                    self.routes(server, &spot);
+                }
+                None => {
+                    let note = "no request has a name that leads here, and it is not the default of its address";
+                    self.draft.report.add(
+                        Outcome::Unsupported,
+                        &server.directive.place,
+                        &server.directive.text(),
+                        note,
+                    );
+                }
+            }
+        }
+        self.finish(doors);
+    }
+
+    /// In front of the names of a server's routes.
+    fn label(&self, server: &Server<'a>, behind: &[&Door]) -> String {
+        match (server.name.is_empty(), behind.first()) {
+            (false, _) => server.name.clone(),
+            (true, Some(door)) => door.name.clone(),
+            (true, None) => "server".to_owned(),
+        }
+    }
+
+    /// Writes the listeners, and where bodies have other bounds than theirs.
+    fn finish(&mut self, doors: Vec<Door>) {
+        let bodies = std::mem::take(&mut self.bodies);
+        let largest = |door: &str| -> Option<u64> {
+            let sizes: Vec<Option<u64>> = bodies
+                .iter()
+                .filter(|(_, doors, _)| doors.iter().any(|one| one == door))
+                .map(|(.., size)| *size)
+                .collect();
+            match sizes.contains(&None) {
+                true => None,
+                false => sizes.into_iter().flatten().max(),
+            }
+        };
+        for (at, names, size) in &bodies {
+            let Some(size) = size else { continue };
+            let wider = names.iter().any(|name| largest(name).is_none_or(|largest| largest > *size));
+            if let Some(route) = self.draft.routes.get_mut(*at).filter(|_| wider) {
+                route.set(&["max_body_size"], text::size(*size), None);
+            }
+        }
+        for door in doors {
+            let size = largest(&door.name);
+            let table = door.finish(size);
+            self.draft.listeners.push(table);
+        }
+    }
+
+    /// error_page, where it is a file.
+    fn pages(&mut self, servers: &[Server<'a>]) {
+        for server in servers {
+            for page in server.scope.all("error_page") {
+                let Some(uri) = page.words.last().filter(|uri| uri.starts_with('/')) else { continue };
+                let locations = location::all(&server.scope);
+                let scope = locations
+                    .iter()
+                    .find(|one| one.kind == Kind::Exact && one.text == *uri)
+                    .map_or(&server.scope, |one| &one.scope);
+                let root = scope.last("root").map(|root| root.word(0)).filter(|root| !root.contains('$'));
+                let codes = page.words.iter().filter_map(|word| word.parse::<u16>().ok());
+                let codes: Vec<_> = codes.filter(|code| (400..=599).contains(code)).collect();
+                let Some(root) =
+                    root.filter(|_| !codes.is_empty() && !page.words.iter().any(|word| word.starts_with('=')))
+                else {
+                    continue;
+                };
+                let file = self.path(&format!("{}{uri}", root.trim_end_matches('/')));
+                for code in codes {
+                    let code = code.to_string();
+                    if self.draft.error_pages.value(&[&code, "html"]).is_none() {
+                        self.draft.error_pages.set(&[&code, "html"], file.as_str(), Some(&page.place));
+                    }
+                }
+                page.approximated(
+                    &mut self.draft.report,
+                    "for our own errors, of all servers; the first that is written counts",
+                );
+            }
+        }
+    }
+
+    /// Whatever nobody has told of.
+    fn leftovers(&mut self, directives: &'a [Directive]) {
+        for one in directives {
+            if !one.is_told() {
+                self.leftover(one);
+            }
+            // What is in a block that is not read is part of it.
+            if ["http", "server", "location", "upstream", "if", "limit_except", "events"].contains(&one.name.as_str()) {
+                self.leftovers(one.inside());
+            }
+        }
+    }
+
+    fn leftover(&mut self, one: &'a Directive) {
+        let report = &mut self.draft.report;
+        match one.name.as_str() {
+            "client_max_body_size" => return one.converted(report),
+            "limit_req_zone" | "limit_conn_zone" => return one.approximated(report, "no limit uses it"),
+            "upstream" => return one.unsupported(report, "nothing is passed on to it"),
+            "server" | "location" => return one.unsupported(report, "nothing leads here"),
+            _ => {}
+        }
+        let (outcome, note) = known::note(&one.name, one.word(0));
+        one.tell(report, outcome, note);
+    }
+}
+
+/// Hosts of a server_name as ours match them; `None`: they cannot.
+fn host(name: &str) -> Option<Vec<String>> {
+    let lower = name.to_ascii_lowercase();
+    if let Some(domain) = lower.strip_prefix('.') {
+        return text::is_match(domain).then(|| vec![domain.to_owned(), format!("*.{domain}")]);
+    }
+    if let Some(regex) = lower.strip_prefix('~') {
+        return wildcard(regex).map(|host| vec![host]);
+    }
+    text::is_match(&lower).then(|| vec![lower])
+}
+
+/// `^(.+)\.example\.com$` is `*.example.com`.
+fn wildcard(regex: &str) -> Option<String> {
+    let rest = regex.strip_prefix('^')?.strip_suffix('$')?;
+    let rest = match rest.strip_prefix('(') {
+        Some(group) => {
+            let (inner, rest) = group.split_once(')')?;
+            let inner = match inner.strip_prefix("?<").or_else(|| inner.strip_prefix("?p<")) {
+                Some(named) => named.split_once('>')?.1,
+                None => inner.strip_prefix("?:").unwrap_or(inner),
+            };
+            [".+", ".*", "[^.]+", "\\w+", "[a-z0-9-]+"].contains(&inner).then_some(rest)?
+        }
+        None => rest.strip_prefix(".+")?,
+    };
+    let domain = rest.strip_prefix("\\.")?.replace("\\.", "\u{0}");
+    let plain = !domain.contains(['.', '\\', '(', '[', '*', '+', '?', '|']);
+    let host = format!("*.{}", domain.replace('\u{0}', "."));
+    (plain && text::is_match(&host)).then_some(host)
+}
+
+/// A host that one of `hosts` matches.
+fn sample(hosts: &[String]) -> Option<String> {
+    let exact = hosts.iter().find(|host| !host.starts_with('*'));
+    exact.or(hosts.first()).map(|host| host.replacen('*', "x", 1))
+}
+
+/// Names of a default server that wildcards of others, behind the same listeners, would take.
+fn shadowed(server: &Server<'_>, servers: &[Server<'_>], doors: &[&Door]) -> Vec<String> {
+    let others = doors.iter().flat_map(|door| &door.servers).map(|number| &servers[*number]);
+    let wild: Vec<&str> = others
+        .filter(|other| !std::ptr::eq(other.directive, server.directive))
+        .flat_map(|other| &other.hosts)
+        .filter_map(|host| host.strip_prefix('*'))
+        .collect();
+    let taken = |host: &&String| wild.iter().any(|suffix| host.trim_start_matches('*').ends_with(suffix));
+    server.hosts.iter().filter(taken).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_servers_are_hosts() {
+        let some = |hosts: &[&str]| Some(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>());
+        assert_eq!(host("A.example"), some(&["a.example"]));
+        assert_eq!(host(".a.example"), some(&["a.example", "*.a.example"]));
+        assert_eq!(host("*.a.example"), some(&["*.a.example"]));
+        assert_eq!(host("~^(?<sub>.+)\\.a\\.example$"), some(&["*.a.example"]));
+        assert_eq!(host("~^www\\d+\\.a\\.example$"), None);
+        assert_eq!(host("www.*"), None);
+    }
+}

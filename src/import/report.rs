@@ -1,0 +1,142 @@
+//! What became of each directive of the file that was imported: what people read on stderr, and tools as JSON.
+//!
+//! Filled by both readers; `cli::import` writes it.
+
+use std::{collections::BTreeSet, fmt, rc::Rc};
+
+use serde::Serialize;
+
+/// A line of a file that was read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// As it is told to people: the path from the folder of the main file, where that is possible.
+    pub(super) file: Rc<str>,
+    /// From 1.
+    pub(super) line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What became of a directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It could not be converted and protects something: what it stood for is refused instead of open.
+    Closed,
+    /// Nothing of it is in the result.
+    Unsupported,
+    /// Something like it is in the result; the note says what is different.
+    Approximated,
+    /// It means the same, or there is nothing that would have to be written.
+    Converted,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Closed, Self::Unsupported, Self::Approximated, Self::Converted];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "NOT SUPPORTED, CLOSED",
+            Self::Unsupported => "not supported",
+            Self::Approximated => "approximated",
+            Self::Converted => "converted",
+        }
+    }
+}
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Entry {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Where it stands.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// As it was written, shortened.
+    pub directive: String,
+    /// What is different, or what to do; may be empty.
+    pub note: String,
+}
+
+/// All of them, each once, the worst first and then in the order of the files.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Report {
+    entries: BTreeSet<Entry>,
+}
+
+/// Entries beyond these are counted alone: a report is for people.
+const MOST: usize = 20_000;
+
+impl Report {
+    pub(super) fn add(&mut self, outcome: Outcome, place: &Place, directive: &str, note: impl Into<String>) {
+        if self.entries.len() >= MOST {
+            return;
+        }
+        let (file, line) = (place.file.to_string(), place.line);
+        self.entries.insert(Entry { outcome, file, line, directive: shortened(directive), note: note.into() });
+    }
+
+    /// What became of each directive.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// How many of them there are.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.entries.iter().filter(|entry| entry.outcome == outcome).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in &self.entries {
+            let Entry { outcome, file, line, directive, note } = entry;
+            write!(f, "{file}:{line}: {}: `{directive}`", outcome.word())?;
+            if !note.is_empty() {
+                write!(f, ": {note}")?;
+            }
+            writeln!(f)?;
+        }
+        let counts = Outcome::ALL.map(|outcome| (self.count(outcome), outcome));
+        let said: Vec<_> = counts.iter().rev().map(|(count, outcome)| format!("{count} {}", outcome.word())).collect();
+        writeln!(f, "{}", said.join(", "))
+    }
+}
+
+/// `text` on one line, of a length that people read.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_each_is_told_once() {
+        let mut report = Report::default();
+        let place = |line| Place { file: "a.conf".into(), line };
+        report.add(Outcome::Converted, &place(1), "listen 80", "");
+        report.add(Outcome::Closed, &place(9), "auth_jwt \"x\"", "requests get 503");
+        report.add(Outcome::Converted, &place(1), "listen 80", "");
+        assert_eq!(
+            report.to_string(),
+            "a.conf:9: NOT SUPPORTED, CLOSED: `auth_jwt \"x\"`: requests get 503\na.conf:1: converted: `listen 80`\n\
+             1 converted, 0 approximated, 0 not supported, 1 NOT SUPPORTED, CLOSED\n"
+        );
+        report.add(Outcome::Unsupported, &place(2), &"\u{1b}é".repeat(200), "");
+        let entry = report.entries().find(|entry| entry.line == 2).unwrap();
+        assert!(entry.directive.chars().count() == 121 && !entry.directive.contains('\u{1b}'));
+    }
+}

@@ -1,0 +1,111 @@
+//! `evenkeel top`, on a terminal and without one: PRODUCT.md section 4.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::support::{Backend, Process, Program, Setup, TOKEN, told, wait_for};
+
+fn evenkeel(backend: &Backend) -> Process {
+    let text = Setup::to(&[backend.address()]).toml();
+    let token = "[admin]\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }\n";
+    Process::spawn(&text.replace("[admin]\n", token))
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let backend = Backend::ok("fine");
+    let evenkeel = evenkeel(&backend);
+    let admin = evenkeel.listener("admin").to_string();
+    let (code, out, said) = evenkeel.operate(&["top", "--admin", &admin]);
+    assert_eq!((code, &*out), (Some(2), ""), "{said}");
+    assert!(said.contains("needs a terminal") && said.contains("--once") && said.contains("--json"), "{said}");
+    let (code, out, said) = evenkeel.operate(&["top", "--once", "--admin", &admin]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(out.contains("requests 0/s") && out.contains("1 of 1 up"), "{out}");
+    assert!(out.contains(&backend.address().to_string()), "{out}");
+    let (code, out, said) = evenkeel.operate(&["top", "--once", "--json", "--admin", &admin]);
+    assert_eq!((code, out.lines().count()), (Some(0), 1), "{said}");
+    let snapshot: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(snapshot["pools"][0]["requests_per_second"], 0.0);
+}
+
+/// `top` on a terminal that `script` plays; killed with its value.
+struct Screen {
+    child: Child,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Screen {
+    fn new(script: &Program, evenkeel: &Process, folder: &Path) -> Self {
+        let token = folder.join("top.token");
+        fs::write(&token, TOKEN).unwrap();
+        let admin = evenkeel.listener("admin");
+        let top = format!(
+            "stty cols 120 rows 20; exec {} top --admin {admin} --token-file {}",
+            env!("CARGO_BIN_EXE_evenkeel"),
+            token.display()
+        );
+        let mut command = script.command(&["-qec", &top, "/dev/null"]);
+        command.env("TERM", "xterm-256color").env("SHELL", "/bin/sh").env_remove("NO_COLOR");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let seen = Arc::<Mutex<Vec<u8>>>::default();
+        let (mut out, kept) = (child.stdout.take().unwrap(), Arc::clone(&seen));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = out.read(&mut buffer) {
+                kept.lock().unwrap().extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { child, seen }
+    }
+
+    /// All that was written to the terminal.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+
+    fn press(&mut self, keys: &str) {
+        let keyboard = self.child.stdin.as_mut().unwrap();
+        keyboard.write_all(keys.as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn on_a_terminal_it_shows_and_changes_and_leaves_the_terminal_as_it_was() {
+    let Some(script) = Program::find("script", "bsdutils") else { return };
+    let backend = Backend::ok("fine");
+    let evenkeel = evenkeel(&backend);
+    let mut screen = Screen::new(&script, &evenkeel, evenkeel.file().parent().unwrap());
+    let name = backend.address().to_string();
+    wait_for("the backend is shown", || screen.text().contains(&name) && screen.text().contains("ready"));
+    assert!(screen.text().contains("\u{1b}[?1049h"), "a screen of its own");
+    screen.press("d");
+    wait_for("it is asked", || screen.text().contains("LAST") && screen.text().contains("y = yes"));
+    let state = || told(evenkeel.listener("admin"), "/api/v1/pools")["pools"][0]["backends"][0]["state"].clone();
+    assert_eq!(state(), "ready");
+    screen.press("y");
+    wait_for("it is drained", || state() == "drain");
+    wait_for("it is said", || screen.text().contains("is now: drain"));
+    screen.press("q");
+    let mut ended = None;
+    wait_for("it ends", || {
+        ended = screen.child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().success());
+    wait_for("the terminal is as it was", || screen.text().contains("\u{1b}[?1049l"));
+}
