@@ -87,7 +87,7 @@ impl<'a> Import<'a> {
                     "path" | "pathq" | "url" => hash(pool, "path".to_owned()),
                     "hdr" | "fhdr" if inner.eq_ignore_ascii_case("host") => hash(pool, "host".to_owned()),
                     "hdr" | "fhdr" if text::is_token(inner) => {
-                        hash(pool, format!("header:{}", inner.to_ascii_lowercase()))
+                        hash(pool, format!("header:{}", inner.to_ascii_lowercase()));
                     }
                     "cook" if text::is_token(inner) => hash(pool, format!("cookie:{inner}")),
                     "url_param" | "urlp" => hash(pool, format!("query:{inner}")),
@@ -367,7 +367,7 @@ impl<'a> Import<'a> {
                             }
                         }
                         path if time != Duration::from_secs(default) => {
-                            pool.set(path, text::time(time), Some(&line.place))
+                            pool.set(path, text::time(time), Some(&line.place));
                         }
                         _ => {}
                     }

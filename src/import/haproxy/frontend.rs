@@ -111,10 +111,10 @@ impl<'a> Import<'a> {
         rules: &mut Vec<Rule<Edit, End>>,
     ) {
         let always = || Ok(vec![Vec::new()]);
-        if let Some(line) = proxy.last(&["default_backend"]) {
-            if let Some(goal) = self.goal(line, line.word(1), places, lists, names) {
-                return self.rule(line, goal, always(), false, rules);
-            }
+        if let Some(line) = proxy.last(&["default_backend"])
+            && let Some(goal) = self.goal(line, line.word(1), places, lists, names)
+        {
+            return self.rule(line, goal, always(), false, rules);
         }
         let end = match self.pools.contains(proxy.name) && proxy.head.word(0) == "listen" {
             true => End::Pool(proxy.name.to_owned()),

@@ -79,7 +79,7 @@ fn rated(most: u64, period: Duration) -> String {
     let millis = u64::try_from(period.as_millis()).unwrap_or(u64::MAX).max(1);
     let per = |unit: u64| most.saturating_mul(unit) / millis;
     match () {
-        () if most.saturating_mul(1000) % millis == 0 => format!("{}/s", per(1000)),
+        () if most.saturating_mul(1000).is_multiple_of(millis) => format!("{}/s", per(1000)),
         () if per(60_000) > 0 => format!("{}/m", per(60_000)),
         () => format!("{}/h", per(3_600_000).max(1)),
     }

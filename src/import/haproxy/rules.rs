@@ -119,7 +119,7 @@ impl<'a> Import<'a> {
                 rules.push(Rule { terms: wider, act: Act::End(End::Closed), asks, origin: self.origins.len() - 1 });
             }
             Err((why, _)) => {
-                line.unsupported(&mut self.draft.report, format!("`{}` cannot be asked for by a route", why.what))
+                line.unsupported(&mut self.draft.report, format!("`{}` cannot be asked for by a route", why.what));
             }
         }
     }

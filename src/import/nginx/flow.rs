@@ -152,7 +152,10 @@ impl<'a> Import<'a> {
             }
             ("break", _) => one.unsupported(report, "this cannot be written as an expression and a path"),
             _ => {
-                one.unsupported(report, "paths are not looked up again: write the rewrite into the route that is meant")
+                one.unsupported(
+                    report,
+                    "paths are not looked up again: write the rewrite into the route that is meant",
+                );
             }
         }
     }

@@ -184,7 +184,7 @@ impl<'a> Import<'a> {
             for word in names.words.iter().filter(|word| !["_", "", "localhost.localdomain"].contains(&word.as_str())) {
                 match host(word) {
                     Some(found) => {
-                        hosts.extend(found.into_iter().filter(|name| !hosts.contains(name)).collect::<Vec<_>>())
+                        hosts.extend(found.into_iter().filter(|name| !hosts.contains(name)).collect::<Vec<_>>());
                     }
                     None => missing.push(word.as_str()),
                 }
@@ -237,7 +237,7 @@ impl<'a> Import<'a> {
             let report = &mut self.draft.report;
             match (one.name.as_str(), one.word(0).to_ascii_lowercase().as_str()) {
                 ("real_ip_recursive", "on") | ("real_ip_header", "x-forwarded-for" | "proxy_protocol") => {
-                    one.converted(report)
+                    one.converted(report);
                 }
                 ("real_ip_recursive", _) => {
                     one.approximated(report, "X-Forwarded-For is walked from the right, past all trusted proxies");

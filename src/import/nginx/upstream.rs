@@ -410,7 +410,7 @@ impl<'a> Import<'a> {
         };
         match set.word(1) {
             "$host" | "$http_host" | "${host}" | "${http_host}" | "$host:$server_port" | "$server_name" => {
-                set.converted(report)
+                set.converted(report);
             }
             value => {
                 pool.set(&["pass_host"], false, Some(&set.place));
