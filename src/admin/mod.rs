@@ -1,6 +1,7 @@
 //! The admin listener: metrics, health and the API of PRODUCT.md section 11 over hyper, on control's runtime. Not hot.
 //!
-//! Holds no state: `answer` reads what control shares with it, and `api` sends control a [`Command`]. Everything is
+//! Holds no state but who listens: `answer` reads what control shares with it, `api` sends control a [`Command`], `events`
+//! tells what control sees each second, and `dashboard` is the page that shows it. Everything is
 //! bounded: connections at a time, the size and number of header fields, the time for a head, a body and control, and
 //! the life of a connection, which also ends one whose client does not read.
 

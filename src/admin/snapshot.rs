@@ -165,7 +165,6 @@ pub struct CheckView {
     pub failed: u64,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

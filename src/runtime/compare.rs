@@ -12,7 +12,7 @@ use super::{
 use crate::{
     admin::command::{Change, Diff, Kind, Refused, What},
     config::{Auth, Config, Problem, Problems},
-    plan::{Ground, Plan, Route, diff::Gone},
+    plan::{self, Ground, Plan, Route, TestError, diff::Gone},
     policy::Memory,
 };
 use std::{
@@ -23,6 +23,8 @@ use std::{
 };
 use tokio::{sync::oneshot, time::timeout};
 
+/// What is said of a configuration whose own tests fail.
+const TEST_FAILS: &str = "a [[test]] of it fails, and a reload would be refused: `evenkeel check` tells which";
 /// A worker that does not count for so long is stuck; the watchdog's business.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,17 +43,18 @@ impl Control {
     pub(super) async fn compare(&self, config: &Config) -> Result<Diff, String> {
         let (old, new) = (self.effective(), self.overlay.beside(config).apply(config));
         let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
+        let file = self.file().unwrap_or_default();
         let (mut numbers, fixed, before) = (self.numbers.clone(), self.fixed.clone(), Arc::clone(&self.plan));
         let build = move || {
             let (registry, memory) = (shared.registry.aside(), Memory::default());
             let (registry, memory, numbers) = (&registry, &memory, &mut numbers);
             let mut ground = Ground { registry, memory, numbers, algorithm, before: None };
             let plan = Plan::build(&new, before.generation + 1, &mut ground)?;
-            Ok::<_, String>((
-                Arc::new(Gone::between(&before, &plan)),
-                Arc::new(plan),
-                Diff::between(&old, &new, &fixed),
-            ))
+            let mut diff = Diff::between(&old, &new, &fixed);
+            if let Err(TestError::Failed(_)) = plan::test(&new, &file) {
+                diff.notes.push(TEST_FAILS.to_owned());
+            }
+            Ok::<_, String>((Arc::new(Gone::between(&before, &plan)), Arc::new(plan), diff))
         };
         let built = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
         let (gone, plan, mut diff) = built?;

@@ -269,7 +269,7 @@ impl Control {
                 let _ = reply.send(changed);
             }
             Command::Explain { sample, reply } => {
-                let _ = reply.send(self.plan.explain(&self.config, &sample, true));
+                let _ = reply.send(self.plan.explain(&self.effective(), &sample, true));
             }
             Command::Add { pool, backend, if_match, reply } => {
                 let added = self.add_backend(&pool, *backend, if_match).await;

@@ -142,6 +142,11 @@ fn what_would_end_is_counted_by_what_it_ends_for() {
     let denied = story.toml.replacen("name = \"web\"", "name = \"web\"\ndeny = [\"127.0.0.0/8\"]", 1);
     assert_eq!(story.diff(&denied)["drains"], 5, "those who may not be here any more");
 
+    let test = "[[test]]\nrequest = { url = \"http://test/chat\" }\nexpect = { route = \"rest\" }\n";
+    let tested = story.diff(&format!("{}\n{test}", story.toml));
+    assert_eq!(tested["changes"], json!([]), "a test is nothing that runs");
+    assert!(tested["notes"][0].as_str().is_some_and(|note| note.contains("[[test]]")), "{tested}");
+
     let limit = story.diff(&story.toml.replace("[pool.slow]\n", "[pool.slow]\nmax_in_flight = 9\n"));
     let key = json!([{ "key": "max_in_flight", "new": "9" }]);
     assert_eq!((&only(&limit)["keys"], &limit["drains"]), (&key, &json!(0)), "a setting drains nothing");

@@ -27,6 +27,9 @@ fn asked(process: &Process, text: &str) -> (u16, String, String) {
     (answer.status, said("x-route"), answer.text())
 }
 
+/// Method, host, target, and further fields.
+type Row<'t> = (&'t str, String, &'t str, Vec<(&'t str, String)>);
+
 fn explained(process: &Process, body: &Value) -> Value {
     let answer = call(process.listener("admin"), "POST /api/v1/explain", "", &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -61,7 +64,7 @@ impl Story {
 #[test]
 fn what_is_said_is_what_becomes_of_the_request() {
     let Story { process, _backends } = Story::new();
-    let mut table: Vec<(&str, String, &str, Vec<(&str, String)>)> = [
+    let mut table: Vec<Row<'_>> = [
         ("GET", "a.example", "/v1/x", ""),
         ("GET", "A.example", "/v1/./y", ""),
         ("GET", "a.example", "/v1/x", "x-tier: gold"),

@@ -151,7 +151,7 @@ fn is_left_out(column: usize, width: u16) -> bool {
 fn width(column: usize, names: u16) -> Constraint {
     match column {
         0 => Constraint::Length(names),
-        1 => Constraint::Length(13),
+        1 => Constraint::Length(15),
         2 | 3 | 7 => Constraint::Length(6),
         4 => Constraint::Length(9),
         5 => Constraint::Length(8),

@@ -6,12 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// A pool: its name, its backends with their weights, its attempts.
+type Street = (u8, Vec<(u8, u8)>, u8);
+
 /// A small configuration: what varies is a number of things with a number of settings.
 #[derive(Clone, Debug, PartialEq)]
 struct Town {
     workers: u8,
     listeners: Vec<(u8, u8)>,
-    pools: Vec<(u8, Vec<(u8, u8)>, u8)>,
+    pools: Vec<Street>,
     routes: Vec<(u8, u8)>,
 }
 

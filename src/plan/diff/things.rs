@@ -44,7 +44,7 @@ pub(super) fn notes(old: &Config, new: &Config) -> Vec<String> {
 
 /// Tables that stand once: what they mean, where that is known here, else what is written.
 fn sections((old, one): Side<'_>, (new, two): Side<'_>) -> Vec<Change> {
-    let known = ["server", "admin", "log", "metrics", "error_pages"];
+    let known = ["server", "admin", "log", "trace", "metrics", "error_pages"];
     let names: BTreeSet<_> = one.sections().chain(two.sections()).chain(known).collect();
     let change = |name: &str| {
         let keys = between(&one.section(name), &two.section(name));
@@ -52,6 +52,7 @@ fn sections((old, one): Side<'_>, (new, two): Side<'_>) -> Vec<Change> {
             "server" => old.server == new.server,
             "admin" => old.admin == new.admin,
             "log" => old.log == new.log,
+            "trace" => old.trace == new.trace,
             "metrics" => old.metrics == new.metrics,
             "error_pages" => old.error_pages == new.error_pages,
             _ => keys.is_empty(),

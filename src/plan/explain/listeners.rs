@@ -17,11 +17,11 @@ pub(super) fn choose<'p>(plan: &'p Plan, config: &Config, sample: &Sample) -> Ch
     let mut all: Vec<&Listener> = plan.listeners().collect();
     all.sort_by_key(|listener| listener.place);
     let address = |listener: &Listener| config.listeners.get(listener.place).map(|written| &written.address);
-    let unix = |listener: &&&Listener| matches!(address(listener), Some(Address::Unix(_)));
+    let unix = |listener: &&Listener| matches!(address(listener), Some(Address::Unix(_)));
     let mut notes = Vec::new();
     let local = sample.from == Who::Unix;
-    if all.iter().any(|listener| unix(&listener) == local) {
-        all.retain(|listener| unix(&listener) == local);
+    if all.iter().any(|listener| unix(listener) == local) {
+        all.retain(|listener| unix(listener) == local);
     }
     let Some(https) = sample.https else { return Choice { asked: all, notes } };
     let written = sample.authority.as_deref().and_then(port);
@@ -31,16 +31,16 @@ pub(super) fn choose<'p>(plan: &'p Plan, config: &Config, sample: &Sample) -> Ch
         Some(Address::Tcp(address)) => address.port() == port,
         _ => false,
     };
-    if !all.iter().any(|listener| speaks(&listener)) && !all.is_empty() {
+    if !all.iter().any(speaks) && !all.is_empty() {
         notes.push(match https {
             true => "no listener speaks TLS: it is asked as if something in front had taken it off".to_owned(),
             false => "every listener speaks TLS: it is asked as if it came in by TLS".to_owned(),
         });
     } else {
-        all.retain(|listener| speaks(&listener));
+        all.retain(speaks);
     }
-    if all.iter().any(|listener| listens(&listener)) {
-        all.retain(|listener| listens(&listener));
+    if all.iter().any(listens) {
+        all.retain(listens);
     } else if written.is_some() {
         notes.push(format!(
             "no such listener has port {port}: it is asked at {:?}",

@@ -37,8 +37,6 @@ fn a_collector_of_others_reads_what_we_send() {
         "http",
         "--otlp-exporter-endpoint",
         &to,
-        "--otlp-exporter-compression",
-        "none",
     ]
     .map(str::to_owned);
     let mut command = Command::new("rotel-agent");
