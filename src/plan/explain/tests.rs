@@ -276,8 +276,8 @@ fn many_routes_are_told_in_part() {
 #[test]
 fn a_side_with_all_of_a_split_is_no_chance() {
     let text = "[[route]]\nname = \"r\"\nsplit = [{ pool = \"api\", weight = 0 }, { pool = \"next\", weight = 5 }]\n\
-                [[test]]\nrequest = { url = \"/\" }\nexpect = { pool = \"next\" }\n\
-                [[test]]\nrequest = { url = \"/\" }\nexpect = { pool = \"api\" }\n";
+                [[test]]\nrequest = { url = \"http://a.example:8080/\" }\nexpect = { pool = \"next\" }\n\
+                [[test]]\nrequest = { url = \"http://a.example:8080/\" }\nexpect = { pool = \"api\" }\n";
     let failed = super::super::test(&config(text), Path::new("evenkeel.toml")).unwrap_err().to_string();
     assert!(failed.contains("found pool \"next\", wanted \"api\"") && failed.ends_with("1 problem"), "{failed}");
     let chance = text.replace("weight = 0", "weight = 5");
