@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::chaos::{ChaosChange, ChaosView};
 use super::command::{
-    BackendChange, BackendView, Command, PoolChange, PoolView, Refused, ReloadOrder, Removal, Status,
+    BackendChange, BackendView, Command, PoolChange, PoolView, Refused, ReloadOrder, Reloaded, Removal, Status,
 };
 use super::explain::ExplainBody;
 use super::openapi;
@@ -64,7 +64,7 @@ struct Rules {
 }
 
 /// The body of a rollback, which may be left out: nothing can be asked of it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
@@ -170,7 +170,7 @@ impl Api {
         peer: &Peer,
     ) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
-        let Removal { deadline } = if body.trim_ascii().is_empty() { Removal::default() } else { parse(&body)? };
+        let Removal { deadline } = parse_if_there(&body)?;
         let (by, of, name) = (peer.to_string(), pool.clone(), backend.clone());
         let view = self.order(
             |reply| Command::Remove { pool, backend, deadline, if_match, reply },
@@ -214,22 +214,9 @@ impl Api {
 
     async fn reload(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
-        let ReloadOrder { if_drops } =
-            if body.trim_ascii().is_empty() { ReloadOrder::default() } else { parse(&body)? };
-        let by = peer.to_string();
-        let reloaded = self.order(
-            |reply| Command::Reload { if_drops, if_match, reply },
-            move |after| match after {
-                Ok(now) => {
-                    tracing::info!(target: AUDIT, by, generation = now.generation, "reloaded over the admin API");
-                }
-                Err(refused) => {
-                    tracing::info!(target: AUDIT, by, why = why(refused), "a reload over the admin API was refused");
-                }
-            },
-        );
-        let reloaded = reloaded.await?;
-        Ok(json(&reloaded, Some(reloaded.generation)))
+        let ReloadOrder { if_drops } = parse_if_there(&body)?;
+        let said = ["reloaded over the admin API", "a reload over the admin API was refused"];
+        self.put_in_force(|reply| Command::Reload { if_drops, if_match, reply }, said, peer).await
     }
 
     /// Needs no token: it changes nothing, and tells no secret.
@@ -244,21 +231,23 @@ impl Api {
 
     async fn rollback(&self, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
-        if !body.trim_ascii().is_empty() {
-            let Nothing {} = parse(&body)?;
-        }
+        let Nothing {} = parse_if_there(&body)?;
+        let said = ["rolled back over the admin API", "a rollback over the admin API was refused"];
+        self.put_in_force(|reply| Command::Rollback { if_match, reply }, said, peer).await
+    }
+
+    /// Has control put a configuration in force; the log has the first of what is `said` if it does, else the second.
+    async fn put_in_force(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<Reloaded, Refused>>) -> Command,
+        [done, refused]: [&'static str; 2],
+        peer: &Peer,
+    ) -> Result<Answer, Problem> {
         let by = peer.to_string();
-        let reloaded = self.order(
-            |reply| Command::Rollback { if_match, reply },
-            move |after| match after {
-                Ok(now) => {
-                    tracing::info!(target: AUDIT, by, generation = now.generation, "rolled back over the admin API");
-                }
-                Err(refused) => {
-                    tracing::info!(target: AUDIT, by, why = why(refused), "a rollback over the admin API was refused");
-                }
-            },
-        );
+        let reloaded = self.order(command, move |after| match after {
+            Ok(now) => tracing::info!(target: AUDIT, by, generation = now.generation, "{done}"),
+            Err(refusal) => tracing::info!(target: AUDIT, by, why = why(refusal), "{refused}"),
+        });
         let reloaded = reloaded.await?;
         Ok(json(&reloaded, Some(reloaded.generation)))
     }
@@ -389,6 +378,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         return Err(wrong(&"wanted a JSON object"));
     }
     serde_json::from_slice(body).map_err(|error| wrong(&error))
+}
+
+/// As [`parse`], of a body that may be left out.
+fn parse_if_there<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.trim_ascii().is_empty() { Ok(T::default()) } else { parse(body) }
 }
 
 fn stopping() -> Problem {
