@@ -43,9 +43,19 @@ const LIFTED: [&str; 10] = [
 ];
 
 /// `text` is a token (RFC 9110 section 5.6.2): a method, a field's name, a cookie's name.
-pub(super) fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.len() <= 255 && text.bytes().all(token)
+}
+
+/// `name`, in lower case, is of a field that no rule may touch: evenkeel writes it, or frames messages with it.
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.contains(&name) || name.starts_with("x-forwarded-")
+}
+
+/// `name`, in lower case, is of a field that a message does not carry any more when routes look at it.
+pub(crate) fn is_lifted(name: &str) -> bool {
+    LIFTED.contains(&name)
 }
 
 /// A field's name in lower case.
@@ -63,7 +73,7 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
 /// The name, in lower case, of a field that a rule may edit.
 pub(super) fn editable(text: &str) -> Result<String, Wrong> {
     let name = name(text)?;
-    if !OURS.contains(&name.as_str()) && !name.starts_with("x-forwarded-") {
+    if !is_ours(&name) {
         return Ok(name);
     }
     let wrong = Wrong::new(format!("`{text}` is not for rules: evenkeel writes it, or frames messages with it"));
@@ -86,7 +96,7 @@ pub(super) fn editable(text: &str) -> Result<String, Wrong> {
 /// The name, in lower case, of a field that a route can match.
 pub(super) fn matchable(text: &str) -> Result<String, Wrong> {
     let name = name(text)?;
-    if !LIFTED.contains(&name.as_str()) {
+    if !is_lifted(&name) {
         return Ok(name);
     }
     let wrong = Wrong::new(format!("`{text}` cannot be matched: it is about one connection, or frames the message"));

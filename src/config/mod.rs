@@ -54,6 +54,7 @@ use std::{
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+pub(crate) use self::field::{is_lifted, is_ours, is_token};
 pub use self::{
     address::Address,
     auth::{

@@ -1,5 +1,7 @@
 //! What both languages write alike: times, sizes, hosts and ports; and how we write them. Pure.
 
+use crate::config;
+pub(super) use crate::config::is_token;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -157,40 +159,10 @@ pub(super) fn literal(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
-/// A field name.
-pub(super) fn is_token(text: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.len() <= 255 && text.bytes().all(token)
-}
-
-/// A field that no rule of ours may touch: evenkeel writes it, or frames messages with it.
+/// A field that no rule of ours may touch, or that is consumed.
 pub(super) fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 22] = [
-        "connection",
-        "content-length",
-        "expect",
-        "forwarded",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-status",
-        "te",
-        "traceparent",
-        "tracestate",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-        "x-client-cert-fingerprint",
-        "x-client-cert-subject",
-        "x-client-cert-verified",
-        "x-real-ip",
-        "x-request-id",
-        "endpoint-load-metrics",
-    ];
     let name = name.to_ascii_lowercase();
-    OURS.contains(&name.as_str()) || name.starts_with("x-forwarded-")
+    config::is_ours(&name) || name == "endpoint-load-metrics"
 }
 
 /// The methods that `regex`, anchored, means, such as `^(GET|HEAD)$`.

@@ -4,6 +4,7 @@ use super::{
     super::{text, toml::Value},
     read::Directive,
 };
+use crate::config;
 
 /// What a request must be like.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,18 +86,6 @@ fn matched(name: &str, value: Value) -> Option<Test> {
         return Some(key("query", name));
     }
     let name = name.strip_prefix("http_")?.replace('_', "-");
-    let lifted = [
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "cookie",
-    ];
-    (text::is_token(&name) && !lifted.contains(&name.as_str())).then(|| key("header", &name))
+    let fine = text::is_token(&name) && !config::is_lifted(&name) && name != "cookie";
+    fine.then(|| key("header", &name))
 }
