@@ -7,6 +7,6 @@ use super::Url;
 pub struct Trace {
     /// Where they are sent, with the path of OTLP over HTTP.
     pub otlp: Url,
-    /// The share of requests, of those that belong to no believed caller's trace: 0 to 1.
+    /// The share of requests, of those that no believed caller has sampled: 0 to 1.
     pub sample: f64,
 }

@@ -165,8 +165,8 @@ pub(super) struct Trace {
     /// written.
     #[schemars(extend("examples" = ["http://127.0.0.1:4318"], "x-required" = true))]
     otlp: Url,
-    /// The share of requests whose spans are recorded, of those that belong to no trace of a trusted peer. Such a peer
-    /// decides for its own: what it has sampled is recorded, and nothing else of it.
+    /// The share of requests whose spans are recorded, of those that no trusted peer has sampled (`traceparent` ends in 01).
+    /// What such a peer has sampled is recorded always. A trace that it began goes on either way.
     #[schemars(extend("default" = "1%"))]
     sample: Share,
 }

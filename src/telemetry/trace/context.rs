@@ -133,20 +133,17 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// `parent` is what a believed caller says. `sample` is the share, of 2^32, of requests without one whose spans are
-    /// recorded; `None`: nobody's are. A caller decides for its own requests: sampled ones are recorded, others are not.
+    /// `parent` is what a believed caller says. `sample` is the share, of 2^32, of requests without a sampled one whose
+    /// spans are recorded; `None`: nobody's are. What a caller has sampled is recorded always.
     pub fn new(parent: Option<Parent>, sample: Option<u64>, mut random: impl FnMut() -> u64) -> Self {
-        let Some(parent) = parent else {
-            let recorded = sample.is_some_and(|share| random() >> 32 < share);
-            let context = Context { sampled: recorded, ..Context::root(random) };
-            return Self { context, parent: None, recorded };
+        let sampled = parent.is_some_and(|parent| parent.sampled);
+        let recorded = sample.is_some_and(|share| sampled || random() >> 32 < share);
+        let context = match parent {
+            None => Context { sampled: recorded, ..Context::root(random) },
+            Some(parent) if recorded => Context { trace: parent.trace, span: span(random()), sampled: true },
+            Some(parent) => Context::child(parent),
         };
-        let recorded = parent.sampled && sample.is_some();
-        let context = match recorded {
-            true => Context { trace: parent.trace, span: span(random()), sampled: true },
-            false => Context::child(parent),
-        };
-        Self { context, parent: Some(parent.span), recorded }
+        Self { context, parent: parent.map(|parent| parent.span), recorded }
     }
 }
 
@@ -302,14 +299,14 @@ mod tests {
     const ALL: u64 = 1 << 32;
 
     #[test]
-    fn a_caller_decides_for_its_own_requests() {
+    fn what_a_caller_has_sampled_is_recorded_whatever_the_share() {
         for sample in [None, Some(0), Some(ALL)] {
             for sampled in [false, true] {
                 let parent = Parent { trace: [7; 16], span: [8; 8], sampled };
                 let begin = Begin::new(Some(parent), sample, random());
-                let recorded = sampled && sample.is_some();
+                let recorded = sample == Some(ALL) || sampled && sample.is_some();
                 assert_eq!((begin.recorded, begin.parent, begin.context.trace), (recorded, Some([8; 8]), [7; 16]));
-                assert_eq!(begin.context.sampled, sampled, "{sample:?}");
+                assert_eq!(begin.context.sampled, sampled || recorded, "{sample:?}");
                 // A span that nobody records would be a gap.
                 assert_eq!(begin.context.span == [8; 8], !recorded, "{sample:?} {sampled}");
             }
@@ -318,15 +315,20 @@ mod tests {
 
     #[test]
     fn of_the_others_a_share_is_recorded_and_said_to_be() {
-        for (sample, least, most) in
-            [(None, 0, 0), (Some(0), 0, 0), (Some(ALL / 4), 2_300, 2_700), (Some(ALL), 10_000, 10_000)]
-        {
-            let mut random = random();
-            let begun: Vec<_> = (0..10_000).map(|_| Begin::new(None, sample, &mut random)).collect();
-            let recorded = begun.iter().filter(|begin| begin.recorded).count();
-            assert!((least..=most).contains(&recorded), "{sample:?}: {recorded}");
-            assert!(begun.iter().all(|begin| begin.context.sampled == begin.recorded && begin.parent.is_none()));
-            assert!(begun.windows(2).all(|two| two[0].context.trace != two[1].context.trace), "one each");
+        let unsampled = Parent { trace: [7; 16], span: [8; 8], sampled: false };
+        for parent in [None, Some(unsampled)] {
+            for (sample, least, most) in
+                [(None, 0, 0), (Some(0), 0, 0), (Some(ALL / 4), 2_300, 2_700), (Some(ALL), 10_000, 10_000)]
+            {
+                let mut random = random();
+                let begun: Vec<_> = (0..10_000).map(|_| Begin::new(parent, sample, &mut random)).collect();
+                let recorded = begun.iter().filter(|begin| begin.recorded).count();
+                assert!((least..=most).contains(&recorded), "{sample:?}: {recorded}");
+                assert!(begun.iter().all(|begin| begin.context.sampled == begin.recorded));
+                assert!(begun.iter().all(|begin| begin.parent == parent.map(|parent| parent.span)));
+                let own = begun.windows(2).all(|two| two[0].context.trace != two[1].context.trace);
+                assert_eq!(own, parent.is_none(), "a trace of one's own, or the caller's");
+            }
         }
     }
 
