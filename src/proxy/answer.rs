@@ -58,11 +58,11 @@ pub(super) fn edit_request(
     record: &Record,
 ) {
     if let Some(rewrite) = &forward.rewrite {
-        rewrite.apply(request, &mut local.scratch.borrow_mut());
+        rewrite.apply(request, &mut local.scratch());
     }
     if !forward.request_headers.is_empty() {
         let facts = facts(plan, client, request, record);
-        forward.request_headers.apply_to_request(request, &facts, &mut local.scratch.borrow_mut());
+        forward.request_headers.apply_to_request(request, &facts, &mut local.scratch());
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn edit(
 ) {
     if !route.response_headers.is_empty() {
         let values = Values { request, facts: facts(plan, client, request, record) };
-        route.response_headers.apply(head, &values, &mut local.scratch.borrow_mut());
+        route.response_headers.apply(head, &values, &mut local.scratch());
     }
 }
 
@@ -112,7 +112,7 @@ fn make(
             body = failure.make(html, plan.error_pages.find(status, html), head);
         }
         Answer::Https => {
-            let mut scratch = local.scratch.borrow_mut();
+            let mut scratch = local.scratch();
             if !policy::https_location(request, &mut scratch) {
                 // Who names no host cannot be sent anywhere.
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
@@ -120,7 +120,7 @@ fn make(
             policy::redirect_to(308, &scratch, head);
         }
         Answer::Redirect(to, status) => {
-            if !policy::redirect(to, status, &values, head, &mut local.scratch.borrow_mut()) {
+            if !policy::redirect(to, status, &values, head, &mut local.scratch()) {
                 return make(local, plan, Answer::Failure(Kind::BadRequest), request, client, record, head);
             }
         }

@@ -12,7 +12,7 @@ use crate::{
     telemetry::{access_log::Writer, trace::Spans},
 };
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     collections::HashMap,
     fmt,
     rc::Rc,
@@ -40,8 +40,8 @@ pub struct Local {
     pub spares: Rc<Spares>,
     /// Its number.
     pub worker: usize,
-    /// Where text is put together; empty between uses.
-    pub scratch: RefCell<Vec<u8>>,
+    /// Where text is put together.
+    scratch: RefCell<Vec<u8>>,
     /// Failures that are being rehearsed.
     pub chaos: Arc<Chaos>,
     /// Who is let in while load is shed.
@@ -215,6 +215,13 @@ impl Local {
     /// A copy is done.
     pub(super) fn end_copy(&self) {
         self.copies.set(self.copies.get() - 1);
+    }
+
+    /// Where text is put together, for one use: it is empty, whatever the use before has left.
+    pub fn scratch(&self) -> RefMut<'_, Vec<u8>> {
+        let mut scratch = self.scratch.borrow_mut();
+        scratch.clear();
+        scratch
     }
 
     /// Random bits; not for secrets.

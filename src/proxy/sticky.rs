@@ -99,14 +99,13 @@ fn ours(local: &Local, cookie: &policy::Cookie, taken: Span, request: &mut Head)
             Session { renew: ticket.renew, ..Session::of(Known::Home, ticket.key, Some(ticket.backend)) }
         }
     };
-    let mut scratch = local.scratch.borrow_mut();
+    let mut scratch = local.scratch();
     for value in policy::cookies(request, cookie.name()) {
         scratch.extend_from_slice(value);
         scratch.push(b'.');
     }
     session.cookie = if scratch.is_empty() { taken } else { request.note(&scratch[..scratch.len() - 1]) };
     policy::hide(request, cookie.name(), &mut scratch);
-    scratch.clear();
     session
 }
 
@@ -189,12 +188,11 @@ pub(super) fn tell(local: &Local, plan: &Plan, head: &mut Head, request: &Head, 
             None => return,
         },
     };
-    let mut scratch = local.scratch.borrow_mut();
+    let mut scratch = local.scratch();
     let secure = client::came_over_tls(client, request);
     cookie.write(home, request.text(session.cookie), unix_millis(), secure, &mut scratch);
     if !scratch.is_empty() {
         head.add(Name::SetCookie, &scratch);
-        scratch.clear();
     }
 }
 

@@ -103,7 +103,7 @@ fn check_state(local: &Local, request: &mut Head) {
     if !request.has(Name::Tracestate) {
         return;
     }
-    let mut state = local.scratch.borrow_mut();
+    let mut state = local.scratch();
     let fine = trace::join(request.all(Name::Tracestate), &mut state);
     let same =
         fine && matches!(request.single(Name::Tracestate), Ok(Some(value)) if request.text(value) == state.as_slice());
@@ -113,7 +113,6 @@ fn check_state(local: &Local, request: &mut Head) {
     if fine && !same {
         request.add(Name::Tracestate, &state);
     }
-    state.clear();
 }
 
 /// The notes, if spans are recorded.
@@ -191,13 +190,12 @@ pub(super) fn unreached(local: &Local, backend: &Arc<Backend>, kind: Kind, recor
 /// The exchange has ended: its spans are left for control.
 pub(super) fn end(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &mut Record, ended: Instant) {
     let Some(traced) = record.rare.as_mut().and_then(|rare| rare.traced.take()) else { return };
-    let mut out = local.scratch.borrow_mut();
+    let mut out = local.scratch();
     traced.server(plan, exchange, record, ended).encode(&mut out);
     for (number, attempt) in traced.attempts.iter().enumerate() {
         traced.client(plan, &exchange.request, number, attempt).encode(&mut out);
     }
     local.spans.push(local.worker, &out, 1 + traced.attempts.len() as u64);
-    out.clear();
 }
 
 impl Traced {

@@ -29,6 +29,25 @@ fn it_keeps_a_client_at_its_backend_and_only_changes_are_told() {
 }
 
 #[test]
+fn what_a_route_writes_is_no_part_of_it() {
+    let (backends, secrets) = (backends(1), Secrets::new(&[ONE]));
+    let rules =
+        "request_headers = { set = { x-a = \"{path}\" } }\nresponse_headers = { set = { x-b = \"{client_ip}\" } }";
+    let rewrites = ["strip_prefix = \"/a\"", "add_prefix = \"/b\"", "regex = \"^/a(.*)\", replacement = \"/c$1\""];
+    for rewrite in rewrites {
+        let routes = format!("[[route]]\npath = \"/*\"\npool = \"web\"\nrewrite = {{ {rewrite} }}\n{rules}\n");
+        let evenkeel = Site::new(routes).pool_with("web", &addresses(&backends), &secrets.cookie("")).start();
+        let first = evenkeel.get("/a/b=1;Domain=test;c");
+        let line = first.field("set-cookie").unwrap();
+        let cookie = given(&first);
+        assert!(cookie.starts_with("evenkeel=") && !line.contains("Domain"), "{rewrite}: {line}");
+        assert_eq!(line, format!("{cookie}; Path=/; Max-Age=28800; HttpOnly; SameSite=Lax"), "{rewrite}");
+        let told = show(evenkeel.address(), &cookie);
+        assert_eq!((told.status, set(&told)), (200, None), "{rewrite}");
+    }
+}
+
+#[test]
 fn new_clients_are_spread_by_the_algorithm() {
     let (backends, secrets) = (backends(3), Secrets::new(&[ONE]));
     let evenkeel = site(&backends, secrets.cookie(", name = \"lb\"")).start();

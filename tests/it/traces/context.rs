@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
 use super::collector::{Collector, hex, parent};
-use crate::support::{Backend, Evenkeel, Setup};
+use crate::support::{Backend, Evenkeel, Setup, Site};
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -43,16 +43,42 @@ fn a_sampled_caller_is_recorded_whatever_the_share() {
 }
 
 #[test]
-fn an_unsampled_caller_is_not_recorded_and_its_context_is_passed_on() {
+fn what_a_route_writes_is_no_part_of_it() {
+    let (collector, backend) = (Collector::new(), Backend::ok("fine"));
+    let routes = "[[route]]\npath = \"/*\"\npool = \"web\"\nrewrite = { add_prefix = \"/b\" }\n";
+    let evenkeel =
+        Site::new(routes).pool("web", backend.address()).server(TRUSTED).server(collector.toml("0%")).start();
+    for _ in 0..2 {
+        ask(&evenkeel, &format!("{}tracestate: rojo=1\r\ntracestate: congo=2\r\n", line("01")));
+        assert_eq!(backend.last().head.fields.all("tracestate"), ["rojo=1,congo=2"]);
+    }
+    let spans = collector.wait(4);
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE && span.trace_state == "rojo=1,congo=2"));
+}
+
+#[test]
+fn of_an_unsampled_callers_requests_the_share_is_recorded_within_its_trace() {
     let (collector, backend) = (Collector::new(), Backend::ok("fine"));
     let evenkeel = start(&backend, &collector, true, "100%");
     ask(&evenkeel, &line("00"));
+    let spans = collector.wait(2);
+    let server = spans.iter().find(|span| span.kind() == SpanKind::Server).unwrap();
+    let client = spans.iter().find(|span| span.kind() == SpanKind::Client).unwrap();
+    assert_eq!((hex(&server.trace_id).as_str(), hex(&server.parent_span_id).as_str()), (TRACE, CALLER));
+    assert_eq!(backend.last().head.fields.all("traceparent"), [parent(client)]);
+}
+
+#[test]
+fn the_others_contexts_of_an_unsampled_caller_are_passed_on() {
+    let (collector, backend) = (Collector::new(), Backend::ok("fine"));
+    let evenkeel = start(&backend, &collector, true, "0%");
+    ask(&evenkeel, &line("00"));
     assert_eq!(backend.last().head.fields.all("traceparent"), [format!("00-{TRACE}-{CALLER}-00")]);
     // The last ones are sent at the end: none was kept back.
-    ask(&evenkeel, "");
+    ask(&evenkeel, &line("01"));
     evenkeel.stop();
     let spans = collector.wait(2);
-    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "{spans:#?}");
+    assert_eq!(spans.len(), 2, "{spans:#?}");
 }
 
 #[test]
