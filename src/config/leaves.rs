@@ -42,12 +42,6 @@ impl Leaves {
         Self(all)
     }
 
-    /// The names of tables that stand once, such as `server`.
-    pub fn sections(&self) -> impl Iterator<Item = &str> {
-        let many = ["listener", "route", "pool", "auth", "rate_limit", "test", "include"];
-        self.0.keys().map(String::as_str).filter(move |name| !many.contains(name))
-    }
-
     /// What is written in `[name]`.
     pub fn section(&self, name: &str) -> Keys {
         self.0.get(name).map(keys).unwrap_or_default()
@@ -175,7 +169,6 @@ mod tests {
             "[server]\nworkers = 2\n[[route]]\npath = \"/a\"\npool = \"a\"\n[pool.a]\nbackends = [\"x:1\"]",
             "[pool.b]\nbackends = [\"x:1\", \"y:1\"]\n[pool.b.retry]\nattempts = 1\n[[route]]\npool = \"b\"",
         ]);
-        assert_eq!(leaves.sections().collect::<Vec<_>>(), ["server"]);
         assert_eq!(shown(&leaves.section("server")), ["workers = 2"]);
         assert_eq!(shown(&leaves.named("pool", "b")), ["backends = [\"x:1\", \"y:1\"]", "retry.attempts = 1"]);
         assert_eq!(shown(&leaves.named("pool", "a")), ["backends = \"x:1\""], "a list of one is its element");

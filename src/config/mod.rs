@@ -407,17 +407,11 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or does not say where the process is called.
     pub fn admin_of(path: &Path) -> Result<Admin, Problems> {
-        let main =
-            files::source(path, 0).map_err(|problem| Problems::new(path, vec![*problem]).expect("there is one"))?;
-        let findings = Findings::default();
-        let (table, _) = DeTable::parse_recoverable(&main.text);
-        let (included, _) = include::sources(Report::new(&main, &findings), table.get_ref());
-        let mut files = vec![(Report::new(&main, &findings), table)];
-        for source in &included {
-            files.push((Report::new(source, &findings), DeTable::parse_recoverable(&source.text).0));
-        }
+        let (written, findings) = (Written::read(path)?, Findings::default());
+        let table = |source| (Report::new(source, &findings), DeTable::parse_recoverable(&source.text).0);
+        let files: Vec<_> = written.0.iter().map(|source| table(source)).collect();
         let admin = read::admin(&Document::open(&files));
-        match findings.finish(&main.file) {
+        match findings.finish(path) {
             Some(problems) if problems.iter().any(|problem| whereabouts(&problem.key)) => Err(problems),
             _ => Ok(admin),
         }

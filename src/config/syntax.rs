@@ -86,6 +86,10 @@ fn earlier(text: &str, name: &str, line: Range<usize>) -> Option<Range<usize>> {
 /// `message` of the parser about this `line`, in our words where the mistake is a known one.
 fn meant(line: &str, message: &str) -> Wrong {
     let line = line.split(" #").next().unwrap_or_default().trim();
+    if ["<<<<<<<", "=======", ">>>>>>>", "|||||||"].iter().any(|mark| line.starts_with(mark)) {
+        let wrong = Wrong::new("this is not TOML: a mark of a merge conflict");
+        return wrong.help("keep one of the two sides, and take the marks out");
+    }
     let wrong = Wrong::new(format!("this is not TOML: {message}"));
     if shows_secret(line) {
         return wrong.help("a secret is written `{ file = \"/etc/evenkeel/admin.token\" }` or `{ env = \"NAME\" }`");
@@ -137,6 +141,8 @@ fn bare(line: &str) -> &str {
 }
 
 fn in_quotes(value: &str) -> String {
+    // As text processors write them.
+    let value = value.trim_matches(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
     if value.starts_with(['"', '\'', '[', '{']) || value.bytes().all(|byte| byte.is_ascii_digit()) {
         return value.to_owned();
     }

@@ -219,14 +219,16 @@ pub(super) fn flag(field: &Field<'_>) -> Result<bool, Wrong> {
 
 /// A text that names something: not empty, no control characters, at most 255 bytes.
 pub(super) fn name(field: &Field<'_>) -> Result<String, Wrong> {
-    let what = "a name: 1 to 255 bytes without control characters";
+    let what = "a name: 1 to 255 bytes without control characters, and neither `.` nor `..`";
     let text = text(field, what)?;
     if check_name(text) { Ok(text.to_owned()) } else { Err(wanted(field.value(), what)) }
 }
 
 /// Whether `text` may name something.
 pub(super) fn check_name(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+    let is_text = (1..=255).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(char::is_control);
+    // In a path these are no names (RFC 3986 section 5.2.4), and names stand in paths of the admin API.
+    is_text && !matches!(text, "." | "..")
 }
 
 /// A string; `what` says what for.

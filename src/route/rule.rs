@@ -8,7 +8,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use regex::bytes::Regex;
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 /// The first predicate that a request does not satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +22,6 @@ pub enum Why<'r> {
     Cookie(&'r str),
     Query(&'r str),
     ClientIp,
-}
-
-impl fmt::Display for Why<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host => f.write_str("the host does not match"),
-            Self::Path => f.write_str("the path does not match"),
-            Self::Listener => f.write_str("it is for another listener"),
-            Self::Method => f.write_str("the method does not match"),
-            Self::Header(name) => write!(f, "the header `{name}` does not match"),
-            Self::Cookie(name) => write!(f, "the cookie `{name}` does not match"),
-            Self::Query(name) => write!(f, "the query parameter `{name}` does not match"),
-            Self::ClientIp => f.write_str("the client's address does not match"),
-        }
-    }
 }
 
 /// One route's predicates, but for host and most paths, which are looked up.

@@ -84,9 +84,11 @@ impl Keys {
         ADVICE.iter().find(fits).map(|advice| advice.help)
     }
 
-    /// The tables around this one: where several have a key, theirs is meant.
+    /// The tables around this one, and within it: where several have a key, theirs is meant.
     fn nearby(&self) -> impl Iterator<Item = &'static Keys> {
-        OF_POOL.iter().any(|keys| keys.title == self.title).then_some(&POOL).into_iter()
+        let of_pool = OF_POOL.iter().any(|keys| keys.title == self.title).then_some(&POOL);
+        let of_test = (TEST.title == self.title).then_some([&SAMPLE, &EXPECT]);
+        of_pool.into_iter().chain(of_test.into_iter().flatten())
     }
 
     /// Every table of the file that this one is of; scenarios are files of their own, and small.

@@ -71,7 +71,9 @@ pub(super) fn none(document: &Document<'_>) {
 fn pool<'a>(name: &str, field: Field<'a>) -> Option<Entry<'a>> {
     let section = field.section(&keys::POOL)?;
     if !values::check_name(name) {
-        field.wrong_name(Wrong::new("wanted a name of 1 to 255 bytes without control characters"));
+        field.wrong_name(Wrong::new(
+            "wanted a name of 1 to 255 bytes without control characters, and neither `.` nor `..`",
+        ));
     }
     let backends = backends(&section);
     let seconds = |seconds| Some(Duration::from_secs(seconds));
