@@ -79,27 +79,13 @@ pub fn import(path: &Path, from: Option<From>) -> Result<Imported, Unreadable> {
 
 /// By the first line that is of one of the two alone.
 fn guess(text: &str) -> Option<From> {
-    const SECTIONS: [&str; 12] = [
-        "global",
-        "defaults",
-        "frontend",
-        "backend",
-        "listen",
-        "userlist",
-        "peers",
-        "resolvers",
-        "cache",
-        "mailers",
-        "ring",
-        "program",
-    ];
-    for line in text.lines() {
+    for line in text.trim_start_matches('\u{feff}').lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
         let first = line.split_whitespace().next().unwrap_or_default();
         if line.ends_with(['{', ';', '}']) {
             return Some(From::Nginx);
         }
-        if SECTIONS.contains(&first) {
+        if haproxy::SECTIONS.contains(&first) {
             return Some(From::Haproxy);
         }
     }

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+pub(super) use self::read::SECTIONS;
 use self::read::{Line, Section};
 use super::{
     Imported, Unreadable,

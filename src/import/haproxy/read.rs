@@ -102,7 +102,7 @@ impl Section {
 }
 
 /// What begins a section.
-pub(super) const SECTIONS: [&str; 19] = [
+pub(in crate::import) const SECTIONS: [&str; 19] = [
     "global",
     "defaults",
     "frontend",
