@@ -25,13 +25,14 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -111,6 +112,9 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(10),
 };
 
+/// Connections that have not asked anything yet, the oldest first: the first to go where there is no room.
+type Silent = Arc<Mutex<BTreeMap<u64, Cut>>>;
+
 /// Bytes of a request head.
 const HEAD_SIZE: usize = 16 * 1024;
 /// Header fields of a request.
@@ -127,21 +131,11 @@ async fn serve_within(limits: Limits, listener: Listener, shared: Shared, access
     let full = access == Access::Full;
     let names = (full && matches!(listener, Listener::Tcp(_))).then(|| Names::new(&shared.name));
     let answers = Arc::new(Answers::new(shared, names, full, &limits));
-    let mut connections = JoinSet::new();
+    let (mut connections, silent) = (JoinSet::new(), Silent::default());
     let mut failing = false;
-    loop {
-        while connections.try_join_next().is_some() {}
-        if connections.len() >= limits.connections {
-            connections.join_next().await;
-        }
-        match listener.accept().await {
-            Ok(Accepted::Tcp(stream, from)) => {
-                connections.spawn(converse(limits, TokioIo::new(stream), Peer::Tcp(from), answers.clone()))
-            }
-            Ok(Accepted::Unix(stream)) => {
-                let peer = Peer::Unix(stream.peer_cred().ok().map(|who| who.uid()));
-                connections.spawn(converse(limits, TokioIo::new(stream), peer, answers.clone()))
-            }
+    for number in 0.. {
+        let accepted = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if !failing {
                     tracing::warn!(%error, "the admin listener cannot accept; it will go on trying");
@@ -152,7 +146,54 @@ async fn serve_within(limits: Limits, listener: Listener, shared: Shared, access
             }
         };
         failing = false;
+        while connections.try_join_next().is_some() {}
+        if connections.len() >= limits.connections {
+            // Who checks our health must not wait for those who say nothing.
+            if let Some((_, oldest)) = lock(&silent).pop_first() {
+                oldest.notify_one();
+            }
+            connections.join_next().await;
+        }
+        let (held, answers) = (Held::new(&silent, number), Arc::clone(&answers));
+        match accepted {
+            Accepted::Tcp(stream, from) => {
+                connections.spawn(converse(limits, TokioIo::new(stream), Peer::Tcp(from), answers, held))
+            }
+            Accepted::Unix(stream) => {
+                let peer = Peer::Unix(stream.peer_cred().ok().map(|who| who.uid()));
+                connections.spawn(converse(limits, TokioIo::new(stream), peer, answers, held))
+            }
+        };
     }
+}
+
+/// A connection's place among the silent ones, until it asks or ends.
+struct Held {
+    silent: Silent,
+    number: u64,
+    cut: Cut,
+}
+
+impl Held {
+    fn new(silent: &Silent, number: u64) -> Self {
+        let cut = Cut::default();
+        lock(silent).insert(number, Arc::clone(&cut));
+        Self { silent: Arc::clone(silent), number, cut }
+    }
+
+    fn leave(&self) {
+        lock(&self.silent).remove(&self.number);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn lock(silent: &Silent) -> MutexGuard<'_, BTreeMap<u64, Cut>> {
+    silent.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who asks.
@@ -188,9 +229,12 @@ impl Listener {
 }
 
 /// One connection, from its accept to its end.
-async fn converse(limits: Limits, io: impl Read + Write + Unpin, peer: Peer, answers: Arc<Answers>) {
-    let cut = Cut::default();
-    let service = service_fn(async |request| Ok::<_, Infallible>(answers.answer(request, &peer, &cut).await));
+async fn converse(limits: Limits, io: impl Read + Write + Unpin, peer: Peer, answers: Arc<Answers>, held: Held) {
+    let cut = Arc::clone(&held.cut);
+    let service = service_fn(async |request| {
+        held.leave();
+        Ok::<_, Infallible>(answers.answer(request, &peer, &cut).await)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)

@@ -121,6 +121,27 @@ fn a_connection_above_the_limit_waits_for_its_turn() {
 }
 
 #[test]
+fn who_says_nothing_makes_room_for_those_who_ask() {
+    run(async {
+        let (address, _) = start(Limits { connections: 3, ..LIMITS }).await;
+        let mut asked = TcpStream::connect(&address).await.unwrap();
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        asked.write_all(request).await.unwrap();
+        assert!(asked.read(&mut [0; 512]).await.unwrap() > 0);
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+            silent.push(stream);
+        }
+        assert_eq!(status(&ask(&address, "GET /healthz", "localhost").await), "200");
+        assert_eq!(silent[0].read(&mut [0; 512]).await.unwrap_or_default(), 0, "the oldest has gone");
+        asked.write_all(request).await.unwrap();
+        assert!(asked.read(&mut [0; 512]).await.unwrap() > 0, "who has asked before stays");
+    });
+}
+
+#[test]
 fn a_slow_head_an_old_connection_and_a_large_head_are_ended() {
     run(async {
         let short = Duration::from_millis(50);
