@@ -11,14 +11,15 @@ use arc_swap::ArcSwapOption;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::chaos::{ChaosChange, ChaosView};
+use super::chaos::ChaosChange;
 use super::command::{
-    BackendChange, BackendView, Command, PoolChange, PoolView, Refused, ReloadOrder, Reloaded, Removal, Status,
+    BackendChange, BackendView, Command, PoolChange, PoolView, Pools, Refused, ReloadOrder, Reloaded, Removal, Rules,
+    Status,
 };
 use super::explain::ExplainBody;
 use super::openapi;
@@ -49,18 +50,6 @@ pub(super) struct Api {
     command: Duration,
     /// Says that somebody may not change anything.
     strangers: Seldom,
-}
-
-/// `/api/v1/pools`.
-#[derive(Serialize)]
-struct Pools {
-    pools: Vec<PoolView>,
-}
-
-/// `/api/v1/chaos`.
-#[derive(Serialize)]
-struct Rules {
-    chaos: Vec<ChaosView>,
 }
 
 /// The body of a rollback, which may be left out: nothing can be asked of it.
@@ -98,7 +87,7 @@ impl Api {
             Resource::Diff => self.diff(request, peer).await,
             Resource::Chaos => self.chaos(request, peer).await,
             Resource::Explain => self.explain(request).await,
-            Resource::OpenApi => Ok(json(&openapi::document(), None)),
+            Resource::OpenApi => Ok(json(&*openapi::DOCUMENT, None)),
             reading => self.read(reading).await,
         }
     }
@@ -108,7 +97,7 @@ impl Api {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Status(reply))?;
         let status: Status = self.wait(async { answer.await.ok() }).await?;
-        let generation = Some(status.generation);
+        let generation = Some(status.about.generation);
         match resource {
             Resource::Pools => Ok(json(&Pools { pools: status.pools }, generation)),
             Resource::Pool(name) => match status.pools.iter().find(|pool| pool.name == name) {
@@ -128,16 +117,15 @@ impl Api {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: BackendChange = parse(&body)?;
         change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
-        let mut before = self.pools()?;
+        let mut before = self.before(&pool, Some(&backend))?;
         let (by, asked) = (peer.to_string(), change.clone());
         let command = {
             let (pool, backend) = (pool.clone(), backend.clone());
             |reply| Command::Change { pool, backend, change, if_match, reply }
         };
         let view = self.order(command, move |after| {
-            let pools = before.try_recv().unwrap_or_default();
-            let view = pools.iter().find(|view| view.name == pool);
-            tell_change(&by, (&pool, view), &backend, &asked, after);
+            let view = before.try_recv().unwrap_or_default();
+            tell_change(&by, (&pool, view.as_ref()), &backend, &asked, after);
         });
         Ok(json(&view.await?, None))
     }
@@ -145,16 +133,17 @@ impl Api {
     async fn add(&self, pool: String, request: Request<Incoming>, peer: &Peer) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
         let wrong = |problems: Problems| Problem::new(StatusCode::BAD_REQUEST, problems.render(false));
-        let backend = Box::new(Backend::of_json(parse(&body)?).map_err(wrong)?);
-        let (by, of, name, address) =
-            (peer.to_string(), pool.clone(), backend.name.clone(), backend.address.to_string());
+        let table: serde_json::Map<_, _> = parse(&body)?;
+        let asked = serde_json::to_string(&table).unwrap_or_default();
+        let backend = Box::new(Backend::of_json(table).map_err(wrong)?);
+        let (by, of, name) = (peer.to_string(), pool.clone(), backend.name.clone());
         let view = self.order(
             |reply| Command::Add { pool, backend, if_match, reply },
             move |after| match after {
-                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, address, "added over the admin API"),
+                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, asked, "added over the admin API"),
                 Err(refused) => {
                     let why = why(refused);
-                    tracing::info!(target: AUDIT, by, pool = of, backend = name, address, why, "not added over the admin API");
+                    tracing::info!(target: AUDIT, by, pool = of, backend = name, asked, why, "not added over the admin API");
                 }
             },
         );
@@ -171,14 +160,15 @@ impl Api {
     ) -> Result<Answer, Problem> {
         let (if_match, body) = self.permitted(request, peer).await?;
         let Removal { deadline } = parse_if_there(&body)?;
+        let asked = serde_json::to_string(&Removal { deadline }).unwrap_or_default();
         let (by, of, name) = (peer.to_string(), pool.clone(), backend.clone());
         let view = self.order(
             |reply| Command::Remove { pool, backend, deadline, if_match, reply },
             move |after| match after {
-                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, "removed over the admin API"),
+                Ok(_) => tracing::info!(target: AUDIT, by, pool = of, backend = name, asked, "removed over the admin API"),
                 Err(refused) => {
                     let why = why(refused);
-                    tracing::info!(target: AUDIT, by, pool = of, backend = name, why, "not removed over the admin API");
+                    tracing::info!(target: AUDIT, by, pool = of, backend = name, asked, why, "not removed over the admin API");
                 }
             },
         );
@@ -189,15 +179,13 @@ impl Api {
         let (if_match, body) = self.permitted(request, peer).await?;
         let change: PoolChange = parse(&body)?;
         change.check().map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
-        let mut before = self.pools()?;
+        let mut before = self.before(&pool, None)?;
         let (by, asked) = (peer.to_string(), serde_json::to_string(&change).unwrap_or_default());
         let name = pool.clone();
         let view = self.order(
             |reply| Command::ChangePool { pool: name, change, if_match, reply },
             move |after| {
-                let pools = before.try_recv().unwrap_or_default();
-                let from =
-                    pools.into_iter().find(|view| view.name == pool).map(|view| view.circuit).unwrap_or_default();
+                let from = before.try_recv().unwrap_or_default().map(|view| view.circuit).unwrap_or_default();
                 match after {
                     Ok(view) => {
                         tracing::info!(target: AUDIT, by, pool, asked, from, to = view.circuit, "changed over the admin API");
@@ -281,11 +269,11 @@ impl Api {
         Ok(json(&Rules { chaos: chaos.await? }, None))
     }
 
-    /// What the pools are now. Control takes one command after the other: by the time that it has answered the next one,
-    /// this has been answered.
-    fn pools(&self) -> Result<oneshot::Receiver<Vec<PoolView>>, Problem> {
-        let (view, before) = oneshot::channel();
-        self.send(Command::Pools(view))?;
+    /// How the pool is now, and that backend of it. Control takes one command after the other: by the time that it has
+    /// answered the next one, this has been answered.
+    fn before(&self, pool: &str, backend: Option<&str>) -> Result<oneshot::Receiver<Option<PoolView>>, Problem> {
+        let (reply, before) = oneshot::channel();
+        self.send(Command::Pool { pool: pool.to_owned(), backend: backend.map(str::to_owned), reply })?;
         Ok(before)
     }
 
@@ -401,8 +389,7 @@ fn tell_change(
         None => format!("{}, weight {}", view.state, view.weight),
         Some(until) => format!("{}, weight {}, until {until}", view.state, view.weight),
     };
-    let from = view.and_then(|pool| pool.backends.iter().find(|view| view.name == backend)).map(brief);
-    let from = from.unwrap_or_default();
+    let from = view.and_then(|pool| pool.backends.first()).map(brief).unwrap_or_default();
     let asked = serde_json::to_string(change).unwrap_or_default();
     match after {
         Ok(view) => {

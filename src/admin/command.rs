@@ -28,8 +28,15 @@ pub enum Command {
     Status(oneshot::Sender<Status>),
     /// How the process is, and what has been counted, for those who look every second.
     Snapshot(oneshot::Sender<Look>),
-    /// How the pools are.
-    Pools(oneshot::Sender<Vec<PoolView>>),
+    /// How a pool is, with that backend of it alone, or with none.
+    Pool {
+        /// The pool's name.
+        pool: String,
+        /// The backend's name.
+        backend: Option<String>,
+        /// `None`: there is no such pool.
+        reply: oneshot::Sender<Option<PoolView>>,
+    },
     /// Change one backend.
     Change {
         /// The pool's name.
@@ -224,14 +231,28 @@ impl From<String> for Refused {
     }
 }
 
-/// How the process is. Times are RFC 3339.
+/// `/api/v1/pools`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Status {
+pub struct Pools {
+    /// In the order of the file.
+    pub pools: Vec<PoolView>,
+}
+
+/// `/api/v1/chaos`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rules {
+    /// What is rehearsed now.
+    pub chaos: Vec<ChaosView>,
+}
+
+/// The process, without its listeners and pools. Times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct About {
     /// Of this build.
     pub version: String,
     /// `server.name`.
     pub instance: String,
-    /// Grows with each accepted configuration.
+    /// Grows with each accepted configuration, and with each change over the API.
     pub generation: u64,
     /// When the process began to serve.
     pub started: String,
@@ -243,15 +264,23 @@ pub struct Status {
     pub config: ConfigStatus,
     /// Threads that serve.
     pub workers: usize,
+    /// Failures that are being rehearsed; empty = none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chaos: Vec<ChaosView>,
+}
+
+/// How the process is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// The process.
+    #[serde(flatten)]
+    pub about: About,
     /// In the order of the file.
     pub listeners: Vec<ListenerView>,
     /// In the order of the file.
     pub pools: Vec<PoolView>,
     /// Where changes over the API differ from the file.
     pub overrides: Vec<Override>,
-    /// Failures that are being rehearsed; empty = none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chaos: Vec<ChaosView>,
 }
 
 /// What became of the configuration's file.

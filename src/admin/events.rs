@@ -267,7 +267,7 @@ mod tests {
             for stream in [&mut one, &mut other] {
                 assert_eq!(next(stream).await.unwrap(), "retry: 1000\n\n");
                 let first = snapshot(&next(stream).await.unwrap());
-                assert!(first.instance == "lb-1" && first.traffic.rates.is_none());
+                assert!(first.about.instance == "lb-1" && first.traffic.rates.is_none());
             }
             let second = (next(&mut one).await.unwrap(), next(&mut other).await.unwrap());
             assert_eq!(second.0, second.1, "the same text for both");

@@ -1,31 +1,17 @@
 //! `GET /api/v1/openapi.json`: what this API takes and gives, for machines (OpenAPI 3.1). Made of the types that are read
 //! and written; `tests` holds it against the paths that there are. Called by `api`.
 
+use std::sync::LazyLock;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::chaos::{ChaosChange, ChaosView};
+use super::chaos::ChaosChange;
 use super::command::{
-    BackendChange, BackendView, Diff, Explanation, PoolChange, PoolView, ReloadOrder, Reloaded, Removal, Status,
+    BackendChange, BackendView, Diff, Explanation, PoolChange, PoolView, Pools, ReloadOrder, Reloaded, Removal, Rules,
+    Status,
 };
 use super::explain::ExplainBody;
-
-/// `/api/v1/pools`.
-#[derive(JsonSchema)]
-#[schemars(rename = "Pools")]
-#[expect(dead_code, reason = "its schema alone is wanted: `api` has the type with the values")]
-struct PoolList {
-    /// In the order of the file.
-    pools: Vec<PoolView>,
-}
-
-/// `/api/v1/chaos`.
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "its schema alone is wanted")]
-struct Rules {
-    /// What is rehearsed now.
-    chaos: Vec<ChaosView>,
-}
 
 /// A backend as its table stands in the file.
 #[derive(JsonSchema)]
@@ -114,7 +100,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/readyz", "The process takes requests; 503 while it drains", (TEXT, of::<String>)),
     get("/api/v1/status", "How the process is", json_of::<Status>()),
     get("/api/v1/events", "A snapshot each second, as server-sent events", ("text/event-stream", of::<String>)),
-    get("/api/v1/pools", "How its pools are", json_of::<PoolList>()),
+    get("/api/v1/pools", "How its pools are", json_of::<Pools>()),
     get("/api/v1/pools/{pool}", "How a pool is", json_of::<PoolView>()),
     change(
         ("PATCH", "/api/v1/pools/{pool}"),
@@ -183,8 +169,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/api/v1/openapi.json", "This document", json_of::<Value>()),
 ];
 
-/// The whole document.
-pub(super) fn document() -> Value {
+/// The whole document: anybody may ask for it, and it is always the same.
+pub(super) static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+
+fn document() -> Value {
     let place = |settings: &mut SchemaSettings| settings.definitions_path = "/components/schemas".into();
     let mut generator = SchemaSettings::draft2020_12().with(place).into_generator();
     let problem = of::<Problem>(&mut generator);

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::chaos::ChaosView;
-use super::command::{BackendView, ConfigStatus, ListenerView, Override, PoolView, Status};
+use super::command::{About, BackendView, ListenerView, Override, PoolView, Status};
 use crate::telemetry::metrics::{BackendTraffic, Times, Traffic};
 
 /// How the process is. Rates are `None` until there are two looks at it.
@@ -16,22 +15,9 @@ use crate::telemetry::metrics::{BackendTraffic, Times, Traffic};
 pub struct Snapshot {
     /// When it was looked at: Unix time in milliseconds.
     pub at_ms: u64,
-    /// Of this build.
-    pub version: String,
-    /// `server.name`.
-    pub instance: String,
-    /// Grows with each accepted configuration.
-    pub generation: u64,
-    /// When the process began to serve, RFC 3339.
-    pub started: String,
-    /// Since then.
-    pub uptime_seconds: u64,
-    /// `running` or `draining`.
-    pub phase: String,
-    /// The configuration.
-    pub config: ConfigStatus,
-    /// Threads that serve.
-    pub workers: usize,
+    /// The process.
+    #[serde(flatten)]
+    pub about: About,
     /// All exchanges.
     pub traffic: TrafficView,
     /// In the order of the file.
@@ -41,9 +27,6 @@ pub struct Snapshot {
     /// Where changes over the API differ from the file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<Override>,
-    /// Failures that are being rehearsed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub chaos: Vec<ChaosView>,
 }
 
 /// All exchanges of the process.
@@ -199,19 +182,11 @@ impl Snapshot {
         let listener = |view| ListenerLive { view, in_flight: 0, requests_per_second: None };
         Self {
             at_ms,
-            version: status.version,
-            instance: status.instance,
-            generation: status.generation,
-            started: status.started,
-            uptime_seconds: status.uptime_seconds,
-            phase: status.phase,
-            config: status.config,
-            workers: status.workers,
+            about: status.about,
             traffic: TrafficView::default(),
             listeners: status.listeners.into_iter().map(listener).collect(),
             pools: status.pools.into_iter().map(PoolLive::of).collect(),
             overrides: status.overrides,
-            chaos: status.chaos,
         }
     }
 }

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::chaos::{ChaosRule, ChaosView};
 use super::command::{
-    AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Counts, Diff, Drains, Explanation,
-    KeyChange, Kind, ListenerView, Look, Override, PoolChange, PoolView, Refused, Reloaded, Snapshot, Status, What,
+    About, AdminState, BackendChange, BackendView, Change, CircuitOrder, ConfigStatus, Counts, Diff, Drains,
+    Explanation, KeyChange, Kind, ListenerView, Look, Override, PoolChange, PoolView, Refused, Reloaded, Snapshot,
+    Status, What,
 };
 use super::*;
 use crate::config::Address;
@@ -86,7 +87,13 @@ impl Play {
             match command {
                 Command::Status(reply) => drop(reply.send(self.status())),
                 Command::Snapshot(reply) => drop(reply.send(self.sample())),
-                Command::Pools(reply) => drop(reply.send(self.pools.clone())),
+                Command::Pool { pool, backend, reply } => {
+                    let mut view = self.pools.iter().find(|view| view.name == pool).cloned();
+                    if let Some(view) = &mut view {
+                        view.backends.retain(|view| backend.as_ref() == Some(&view.name));
+                    }
+                    drop(reply.send(view));
+                }
                 Command::Change { pool, backend, change, if_match, reply } => {
                     drop(reply.send(self.change(&pool, &backend, &change, if_match)));
                 }
@@ -128,20 +135,23 @@ impl Play {
 
     pub(crate) fn status(&self) -> Status {
         Status {
-            version: "0.1.0".into(),
-            instance: "lb-1".into(),
-            generation: self.generation,
-            started: "2026-01-02T03:04:05Z".into(),
-            uptime_seconds: 3_723,
-            phase: "running".into(),
-            config: ConfigStatus {
-                file: "/etc/evenkeel/evenkeel.toml".into(),
-                last_reload_successful: self.file.is_none(),
-                last_reload: "2026-01-02T03:04:05Z".into(),
-                error: self.file.clone(),
-                rolled_back_to: None,
+            about: About {
+                version: "0.1.0".into(),
+                instance: "lb-1".into(),
+                generation: self.generation,
+                started: "2026-01-02T03:04:05Z".into(),
+                uptime_seconds: 3_723,
+                phase: "running".into(),
+                config: ConfigStatus {
+                    file: "/etc/evenkeel/evenkeel.toml".into(),
+                    last_reload_successful: self.file.is_none(),
+                    last_reload: "2026-01-02T03:04:05Z".into(),
+                    error: self.file.clone(),
+                    rolled_back_to: None,
+                },
+                workers: 2,
+                chaos: self.chaos.clone(),
             },
-            workers: 2,
             listeners: vec![ListenerView { name: "web".into(), address: "0.0.0.0:80".into(), connections: 12 }],
             pools: self.pools.clone(),
             overrides: vec![Override {
@@ -149,7 +159,6 @@ impl Play {
                 backend: "b".into(),
                 what: "weight 3, 1 in the file".into(),
             }],
-            chaos: self.chaos.clone(),
         }
     }
 

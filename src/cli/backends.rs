@@ -8,14 +8,15 @@ use std::{
 
 use clap::Subcommand;
 use http::Method;
-use serde::Deserialize;
 
 use super::{
-    remote::{Caller, Failure, Remote, finish, segment},
+    remote::{Caller, Failure, Remote, backend_path, finish, segment},
     status,
     table::printable,
 };
-use crate::admin::command::{AdminState, BackendChange, BackendView, MAX_WEIGHT, PoolView, Removal, parse_deadline};
+use crate::admin::command::{
+    AdminState, BackendChange, BackendView, MAX_WEIGHT, PoolView, Pools, Removal, parse_deadline,
+};
 
 /// What is to be done with backends.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -79,12 +80,6 @@ pub enum Action {
     },
 }
 
-/// `/api/v1/pools`.
-#[derive(Deserialize)]
-struct Pools {
-    pools: Vec<PoolView>,
-}
-
 /// Does `action`, in `pool` where it is named; exit code 1 if it is refused.
 pub fn backends(remote: &Remote, pool: Option<&str>, action: &Action) -> ExitCode {
     finish(try_backends(remote, pool, action, &mut io::stdout().lock()))
@@ -108,7 +103,7 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
         Some(pool) => pool.to_owned(),
         None => pool_of(name, &caller)?,
     };
-    let path = format!("/api/v1/pools/{}/backends/{}", segment(&pool), segment(name));
+    let path = backend_path(&pool, name);
     let body = serde_json::to_string(&change).map_err(io::Error::from)?;
     let view: BackendView = caller.change(Method::PATCH, &path, body)?;
     let until = view.deadline.map(|deadline| format!(" until {deadline}")).unwrap_or_default();
@@ -144,7 +139,7 @@ fn remove(
         Some(pool) => pool.to_owned(),
         None => pool_of(name, caller)?,
     };
-    let path = format!("/api/v1/pools/{}/backends/{}", segment(&pool), segment(name));
+    let path = backend_path(&pool, name);
     let body = serde_json::to_string(&Removal { deadline }).map_err(io::Error::from)?;
     let view: BackendView = caller.change(Method::DELETE, &path, body)?;
     Ok(writeln!(out, "{}", printable(&format!("{pool}: {}: removed, {} in flight", view.name, view.in_flight)))?)

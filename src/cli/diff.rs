@@ -12,6 +12,7 @@ use http::Method;
 use super::{
     remote::{Failure, Remote, finish},
     table::printable,
+    wants_color,
 };
 use crate::{
     admin::command::{Change, Diff, KeyChange, What},
@@ -25,7 +26,7 @@ const SIZE: u64 = 1 << 20;
 /// Tells people, or tools if `json`; exit code 1 if the configuration at `new` is invalid, or nobody could be asked.
 pub fn diff(new: &Path, remote: &Remote, offline: bool, json: bool) -> ExitCode {
     let mut out = io::stdout().lock();
-    let color = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = out.is_terminal() && wants_color();
     finish(try_diff(new, remote, offline, if json { None } else { Some(color) }, &mut out))
 }
 

@@ -219,7 +219,12 @@ pub enum Format {
 /// Whether stderr shows colours: it is a terminal, and `NO_COLOR` (no-color.org) is not set.
 pub fn color() -> bool {
     use std::io::IsTerminal;
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stderr().is_terminal() && wants_color()
+}
+
+/// `NO_COLOR` (no-color.org) is not set.
+fn wants_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]

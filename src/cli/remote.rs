@@ -13,9 +13,9 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use http::header::{AUTHORIZATION, HOST, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
@@ -119,6 +119,11 @@ pub(super) fn segment(name: &str) -> String {
     segment
 }
 
+/// Where the API has the backend `name` of `pool`.
+pub(super) fn backend_path(pool: &str, name: &str) -> String {
+    format!("/api/v1/pools/{}/backends/{}", segment(pool), segment(name))
+}
+
 /// Calls to the running process.
 #[derive(Debug)]
 pub(super) struct Caller {
@@ -171,18 +176,7 @@ impl Caller {
     /// Reads what comes from `path`, for as long as it does and `hear` wants more.
     pub(super) fn follow(&self, path: &str, hear: impl FnMut(&[u8]) -> bool) -> Result<(), Failure> {
         let request = self.request(Method::GET, path, String::new())?;
-        let unreachable =
-            |why: &dyn fmt::Display| Failure::Unreachable(format!("cannot reach {}: {why}", self.address));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| unreachable(&error))?;
-        let followed = runtime.block_on(async {
-            match &self.address {
-                Address::Tcp(address) => listen(TcpStream::connect(address).await?, request, hear).await,
-                Address::Named(name, port) => listen(TcpStream::connect((&**name, *port)).await?, request, hear).await,
-                Address::Unix(path) => listen(UnixStream::connect(path).await?, request, hear).await,
-            }
-        });
-        match followed.map_err(|error| unreachable(&error))? {
+        match self.block_on(async { listen(self.connect().await?, request, hear).await })? {
             None => Ok(()),
             Some((status, body)) => Err(refused(status, &body)),
         }
@@ -202,14 +196,10 @@ impl Caller {
 
     fn call(&self, method: Method, path: &str, body: String) -> Result<Bytes, Failure> {
         let request = self.request(method, path, body)?;
-        let unreachable =
-            |why: &dyn fmt::Display| Failure::Unreachable(format!("cannot reach {}: {why}", self.address));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| unreachable(&error))?;
-        let (status, body) = match runtime.block_on(async { timeout(PATIENCE, self.exchange(request)).await }) {
-            Ok(answer) => answer.map_err(|error| unreachable(&error))?,
-            Err(_) => return Err(unreachable(&format_args!("no answer within {PATIENCE:?}"))),
-        };
+        let exchange = async { converse(self.connect().await?, request).await };
+        let exchange =
+            async { timeout(PATIENCE, exchange).await.map_err(|_| format!("no answer within {PATIENCE:?}"))? };
+        let (status, body) = self.block_on(exchange)?;
         if status.is_success() {
             return Ok(body);
         }
@@ -232,12 +222,32 @@ impl Caller {
         request.body(Full::new(Bytes::from(body))).map_err(|_| unfit("the name"))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Wrong> {
-        match &self.address {
-            Address::Tcp(address) => converse(TcpStream::connect(address).await?, request).await,
-            Address::Named(name, port) => converse(TcpStream::connect((&**name, *port)).await?, request).await,
-            Address::Unix(path) => converse(UnixStream::connect(path).await?, request).await,
-        }
+    /// What comes of `work`, which talks to the process.
+    fn block_on<T>(&self, work: impl Future<Output = Result<T, Wrong>>) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let outcome = runtime.map_err(Wrong::from).and_then(|runtime| runtime.block_on(work));
+        outcome.map_err(|why| Failure::Unreachable(format!("cannot reach {}: {why}{}", self.address, hint(&*why))))
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Io>> {
+        Ok(match &self.address {
+            Address::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            Address::Named(name, port) => Box::new(TcpStream::connect((&**name, *port)).await?),
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+}
+
+/// A connection to the process, of whatever kind.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// What to look at, where nobody listens.
+fn hint(why: &(dyn std::error::Error + 'static)) -> &'static str {
+    match why.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => " (is evenkeel running?)",
+        _ => "",
     }
 }
 
@@ -252,17 +262,15 @@ fn refused(status: StatusCode, body: &Bytes) -> Failure {
 
 /// One request on a connection of its own, whose answer is heard as it comes. The answer, if it is a refusal.
 async fn listen(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: Box<dyn Io>,
     request: Request<Full<Bytes>>,
     mut hear: impl FnMut(&[u8]) -> bool,
 ) -> Result<Option<(StatusCode, Bytes)>, Wrong> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async move {
         let answer = timeout(PATIENCE, sender.send_request(request)).await??;
-        let status = answer.status();
-        if !status.is_success() {
-            let body = Limited::new(answer.into_body(), ANSWER_SIZE).collect().await?.to_bytes();
-            return Ok(Some((status, body)));
+        if !answer.status().is_success() {
+            return Ok(Some(whole(answer).await?));
         }
         let mut body = answer.into_body();
         while let Some(frame) = timeout(PATIENCE, body.frame()).await? {
@@ -272,30 +280,24 @@ async fn listen(
         }
         Ok(None)
     };
-    let (answer, _) = tokio::join!(exchange, async {
-        let _ = connection.await;
-    });
-    answer
+    driven(connection, exchange).await
 }
 
 /// One request on a connection of its own.
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Wrong> {
+async fn converse(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Wrong> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Takes the sender, whose end closes the connection: the process would keep it for the next request.
-    let exchange = async move {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_SIZE).collect().await?.to_bytes();
-        Ok((status, body))
-    };
-    // What ends the connection early is told by the exchange.
-    let (answer, _) = tokio::join!(exchange, async {
-        let _ = connection.await;
-    });
-    answer
+    driven(connection, async move { whole(sender.send_request(request).await?).await }).await
+}
+
+/// What comes of `exchange` on `connection`. What ends that one early is told by the exchange.
+async fn driven<T>(connection: impl Future, exchange: impl Future<Output = Result<T, Wrong>>) -> Result<T, Wrong> {
+    tokio::join!(exchange, connection).0
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<(StatusCode, Bytes), Wrong> {
+    let status = answer.status();
+    Ok((status, Limited::new(answer.into_body(), ANSWER_SIZE).collect().await?.to_bytes()))
 }
 
 /// Where a process that listens on `address` is called from here.

@@ -31,11 +31,12 @@ fn try_status(remote: &Remote, json: bool, out: &mut impl Write) -> Result<(), F
 }
 
 fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
-    let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
-    let line = format!("evenkeel {} on {}: {}, for {uptime}", status.version, status.instance, status.phase);
-    writeln!(out, "{}, with {} workers", printable(&line), status.workers)?;
+    let uptime = humantime::format_duration(Duration::from_secs(status.about.uptime_seconds));
+    let line =
+        format!("evenkeel {} on {}: {}, for {uptime}", status.about.version, status.about.instance, status.about.phase);
+    writeln!(out, "{}, with {} workers", printable(&line), status.about.workers)?;
     summary(&status.pools, out)?;
-    let (config, generation) = (&status.config, status.generation);
+    let (config, generation) = (&status.about.config, status.about.generation);
     writeln!(out, "{}: generation {generation}", printable(&config.file))?;
     let came_to = if config.last_reload_successful { "accepted" } else { "refused, the one before it is in use" };
     writeln!(out, "last read {}: {came_to}", printable(&config.last_reload))?;
@@ -56,14 +57,14 @@ fn tell(status: &Status, out: &mut impl Write) -> io::Result<()> {
         let view = |view: &Override| row(&[&view.pool, &view.backend, &view.what]);
         table(&status.overrides.iter().map(view).collect::<Vec<_>>(), out)?;
     }
-    if !status.chaos.is_empty() {
+    if !status.about.chaos.is_empty() {
         writeln!(out, "\nfailures that are being rehearsed:")?;
         let mut rows = vec![row(&["ROUTE", "SHARE", "WHAT", "ENDS", "HITS"])];
         let view = |view: &ChaosView| {
             let route = view.route.as_deref().unwrap_or("(all)");
             row(&[route, &view.share, &view.what(), &view.ends, &view.hits.to_string()])
         };
-        rows.extend(status.chaos.iter().map(view));
+        rows.extend(status.about.chaos.iter().map(view));
         table(&rows, out)?;
     }
     Ok(())
@@ -81,8 +82,8 @@ fn summary(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> {
 
 /// The time where the process is: its clock and ours may differ.
 fn now(status: &Status) -> Option<SystemTime> {
-    let started = humantime::parse_rfc3339(&status.started).ok()?;
-    started.checked_add(Duration::from_secs(status.uptime_seconds))
+    let started = humantime::parse_rfc3339(&status.about.started).ok()?;
+    started.checked_add(Duration::from_secs(status.about.uptime_seconds))
 }
 
 /// The backends of `pools`, a line each, as they are `now`. The reason comes last: it may be long, and mostly there is none.
@@ -231,6 +232,6 @@ api    10%    abort 503  2026-01-02T03:09:05Z  7
     fn tools_read_the_answer() {
         let text = told(Play::default(), true);
         let status: Status = serde_json::from_str(&text).unwrap();
-        assert_eq!((status.generation, status.pools), (7, Play::default().pools));
+        assert_eq!((status.about.generation, status.pools), (7, Play::default().pools));
     }
 }

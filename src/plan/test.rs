@@ -42,7 +42,7 @@ pub fn test(config: &Config, file: &Path) -> Result<(), TestError> {
 }
 
 fn run(plan: &Plan, config: &Config, test: &Test) -> Vec<Problem> {
-    let found = plan.explain(config, &test.request, false);
+    let (found, _) = plan.explain_first(config, &test.request, false);
     let Expect { route, pool, status, location, headers } = &test.expect;
     let tell = |what: String| format!("{:?}: {what}", test.name);
     let mut failed = Vec::new();

@@ -11,8 +11,9 @@ use crate::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// No weight has been set over the file's.
 const UNSET: u32 = u32::MAX;
@@ -63,6 +64,8 @@ pub struct Backend {
     /// What is counted of it.
     pub metrics: Arc<BackendMetrics>,
     ordered: AtomicU8,
+    /// When that was said, in milliseconds since the epoch; 0 = never.
+    ordered_at: AtomicU64,
     ordered_weight: AtomicU32,
     /// In effect, in hundredths; 0 while it cannot be chosen.
     weight: AtomicU32,
@@ -115,6 +118,7 @@ impl Backend {
             adaptive: kept.adaptive,
             metrics,
             ordered: AtomicU8::new(Ordered::Ready as u8),
+            ordered_at: AtomicU64::new(0),
             ordered_weight: AtomicU32::new(UNSET),
             weight: AtomicU32::new(0),
             state: AtomicU8::new(State::Starting as u8),
@@ -161,7 +165,15 @@ impl Backend {
 
     /// An operator says this of it. Control alone calls it, and then makes a new table.
     pub fn order(&self, ordered: Ordered) {
-        self.ordered.store(ordered as u8, Relaxed);
+        if self.ordered.swap(ordered as u8, Relaxed) != ordered as u8 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.ordered_at.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        }
+    }
+
+    /// When an operator last said something else of it; the epoch = never.
+    pub fn ordered_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.ordered_at.load(Relaxed))
     }
 
     /// An operator sets its weight, or leaves it to the file again. Control alone calls it.

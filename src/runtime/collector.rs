@@ -75,9 +75,6 @@ impl Collector {
     }
 
     async fn connect(&self, registry: &Registry) -> Result<Connection, String> {
-        if let Some(question) = &self.question {
-            question.answered().await;
-        }
         let stream = fetch::open(&self.url, self.question.as_deref(), registry).await?;
         let (requests, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| format!("no connection: {error}"))?;

@@ -36,20 +36,21 @@ impl Control {
         let parse = move || Config::parse(&text, &file).map_err(|problems| told(&problems, &known));
         let parsed = tokio::task::spawn_blocking(parse).await.map_err(|error| error.to_string());
         let config = parsed.and_then(|parsed| parsed).map_err(Refused::Failed)?;
-        self.compare(&config).await.map_err(Refused::Failed)
+        self.compare(&Arc::new(config)).await.map_err(Refused::Failed)
     }
 
     /// What a step to `config` would change, and how much would end for it now.
-    pub(super) async fn compare(&self, config: &Config) -> Result<Diff, String> {
-        let (old, new) = (self.effective(), self.overlay.beside(config).apply(config));
+    pub(super) async fn compare(&self, config: &Arc<Config>) -> Result<Diff, String> {
+        let (old, new) = (self.effective(), self.overlay.beside(config).over(config));
         let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
         let file = self.file().unwrap_or_default();
         let (mut numbers, fixed, before) = (self.numbers.clone(), self.fixed.clone(), Arc::clone(&self.plan));
+        let generation = self.generation;
         let build = move || {
             let (registry, memory) = (shared.registry.aside(), Memory::default());
             let (registry, memory, numbers) = (&registry, &memory, &mut numbers);
             let mut ground = Ground { registry, memory, numbers, algorithm, before: None };
-            let plan = Plan::build(&new, before.generation + 1, &mut ground)?;
+            let plan = Plan::build(&new, generation + 1, &mut ground)?;
             let mut diff = Diff::between(&old, &new, &fixed);
             if let Err(TestError::Failed(_)) = plan::test(&new, &file) {
                 diff.notes.push(TEST_FAILS.to_owned());
@@ -61,7 +62,7 @@ impl Control {
         let ending = self.count(&plan, &gone).await;
         let (before, auths) = (Arc::clone(&self.plan), self.config.auths.clone());
         let attribute = move || {
-            diff.generation = Some(before.generation);
+            diff.generation = Some(generation);
             diff.drains = Some(ending.all);
             attribute(&mut diff, ending, &gone, (&before, &auths));
             diff

@@ -12,13 +12,13 @@ use super::{
     overload,
     ramps::Ramps,
     reload::Past,
-    rollback::Rollback,
+    rollback::{self, Rollback},
     sockets::{self, Sockets},
     start::Admin,
     state, systemd, traces,
 };
 use crate::{
-    admin::{self, Command},
+    admin::{self, Command, command::Refused},
     config::{self, Config},
     health::{Monitor, Poller, Watched},
     plan::{Numbers, Plan, diff::Fixed},
@@ -51,12 +51,14 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     /// In force.
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     /// What operators have added to it and removed.
     pub(super) overlay: Overlay,
     /// What was in force at the start and is still.
     pub(super) fixed: Fixed,
     pub(super) plan: Arc<Plan>,
+    /// Grows with each configuration that is accepted and each change over the API; the plan has that of its configuration.
+    pub(super) generation: u64,
     pub(super) numbers: Numbers,
     pub(super) sockets: Sockets,
     pub(super) builder: Builder,
@@ -91,7 +93,7 @@ pub(super) struct Parts {
 }
 
 /// Runs control until the process stops.
-pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
+pub(super) fn run(mut control: Control, parts: Parts, ready: &Ready) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error))),
@@ -101,9 +103,13 @@ pub(super) fn run(control: Control, parts: Parts, ready: &Ready) {
     runtime.block_on(async {
         let export = tokio::spawn(traces::export(Arc::clone(&shared)));
         accept::started(&shared).await;
+        let keeper = control.keep();
         tokio::select! {
             () = control.serve(parts) => {}
             _ = stopped(&shared) => {}
+        }
+        if let Some(keeper) = keeper {
+            rollback::kept(&keeper).await;
         }
         traces::finish(export).await;
     });
@@ -131,7 +137,8 @@ impl Control {
             shared,
             fixed: Fixed::of(&config),
             overlay: Overlay::default(),
-            config,
+            config: Arc::new(config),
+            generation: plan.generation,
             plan,
             numbers,
             sockets,
@@ -157,7 +164,6 @@ impl Control {
     async fn serve(mut self, mut parts: Parts) {
         sockets::accept_unix(&self.shared, std::mem::take(&mut parts.unix));
         let (commands, mut asked) = mpsc::unbounded_channel();
-        self.keep();
         self.serve_admin(&mut parts, &commands);
         self.count_dropped();
         let (changed, mut changes) = mpsc::unbounded_channel::<String>();
@@ -226,17 +232,18 @@ impl Control {
         self.refresh(&pools);
     }
 
-    /// What is accepted is kept from now on.
-    fn keep(&mut self) {
-        let Some(mut state) = self.builder.state.take() else { return };
+    /// What is accepted is kept from now on, by whom this gives.
+    fn keep(&mut self) -> Option<mpsc::UnboundedSender<state::Keep>> {
+        let mut state = self.builder.state.take()?;
         let holds = state.holds.take();
         let (keeper, orders) = mpsc::unbounded_channel();
         tokio::spawn(state::keep(state, orders));
-        self.rollback.keeper = Some(keeper);
+        self.rollback.keeper = Some(keeper.clone());
         match holds {
             Some(holds) => self.rollback.holds = Some(holds),
-            None => self.rollback.accepted(&self.config.written, self.plan.generation),
+            None => self.rollback.accepted(&self.config.written, self.generation),
         }
+        Some(keeper)
     }
 
     fn serve_admin(&self, parts: &mut Parts, commands: &mpsc::UnboundedSender<Command>) {
@@ -257,42 +264,59 @@ impl Control {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Status(reply) => drop(reply.send(self.status())),
+            Command::Status(reply) => {
+                let status = self.status();
+                tokio::task::spawn_blocking(move || drop(reply.send(status())));
+            }
             Command::Snapshot(reply) => self.look(reply),
-            Command::Pools(reply) => drop(reply.send(self.pools())),
+            Command::Pool { pool, backend, reply } => drop(reply.send(self.pool(&pool, backend.as_deref()))),
             Command::Change { pool, backend, change, if_match, reply } => {
                 let changed = self.change(&pool, &backend, &change, if_match);
-                let _ = reply.send(changed);
+                let _ = reply.send(self.counted(changed));
             }
             Command::ChangePool { pool, change, if_match, reply } => {
                 let changed = self.change_pool(&pool, &change, if_match);
-                let _ = reply.send(changed);
+                let _ = reply.send(self.counted(changed));
             }
             Command::Explain { sample, reply } => {
-                let _ = reply.send(self.plan.explain(&self.effective(), &sample, true));
+                // What operators have added and removed is in the plan.
+                let (plan, config) = (Arc::clone(&self.plan), Arc::clone(&self.config));
+                tokio::task::spawn_blocking(move || drop(reply.send(plan.explain(&config, &sample, true))));
             }
             Command::Add { pool, backend, if_match, reply } => {
                 let added = self.add_backend(&pool, *backend, if_match).await;
-                let _ = reply.send(added);
+                let _ = reply.send(self.counted(added));
             }
             Command::Remove { pool, backend, deadline, if_match, reply } => {
                 let removed = self.remove_backend(&pool, &backend, deadline, if_match).await;
-                let _ = reply.send(removed);
+                let _ = reply.send(self.counted(removed));
             }
-            Command::Chaos { rule, if_match, reply } => drop(reply.send(self.set_chaos(rule, if_match))),
+            Command::Chaos { rule, if_match, reply } => {
+                let set = self.set_chaos(rule, if_match);
+                let _ = reply.send(self.counted(set));
+            }
             Command::Reload { if_drops, if_match, reply } => {
                 let reloaded = self.reload_if(if_drops, if_match).await;
-                let _ = reply.send(reloaded);
+                self.rollback.answer(reply, reloaded);
             }
             Command::Rollback { if_match, reply } => {
                 let reloaded = self.roll_back(if_match).await;
-                let _ = reply.send(reloaded);
+                self.rollback.answer(reply, reloaded);
             }
             Command::Diff { text, reply } => {
                 let diff = self.compare_with(text).await;
                 let _ = reply.send(diff.map(Box::new));
             }
         }
+    }
+
+    /// A change over the API that was made is a generation of its own: who has seen the one before, has not seen this.
+    fn counted<T>(&mut self, made: Result<T, Refused>) -> Result<T, Refused> {
+        if made.is_ok() {
+            self.generation += 1;
+            self.shared.telemetry.config_in_use(self.generation);
+        }
+        made
     }
 
     async fn order(&mut self, order: Order) {
@@ -367,8 +391,9 @@ impl Control {
     pub(super) fn tell_systemd(&self) {
         let backends = self.plan.backends().count();
         let up = self.plan.backends().filter(|backend| backend.standing().0.is_up()).count();
-        let generation = self.plan.generation;
-        systemd::status(&format!("configuration {generation}: {up} of {backends} backends up"));
+        let generation = self.generation;
+        let refused = if self.last.1.is_some() { "; the last reload was refused" } else { "" };
+        systemd::status(&format!("configuration {generation}: {up} of {backends} backends up{refused}"));
     }
 }
 

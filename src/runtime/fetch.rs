@@ -39,9 +39,6 @@ pub(super) async fn fetch(
     registry: &Registry,
     most: usize,
 ) -> Result<Found, String> {
-    if let Some(question) = question {
-        question.answered().await;
-    }
     let stream = open(url, question, registry).await?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEAD_SIZE);
@@ -58,6 +55,9 @@ pub(super) async fn fetch(
 /// # Errors
 /// A sentence for people.
 pub(super) async fn open(url: &Url, question: Option<&Question>, registry: &Registry) -> Result<Stream, String> {
+    if let Some(question) = question {
+        question.answered().await;
+    }
     let stream = net::connect(&url.address, question, Sources::default());
     let stream = stream.await.map_err(|error| format!("no connection: {error}"))?;
     if !url.tls {

@@ -4,7 +4,7 @@ use super::{Phase, Shared, control::Control};
 use crate::{
     config::Config,
     net::dns::{self, Question, Resolver},
-    plan::{self, Plan},
+    plan::{self, Plan, diff::Gone},
 };
 use std::{collections::HashSet, future::pending, io, sync::Arc, time::Duration};
 use tokio::{
@@ -92,19 +92,19 @@ impl Control {
         if !matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running | Phase::Leaving) {
             return;
         }
-        let plan = match self.build(self.effective(), self.plan.generation, Plan::rebuild).await {
-            Ok(plan) => plan,
+        let (plan, gone) = match self.build(&self.effective(), self.plan.generation, Plan::rebuild).await {
+            Ok(built) => built,
             Err(error) => return tracing::error!(error, "what DNS has said is not in use"),
         };
         let before = Arc::clone(&self.plan);
-        self.put_beside(plan).await;
+        self.put_beside(plan, gone).await;
         say(&before, &self.plan);
     }
 
-    /// `plan` is today's, which has other backends, and is otherwise the one before.
-    pub(super) async fn put_beside(&mut self, plan: Arc<Plan>) {
+    /// `plan` is today's, which has other backends, and is otherwise the one before, without what has `gone`.
+    pub(super) async fn put_beside(&mut self, plan: Arc<Plan>, gone: Gone) {
         let sockets = self.shared.workers.iter().map(|_| Vec::new()).collect();
-        self.put_in_force(plan, sockets, None).await;
+        self.put_in_force(plan, gone, sockets, None).await;
         // Certificates are those of the plan before: they may have been renewed since.
         self.follow();
         self.tell_systemd();

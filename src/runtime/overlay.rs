@@ -6,8 +6,9 @@ use crate::{
     admin::command::{BackendView, Override, Refused},
     config::{Backend, Config},
     plan::Plan,
+    pool,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What differs from the file's pools.
@@ -31,6 +32,14 @@ impl Overlay {
         config
     }
 
+    /// As [`Overlay::apply`]; without anything to say it is `config` itself.
+    pub(super) fn over(&self, config: &Arc<Config>) -> Arc<Config> {
+        match self {
+            Self { added, removed } if added.is_empty() && removed.is_empty() => Arc::clone(config),
+            laid => Arc::new(laid.apply(config)),
+        }
+    }
+
     /// `config` is the file's now: what it says itself of a backend holds.
     #[must_use]
     pub(super) fn beside(&self, config: &Config) -> Self {
@@ -52,6 +61,24 @@ impl Overlay {
             |pool: &str| laid.pools.iter().any(|of| of.name == pool && of.backends.is_empty() && of.discover.is_none());
         kept.removed.retain(|(pool, _)| !empty(pool));
         kept
+    }
+
+    /// What of it `kept` has no more, for people.
+    pub(super) fn forgotten<'o>(&'o self, kept: &'o Self) -> impl Iterator<Item = String> + 'o {
+        let of = |all: &'o [(String, Backend)], kept: &'o [(String, Backend)], was: &'static str, now: &'static str| {
+            let gone = all.iter().filter(|one| !kept.contains(one));
+            gone.map(move |(pool, backend)| {
+                format!("backend {:?} of pool {pool:?} was {was} over the API: {now}", backend.name)
+            })
+        };
+        let added =
+            of(&self.added, &kept.added, "added", "the file has its name, its address or no such pool, and it is gone");
+        added.chain(of(
+            &self.removed,
+            &kept.removed,
+            "removed",
+            "the file has another one of that name, or none, and holds",
+        ))
     }
 
     fn has_removed(&self, pool: &str, backend: &Backend) -> bool {
@@ -89,8 +116,8 @@ impl Overlay {
 
 impl Control {
     /// The configuration in force: the file's, with what operators have added and removed.
-    pub(super) fn effective(&self) -> Config {
-        self.overlay.apply(&self.config)
+    pub(super) fn effective(&self) -> Arc<Config> {
+        self.overlay.over(&self.config)
     }
 
     /// Adds a backend to a pool, as the file would.
@@ -108,8 +135,8 @@ impl Control {
         let name = backend.name.clone();
         let mut overlay = self.overlay.clone();
         overlay.add(pool, backend);
-        self.lay_over(overlay).await?;
-        view::find(&self.plan, pool, &name)
+        self.lay_over(overlay, &effective, None).await?;
+        view::find(&self.plan, pool, &name).map(|(pool, member)| view::backend(pool, member))
     }
 
     /// Removes a backend, as the file would; what is left of it ends within `server.drain_timeout`, or after `deadline` if
@@ -122,7 +149,9 @@ impl Control {
         if_match: Option<u64>,
     ) -> Result<BackendView, Refused> {
         self.check_generation(if_match)?;
-        let last = view::find(&self.plan, pool, name)?;
+        let (of_pool, member) = view::find(&self.plan, pool, name)?;
+        let last = view::backend(of_pool, member);
+        let leaves = deadline.map(|deadline| (Arc::clone(&member.backend), deadline));
         let effective = self.effective();
         let written = effective.pools.iter().find(|other| other.name == pool);
         let backend = written.and_then(|pool| pool.backends.iter().find(|backend| backend.name == name));
@@ -135,23 +164,28 @@ impl Control {
         }
         let mut overlay = self.overlay.clone();
         overlay.remove(pool, backend.clone());
-        if let Some(deadline) = deadline
-            && let Some(member) = self.plan.backends().find(|member| member.pool == pool && member.name == name)
-        {
-            member.drain.end_after(Some(deadline), Instant::now());
-        }
-        self.lay_over(overlay).await?;
+        self.lay_over(overlay, &effective, leaves).await?;
         Ok(last)
     }
 
-    /// `overlay` is in force, in place of the one that is.
-    async fn lay_over(&mut self, overlay: Overlay) -> Result<(), Refused> {
-        let effective = overlay.apply(&self.config);
+    /// `overlay` is in force, in place of the one that is and makes `before` of the file. What is left of the backend that
+    /// `leaves` ends after that time.
+    async fn lay_over(
+        &mut self,
+        overlay: Overlay,
+        before: &Config,
+        leaves: Option<(Arc<pool::Backend>, Duration)>,
+    ) -> Result<(), Refused> {
+        let effective = overlay.over(&self.config);
         let (_resolver, _questions) = names::prepare(&effective, &self.shared).await;
-        let plan = self.build(effective.clone(), self.plan.generation, Plan::rebuild).await.map_err(Refused::Failed)?;
-        self.forget_orders(&effective);
+        let built = self.build(&effective, self.plan.generation, Plan::rebuild).await;
+        let (plan, gone) = built.map_err(Refused::Failed)?;
+        if let Some((backend, deadline)) = leaves {
+            backend.drain.end_after(Some(deadline), Instant::now());
+        }
+        self.forget_orders(before, &effective);
         self.overlay = overlay;
-        self.put_beside(plan).await;
+        self.put_beside(plan, gone).await;
         Ok(())
     }
 }

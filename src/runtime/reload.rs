@@ -105,12 +105,12 @@ impl Control {
             return Ok(stays);
         }
         // A file that cannot be used is refused as by any reload: what is counted is one that can.
-        let Ok(config) = self.read().await else { return self.reload(None).await };
+        let Ok(config) = self.read().await.map(Arc::new) else { return self.reload(None).await };
         let diff = self.compare(&config).await.map_err(Refused::Failed)?;
         if diff.drains.is_some_and(|drains| drains > most) {
             return Err(Refused::Unwanted(format!("{}; wanted at most {most}", diff.drained())));
         }
-        self.reload(Some(config)).await
+        self.reload(Some(Arc::unwrap_or_clone(config))).await
     }
 
     /// Reads the file again, or takes `config`, and puts it in force; or changes nothing and says why not. A file that was
@@ -160,19 +160,22 @@ impl Control {
             None => self.read().await?,
         };
         let mut config = self.rehearse(config).await?;
+        let warnings = config.warnings.take();
         let workers = self.shared.workers.len();
         let bound = self.sockets.bind(&config, workers, Vec::new()).map_err(|error| error.to_string())?;
         let log = self.prepare_log(&config)?;
-        let generation = self.plan.generation + 1;
+        let generation = self.generation + 1;
         let (resolver, _questions) = names::prepare(&config, &self.shared).await;
         let overlay = self.overlay.beside(&config);
-        let effective = overlay.apply(&config);
-        let plan = self.build(effective.clone(), generation, Plan::build).await?;
-        let notes = self.fixed.notes(&self.config, &config);
+        let config = Arc::new(config);
+        let effective = overlay.over(&config);
+        let (plan, gone) = self.build(&effective, generation, Plan::build).await?;
+        let mut notes = self.fixed.notes(&self.config, &config);
+        notes.extend(self.overlay.forgotten(&overlay));
         let (dealt, closing) = self.sockets.adopt(bound, &config, &plan, workers);
-        self.forget_orders(&effective);
+        self.forget_orders(&self.effective(), &effective);
         self.overlay = overlay;
-        self.put_in_force(plan, dealt.tcp, log.as_deref()).await;
+        self.put_in_force(plan, gone, dealt.tcp, log.as_deref()).await;
         sockets::accept_unix(&self.shared, dealt.unix);
         closing.iter().for_each(|gate| gate.close());
         // Those who accept on unix sockets run here: their sockets are closed before the next reload may bind anew.
@@ -190,19 +193,22 @@ impl Control {
         {
             tracing::error!(%error, "the level of the log stays as it was");
         }
-        if let Some(warnings) = config.warnings.take() {
+        if let Some(warnings) = warnings {
             tracing::warn!("the configuration is legal, and perhaps not what was meant:\n{}", warnings.render(false));
         }
+        self.generation = generation;
         self.config = config;
         self.names.ask_by(resolver);
         self.watch();
         Ok(Reloaded { generation, notes })
     }
 
-    /// `plan` is today's: its tables first, then every worker has it, with further sockets to accept on.
+    /// `plan` is today's: its tables first, then every worker has it, with further sockets to accept on. `gone` is what it
+    /// has no more of today's.
     pub(super) async fn put_in_force(
         &mut self,
         plan: Arc<Plan>,
+        gone: Gone,
         sockets: Vec<sockets::OfWorker>,
         log: Option<&AccessLog>,
     ) {
@@ -210,9 +216,8 @@ impl Control {
         leave(&self.plan, &plan);
         self.past.tables.extend(settle(&plan, now));
         self.ramps = Ramps::of(&plan, now);
-        let gone = Arc::new(Gone::between(&self.plan, &plan));
         self.past.plans.push(std::mem::replace(&mut self.plan, plan));
-        self.tell_workers(&gone, sockets, log).await;
+        self.tell_workers(&Arc::new(gone), sockets, log).await;
     }
 
     /// The file, read on the blocking pool.
@@ -233,25 +238,29 @@ impl Control {
         }
     }
 
-    /// The plan, built by `make` on the blocking pool.
+    /// The plan, built by `make` on the blocking pool, and what it has no more of today's.
     pub(super) async fn build(
         &mut self,
-        config: Config,
+        config: &Arc<Config>,
         generation: u64,
         make: fn(&Config, u64, &mut Ground<'_>) -> Result<Plan, String>,
-    ) -> Result<Arc<Plan>, String> {
-        let (shared, algorithm) = (Arc::clone(&self.shared), self.builder.algorithm);
+    ) -> Result<(Arc<Plan>, Gone), String> {
+        let (shared, config, algorithm) = (Arc::clone(&self.shared), Arc::clone(config), self.builder.algorithm);
         let before = Arc::clone(&self.plan);
         let mut numbers = std::mem::take(&mut self.numbers);
         let build = move || {
-            let (registry, before) = (&shared.registry, Some(&*before));
-            let mut ground = Ground { registry, memory: &shared.memory, numbers: &mut numbers, algorithm, before };
-            let plan = make(&config, generation, &mut ground).map(Arc::new);
-            (plan, numbers)
+            let (registry, memory) = (&shared.registry, &shared.memory);
+            let mut ground = Ground { registry, memory, numbers: &mut numbers, algorithm, before: Some(&before) };
+            let plan = make(&config, generation, &mut ground);
+            let built = plan.map(|plan| {
+                let gone = Gone::between(&before, &plan);
+                (Arc::new(plan), gone)
+            });
+            (built, numbers)
         };
-        let (plan, numbers) = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
+        let (built, numbers) = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
         self.numbers = numbers;
-        plan
+        built
     }
 
     /// Waits until every worker has today's plan.

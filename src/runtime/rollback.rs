@@ -49,6 +49,17 @@ impl Rollback {
         }
     }
 
+    /// Answers with what came of a reload or a rollback once it is on disk: it holds over whatever happens to the process.
+    pub(super) fn answer(&self, reply: oneshot::Sender<Result<Reloaded, Refused>>, outcome: Result<Reloaded, Refused>) {
+        match self.keeper.clone().filter(|_| outcome.is_ok()) {
+            None => drop(reply.send(outcome)),
+            Some(keeper) => drop(tokio::spawn(async move {
+                kept(&keeper).await;
+                let _ = reply.send(outcome);
+            })),
+        }
+    }
+
     /// The configuration that was in force before.
     async fn before(&self) -> Result<Kept, String> {
         let keeper = self.keeper.as_ref().ok_or("no configurations are kept: this process has no state directory")?;
@@ -57,6 +68,13 @@ impl Rollback {
         let late = || "the state directory does not answer".to_owned();
         timeout(PATIENCE, answer).await.map_err(|_| late())?.map_err(|_| late())?
     }
+}
+
+/// All that was to be kept is on disk, or the disk has failed.
+pub(super) async fn kept(keeper: &mpsc::UnboundedSender<Keep>) {
+    let (done, is_done) = oneshot::channel();
+    let _ = keeper.send(Keep::Done(done));
+    let _ = timeout(PATIENCE, is_done).await;
 }
 
 impl Control {
@@ -86,7 +104,7 @@ impl Control {
         let to = &holds.to;
         let note = format!("the file is as it was when it was rolled back: the configuration of {to} stays in use");
         tracing::warn!("{note} until it changes");
-        Some(Reloaded { generation: self.plan.generation, notes: vec![format!("{note} until it changes")] })
+        Some(Reloaded { generation: self.generation, notes: vec![format!("{note} until it changes")] })
     }
 
     /// The hash of the files on disk.

@@ -8,10 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    control::Control,
-    view::{overrides, pool_view},
-};
+use super::control::Control;
 use crate::{
     admin::command::{CheckView, Counts, Look, Snapshot, Status},
     plan::{Member, Plan},
@@ -21,18 +18,16 @@ use crate::{
 impl Control {
     /// Answers when all is gathered.
     pub(super) fn look(&self, reply: oneshot::Sender<Look>) {
-        let (plan, telemetry, head) = (Arc::clone(&self.plan), Arc::clone(&self.shared.telemetry), self.head());
-        tokio::task::spawn_blocking(move || drop(reply.send(gather(head, &plan, &telemetry))));
+        let (plan, telemetry, status) = (Arc::clone(&self.plan), Arc::clone(&self.shared.telemetry), self.status());
+        tokio::task::spawn_blocking(move || drop(reply.send(gather(status(), &plan, &telemetry))));
     }
 }
 
-/// `head` with the pools of `plan`, and the counts of all.
-fn gather(mut head: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
+/// `status`, which is of `plan`, and the counts of all.
+fn gather(status: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let pools = plan.pools.iter().map(pool_view).collect();
-    let overrides = plan.pools.iter().flat_map(overrides).chain(std::mem::take(&mut head.overrides)).collect();
     let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    let mut snapshot = Snapshot::of(Status { pools, overrides, ..head }, at_ms);
+    let mut snapshot = Snapshot::of(status, at_ms);
     for (live, listener) in snapshot.listeners.iter_mut().zip(plan.listeners()) {
         live.in_flight = listener.metrics.in_flight();
     }

@@ -81,6 +81,8 @@ pub(super) enum Keep {
     Before(oneshot::Sender<Result<Kept, String>>),
     /// That one is in force again, and the files with that hash are passed over.
     RolledBack(u64, String),
+    /// Say when all of that before is done.
+    Done(oneshot::Sender<()>),
 }
 
 impl State {
@@ -172,6 +174,7 @@ impl State {
     fn obey(&mut self, what: Keep) {
         let done = match what {
             Keep::Before(reply) => return drop(reply.send(self.before())),
+            Keep::Done(reply) => return reply.send(()).unwrap_or_default(),
             Keep::Accepted(written, generation) => self.accept(&written, generation),
             Keep::RolledBack(to, passed_over) => self.roll_back(to, passed_over),
         };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, Url},
-    telemetry::trace::{Batches, Source, message},
+    telemetry::trace::{Batches, Source, Spans, message},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -30,6 +30,8 @@ const TRIES: u32 = 5;
 const LONGEST: Duration = Duration::from_secs(30);
 /// How often it is said that spans cannot be sent.
 const SAY: Duration = Duration::from_secs(60);
+/// How soon it is said for another reason.
+const SAY_OTHER: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last spans to be taken.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -69,7 +71,7 @@ pub(super) async fn export(shared: Arc<Shared>) {
             Some(target) => {
                 let collector = Collector::new(target.url.clone(), &shared.registry);
                 let source = Arc::clone(&target.source);
-                let complaint = Complaint { url: target.url.to_string(), said: None, lost: 0 };
+                let complaint = Complaint::new(target.url.to_string(), &shared.spans);
                 let mut exporter = Exporter { shared: &shared, source, collector, complaint, end: &mut end };
                 exporter.run().await;
             }
@@ -110,7 +112,7 @@ struct Exporter<'e> {
     shared: &'e Shared,
     source: Arc<Source>,
     collector: Collector,
-    complaint: Complaint,
+    complaint: Complaint<'e>,
     end: &'e mut End,
 }
 
@@ -156,7 +158,7 @@ impl Exporter<'_> {
                     let (lost, why) = rejected.map_or((0, None), |(lost, why)| (lost.min(spans), Some(why)));
                     self.shared.spans.deliver(spans - lost);
                     self.shared.spans.lose(lost);
-                    self.complaint.taken(lost, why.as_deref());
+                    self.complaint.taken(why.as_deref());
                     return last;
                 }
                 Err(Refused::Later(why, after)) => (why, Some(after.unwrap_or_else(|| pause(tries)).min(LONGEST))),
@@ -164,10 +166,10 @@ impl Exporter<'_> {
             };
             let Some(wait) = wait.filter(|_| !last && tries < TRIES) else {
                 self.shared.spans.lose(spans);
-                self.complaint.refused(spans, &why);
+                self.complaint.refused(&why);
                 return last;
             };
-            self.complaint.refused(0, &why);
+            self.complaint.refused(&why);
             tokio::select! {
                 () = sleep(wait) => {}
                 () = self.end.comes() => last = true,
@@ -184,31 +186,45 @@ fn pause(tries: u32) -> Duration {
     most.mul_f64(1.0 - part / 2.0)
 }
 
-/// Says that spans cannot be sent: at once, once a minute, and when they can be again.
-struct Complaint {
+/// Says that spans cannot be sent: at once, when the reason is another one, once a minute, and when they can be again; with
+/// how many have been lost since it last said so, those included that found no room.
+struct Complaint<'s> {
     url: String,
-    said: Option<Instant>,
-    /// Spans that are lost and have not been spoken of.
-    lost: u64,
+    said: Option<(Instant, String)>,
+    spans: &'s Spans,
+    /// Of the lost ones so many have been spoken of.
+    told: u64,
 }
 
-impl Complaint {
-    fn refused(&mut self, lost: u64, why: &str) {
-        self.lost += lost;
-        if self.said.is_none_or(|said| said.elapsed() >= SAY) {
-            self.said = Some(Instant::now());
-            let lost = std::mem::take(&mut self.lost);
+impl<'s> Complaint<'s> {
+    fn new(url: String, spans: &'s Spans) -> Self {
+        Self { url, said: None, spans, told: spans.dropped() }
+    }
+
+    fn refused(&mut self, why: &str) {
+        let due = self.said.as_ref().is_none_or(|(at, said)| {
+            let wait = if said == why { SAY } else { SAY_OTHER };
+            at.elapsed() >= wait
+        });
+        if due {
+            self.said = Some((Instant::now(), why.to_owned()));
+            let lost = self.lost();
             tracing::warn!(collector = self.url, why, lost, "spans cannot be sent");
         }
     }
 
-    fn taken(&mut self, rejected: u64, why: Option<&str>) {
-        if let Some(why) = why {
-            self.refused(rejected, &format!("it did not take all of them: {why}"));
+    fn taken(&mut self, rejected: Option<&str>) {
+        if let Some(why) = rejected {
+            self.refused(&format!("it did not take all of them: {why}"));
         } else if self.said.take().is_some() {
-            let lost = std::mem::take(&mut self.lost);
+            let lost = self.lost();
             tracing::info!(collector = self.url, lost, "spans can be sent again");
         }
+    }
+
+    fn lost(&mut self) -> u64 {
+        let all = self.spans.dropped();
+        all - std::mem::replace(&mut self.told, all)
     }
 }
 

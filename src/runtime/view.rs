@@ -3,46 +3,63 @@
 use super::{Message, Phase, control::Control};
 use crate::{
     admin::command::{
-        AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange,
+        About, AdminState, BackendChange, BackendView, CircuitOrder, ConfigStatus, ListenerView, Override, PoolChange,
         PoolView, Refused, Status,
     },
-    config::Config,
+    config::{self, Config},
     error::Kind,
     plan::{Member, Plan, Pool},
     pool::{Backend, Circuit, Ordered},
     telemetry::metrics::State,
 };
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::time::Instant;
 
 /// What is left at a drain's deadline ends within this time after it.
 const SPREAD: Duration = Duration::from_secs(5);
 
+/// What orders depend on of a configuration, by name.
+struct Written<'c> {
+    breakers: HashMap<&'c str, &'c config::CircuitBreaker>,
+    /// By pool and name.
+    backends: HashMap<(&'c str, &'c str), &'c config::Backend>,
+}
+
+impl<'c> Written<'c> {
+    fn of(config: &'c Config) -> Self {
+        let of_pool = |pool: &'c config::Pool| {
+            pool.backends.iter().map(move |backend| ((pool.name.as_str(), backend.name.as_str()), backend))
+        };
+        Self {
+            breakers: config.pools.iter().map(|pool| (pool.name.as_str(), &pool.circuit_breaker)).collect(),
+            backends: config.pools.iter().flat_map(of_pool).collect(),
+        }
+    }
+}
+
 impl Control {
-    pub(super) fn status(&self) -> Status {
-        Status {
-            pools: self.pools(),
-            overrides: self.plan.pools.iter().flat_map(overrides).chain(self.overlay.overrides()).collect(),
-            ..self.head()
+    /// The status as of now, once it is called: in milliseconds, where there are many backends.
+    pub(super) fn status(&self) -> impl FnOnce() -> Status + Send + use<> {
+        let (about, listeners, laid) = (self.about(), self.listeners(), self.overlay.overrides().collect());
+        let plan = Arc::clone(&self.plan);
+        move || {
+            let pools = plan.pools.iter().map(|pool| pool_view(pool, |_| true)).collect();
+            let overrides = plan.pools.iter().flat_map(overrides).chain::<Vec<_>>(laid).collect();
+            Status { about, listeners, pools, overrides }
         }
     }
 
-    /// The status without its pools and what differs in them, which take the longest.
-    pub(super) fn head(&self) -> Status {
+    pub(super) fn about(&self) -> About {
         let (last_reload, error) = &self.last;
         let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
-        let listener = |listener: &crate::plan::Listener| ListenerView {
-            name: listener.name.clone(),
-            address: self.sockets.address(&listener.name).map(|address| address.to_string()).unwrap_or_else(|| {
-                let configured = self.config.listeners.iter().find(|other| other.name == listener.name);
-                configured.map(|listener| listener.address.to_string()).unwrap_or_default()
-            }),
-            connections: listener.metrics.open(),
-        };
-        Status {
+        About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.config.server.name.clone(),
-            generation: self.plan.generation,
+            generation: self.generation,
             started: time(self.started),
             uptime_seconds: self.started.elapsed().unwrap_or_default().as_secs(),
             phase: if running { "running" } else { "draining" }.to_owned(),
@@ -54,15 +71,26 @@ impl Control {
                 rolled_back_to: self.rollback.holds.as_ref().map(|holds| holds.to.clone()),
             },
             workers: self.shared.workers.len(),
-            listeners: self.plan.listeners().map(listener).collect(),
-            pools: Vec::new(),
-            overrides: self.overlay.overrides().collect(),
             chaos: self.chaos(),
         }
     }
 
-    pub(super) fn pools(&self) -> Vec<PoolView> {
-        self.plan.pools.iter().map(pool_view).collect()
+    pub(super) fn listeners(&self) -> Vec<ListenerView> {
+        let listener = |listener: &crate::plan::Listener| ListenerView {
+            name: listener.name.clone(),
+            address: self.sockets.address(&listener.name).map(|address| address.to_string()).unwrap_or_else(|| {
+                let configured = self.config.listeners.iter().find(|other| other.name == listener.name);
+                configured.map(|listener| listener.address.to_string()).unwrap_or_default()
+            }),
+            connections: listener.metrics.open(),
+        };
+        self.plan.listeners().map(listener).collect()
+    }
+
+    /// The pool, with that backend of it alone, or with none.
+    pub(super) fn pool(&self, name: &str, of: Option<&str>) -> Option<PoolView> {
+        let pool = self.plan.pools.iter().find(|pool| pool.name == name)?;
+        Some(pool_view(pool, |member| Some(&*member.backend.name) == of))
     }
 
     /// Changes a pool as an operator asks.
@@ -74,7 +102,7 @@ impl Control {
     ) -> Result<PoolView, Refused> {
         self.check_generation(if_match)?;
         change.check().map_err(Refused::Invalid)?;
-        let plan = std::sync::Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let not_found = || Refused::NotFound(format!("pool {pool:?}"));
         let of_name = plan.pools.iter().find(|other| other.name == pool).ok_or_else(not_found)?;
         match change.circuit {
@@ -83,11 +111,11 @@ impl Control {
             None => {}
         }
         of_name.slot.attend();
-        Ok(pool_view(of_name))
+        Ok(pool_view(of_name, |_| true))
     }
 
     pub(super) fn check_generation(&self, if_match: Option<u64>) -> Result<(), Refused> {
-        let generation = self.plan.generation;
+        let generation = self.generation;
         match if_match {
             Some(wanted) if wanted != generation => Err(Refused::Stale { generation }),
             _ => Ok(()),
@@ -104,11 +132,8 @@ impl Control {
     ) -> Result<BackendView, Refused> {
         self.check_generation(if_match)?;
         change.check().map_err(Refused::Invalid)?;
-        let plan = std::sync::Arc::clone(&self.plan);
-        let not_found = |what, name: &str| Refused::NotFound(format!("{what} {name:?}"));
-        let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
-        let member = of_pool.members.iter().find(|member| member.backend.name == backend);
-        let member = member.ok_or_else(|| not_found("backend", backend))?;
+        let plan = Arc::clone(&self.plan);
+        let (of_pool, member) = find(&plan, pool, backend)?;
         match change.state {
             Some(AdminState::Ready) => self.make_ready(&member.backend),
             Some(AdminState::Drain) => {
@@ -128,23 +153,16 @@ impl Control {
 
     /// What an operator has said of a backend holds until the file changes that backend itself; what was said of a pool's
     /// circuit, until the file changes its breaker.
-    pub(super) fn forget_orders(&self, new: &Config) {
-        let old = &self.effective();
-        let find = |config: &Config, pool: &str, backend: &str| {
-            let pool = config.pools.iter().find(|other| other.name == pool)?;
-            pool.backends.iter().find(|other| other.name == backend).cloned()
-        };
+    pub(super) fn forget_orders(&self, old: &Config, new: &Config) {
+        let (old, new) = (Written::of(old), Written::of(new));
         for pool in &self.plan.pools {
-            let of = |config: &Config| {
-                let same = config.pools.iter().find(|other| other.name == pool.name)?;
-                Some(same.circuit_breaker.clone())
-            };
-            if of(old) != of(new) {
+            let [before, after] = [&old, &new].map(|written| written.breakers.get(&*pool.name));
+            if before != after {
                 pool.slot.trip(false);
             }
         }
         for backend in self.plan.backends() {
-            let (before, after) = [old, new].map(|config| find(config, &backend.pool, &backend.name)).into();
+            let [before, after] = [&old, &new].map(|written| written.backends.get(&(&*backend.pool, &*backend.name)));
             if before == after {
                 continue;
             }
@@ -191,15 +209,15 @@ impl Control {
     }
 }
 
-/// The backend of that name as it is in `plan`.
-pub(super) fn find(plan: &Plan, pool: &str, name: &str) -> Result<BackendView, Refused> {
+/// The backend of that name in `plan`.
+pub(super) fn find<'p>(plan: &'p Plan, pool: &str, name: &str) -> Result<(&'p Pool, &'p Member), Refused> {
     let not_found = |what, name: &str| Refused::NotFound(format!("{what} {name:?}"));
     let of_pool = plan.pools.iter().find(|other| other.name == pool).ok_or_else(|| not_found("pool", pool))?;
     let member = of_pool.members.iter().find(|member| member.backend.name == name);
-    Ok(backend(of_pool, member.ok_or_else(|| not_found("backend", name))?))
+    Ok((of_pool, member.ok_or_else(|| not_found("backend", name))?))
 }
 
-pub(super) fn pool_view(pool: &Pool) -> PoolView {
+fn pool_view(pool: &Pool, shown: impl Fn(&Member) -> bool) -> PoolView {
     let (_, reason, _) = pool.slot.circuit.look();
     PoolView {
         name: pool.name.clone(),
@@ -211,22 +229,24 @@ pub(super) fn pool_view(pool: &Pool) -> PoolView {
             () if pool.members.is_empty() && pool.nobody() == Kind::Dns => Kind::Dns.word().to_owned(),
             () => reason,
         },
-        backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
+        backends: pool.members.iter().filter(|member| shown(member)).map(|member| backend(pool, member)).collect(),
     }
 }
 
-fn backend(pool: &Pool, member: &Member) -> BackendView {
+pub(super) fn backend(pool: &Pool, member: &Member) -> BackendView {
     let backend = &member.backend;
     let verdict = backend.health.verdict();
     let state = pool.state(member);
     let circuit = pool.circuit(member);
     let (_, _, changed) = backend.breaker.look();
-    let since = match state {
-        State::Ejected => SystemTime::now() - pool.slot.since(changed, Instant::now()),
+    let circuit_changed = || SystemTime::now() - pool.slot.since(changed, Instant::now());
+    let since = match (state, backend.ordered()) {
+        (State::Drain | State::Maintenance, Ordered::Drain | Ordered::Maintenance) => backend.ordered_at(),
+        (State::Ejected, _) => circuit_changed().max(backend.ordered_at()),
         _ if circuit == Circuit::Closed && changed > 0 => {
-            verdict.since.max(SystemTime::now() - pool.slot.since(changed, Instant::now()))
+            verdict.since.max(circuit_changed()).max(backend.ordered_at())
         }
-        _ => verdict.since,
+        _ => verdict.since.max(backend.ordered_at()),
     };
     BackendView {
         name: backend.name.clone(),
@@ -251,7 +271,7 @@ fn named((metric, value): (&str, f64)) -> (String, f64) {
 }
 
 /// Where an operator's word differs from the file.
-pub(super) fn overrides(pool: &Pool) -> Vec<Override> {
+fn overrides(pool: &Pool) -> Vec<Override> {
     let differs = |member: &Member| {
         let backend = &member.backend;
         let until = backend.drain.deadline().map(|deadline| format!(" until {}", time(deadline))).unwrap_or_default();

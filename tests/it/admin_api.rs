@@ -233,8 +233,32 @@ fn who_was_slower_is_told_412() {
     assert_eq!((reload("999999"), reload(&generation)), (412, 200));
     assert_eq!(patch(&generation, 5), 412, "a reload was faster");
     let generation = told(story.admin, "/api/v1/status")["generation"].to_string();
-    assert_eq!(patch(&generation, 5), 200);
+    assert_eq!((patch(&generation, 5), patch(&generation, 6)), (200, 412), "the first of both was faster");
     assert_eq!(story.backend("a")["weight"], 5);
+    let refused = story.patch("a", &json!({"weight": 1001}));
+    let seen = told(story.admin, "/api/v1/status")["generation"].to_string();
+    assert_eq!((refused.status, patch(&seen, 7)), (400, 200));
+    let told = told(story.admin, "/api/v1/status")["generation"].as_f64();
+    assert_eq!(Some(story.evenkeel.generation()), told);
+}
+
+#[test]
+fn a_state_is_told_since_when_it_is_so() {
+    let story = Story::new();
+    let since = |name: &str| {
+        let text = story.backend(name)["since"].as_str().unwrap().to_owned();
+        humantime::parse_rfc3339(&text).unwrap()
+    };
+    let mut before = since("a");
+    for state in ["drain", "maintenance", "ready"] {
+        let (now, other) = (std::time::SystemTime::now(), since("b"));
+        story.set("a", &json!({"state": state}));
+        // It is told in whole milliseconds.
+        assert!(since("a") >= now - std::time::Duration::from_millis(1) && since("a") >= before, "{state}");
+        before = since("a");
+        story.set("a", &json!({"state": state}));
+        assert_eq!((since("a"), since("b")), (before, other), "{state}: it was so before");
+    }
 }
 
 #[test]

@@ -65,6 +65,10 @@ fn one_that_is_added_serves_like_the_others_until_the_file_has_it() {
     assert_eq!((story.answers("b"), story.overrides().len()), (9, 1), "it holds over a reload");
     story.evenkeel.reload(&file(&[&a, &b], ""));
     assert_eq!((story.answers("b"), story.overrides().len()), (6, 0), "the file has it now");
+    let said = "backend \"b\" of pool \"web\" was added over the API: the file has";
+    wait_for("it is said", || {
+        story.evenkeel.log().iter().any(|line| line.contains(&said.replace('"', "\\\"")) || line.contains(said))
+    });
     story.evenkeel.reload(&file(&[&a], ""));
     assert_eq!(story.answers("b"), 0, "and takes it away");
 }

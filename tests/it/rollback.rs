@@ -78,6 +78,25 @@ fn the_one_before_is_in_force_until_the_file_changes() {
 }
 
 #[test]
+fn what_is_answered_is_on_disk() {
+    let backend = Backend::ok("fine");
+    let evenkeel = Process::spawn(&version(1, &backend, ""));
+    let on_disk = || {
+        let folder = fs::read_dir(evenkeel.state()).unwrap().next().unwrap().unwrap().path();
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".json")).count()
+    };
+    kept(&evenkeel, 1);
+    for number in 2..6 {
+        evenkeel.rewrite(&version(number, &backend, ""));
+        assert_eq!(call(evenkeel.listener("admin"), "POST /api/v1/reload", &bearer(), "").status, 200);
+        assert_eq!(on_disk(), number as usize);
+    }
+    assert_eq!(call(evenkeel.listener("admin"), "POST /api/v1/rollback", &bearer(), "").status, 200);
+    assert_eq!(on_disk(), 6, "what it was rolled back to stands beside them");
+}
+
+#[test]
 fn a_rollback_holds_over_a_restart() {
     let backend = Backend::ok("fine");
     let evenkeel = Process::spawn(&version(1, &backend, ""));

@@ -132,7 +132,7 @@ mod tests {
             let mut instances = Vec::new();
             let heard = |text: &str| {
                 let snapshot: Snapshot = serde_json::from_str(text).unwrap();
-                instances.push((snapshot.instance, snapshot.traffic.rates.is_some()));
+                instances.push((snapshot.about.instance, snapshot.traffic.rates.is_some()));
                 if instances.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             hear(&caller, heard).unwrap();

@@ -29,7 +29,8 @@ use self::{
     feed::News,
     view::Colors,
 };
-use super::remote::{Caller, Failure, Remote, finish, segment};
+use super::remote::{Caller, Failure, Remote, backend_path, finish};
+use super::wants_color;
 use crate::admin::command::{BackendChange, BackendView, Snapshot};
 
 /// How long keys are waited for before it is looked whether there is news.
@@ -110,7 +111,7 @@ fn run(
     terminal: &mut DefaultTerminal,
 ) -> io::Result<()> {
     let mut app = App::new(caller.has_token());
-    let colors = Colors(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
+    let colors = Colors(wants_color());
     loop {
         terminal.draw(|frame| view::draw(&app, colors, frame))?;
         // A key, a new size or news: whatever comes first is drawn.
@@ -139,7 +140,7 @@ fn change(caller: &Arc<Caller>, order: Order, news: &Sender<News>) {
     let (caller, news) = (Arc::clone(caller), news.clone());
     thread::spawn(move || {
         let (pool, name) = &order.place;
-        let path = format!("/api/v1/pools/{}/backends/{}", segment(pool), segment(name));
+        let path = backend_path(pool, name);
         let change = BackendChange { state: Some(order.state), ..BackendChange::default() };
         let body = serde_json::to_string(&change).unwrap_or_default();
         let changed = caller.change::<BackendView>(Method::PATCH, &path, body);

@@ -69,14 +69,14 @@ pub(super) fn draw(app: &App, colors: Colors, frame: &mut Frame<'_>) {
 
 fn header<'a>(app: &'a App, snapshot: &'a Snapshot, colors: Colors) -> Text<'a> {
     let link = match &app.lost {
-        None if snapshot.phase == "running" => Span::styled("live", colors.of(Color::Green)),
-        None => Span::styled(snapshot.phase.clone(), colors.of(Color::Yellow)),
+        None if snapshot.about.phase == "running" => Span::styled("live", colors.of(Color::Green)),
+        None => Span::styled(snapshot.about.phase.clone(), colors.of(Color::Yellow)),
         Some(why) => Span::styled(format!("CONNECTION LOST: {}", printable(why)), colors.alarm(true)),
     };
-    let (generation, up) = (snapshot.generation, uptime(snapshot.uptime_seconds));
+    let (generation, up) = (snapshot.about.generation, uptime(snapshot.about.uptime_seconds));
     let who = Line::from_iter([
-        Span::styled(format!("evenkeel {}", printable(&snapshot.instance)), BOLD),
-        Span::raw(format!("   {}   up {up}   configuration {generation}   ", snapshot.version)),
+        Span::styled(format!("evenkeel {}", printable(&snapshot.about.instance)), BOLD),
+        Span::raw(format!("   {}   up {up}   configuration {generation}   ", snapshot.about.version)),
         link,
     ]);
     let traffic = &snapshot.traffic;
@@ -105,8 +105,8 @@ fn header<'a>(app: &'a App, snapshot: &'a Snapshot, colors: Colors) -> Text<'a> 
         third.push_str(&format!("   {word} {}/s", rate(Some(*rate_of))));
     }
     let notes = [
-        (!snapshot.config.last_reload_successful).then_some("   THE LAST RELOAD WAS REFUSED"),
-        (!snapshot.chaos.is_empty()).then_some("   FAILURES ARE BEING REHEARSED"),
+        (!snapshot.about.config.last_reload_successful).then_some("   THE LAST RELOAD WAS REFUSED"),
+        (!snapshot.about.chaos.is_empty()).then_some("   FAILURES ARE BEING REHEARSED"),
     ];
     let notes = notes.into_iter().flatten().map(|note| Span::styled(note, colors.alarm(true)));
     Text::from_iter([who, Line::from(flow), Line::from_iter(std::iter::once(Span::raw(third)).chain(notes))])

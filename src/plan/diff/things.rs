@@ -1,6 +1,6 @@
 //! Listeners, routes, pools and the rest of two configurations, set side by side by name.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{Change, KeyChange, Kind, What, between};
 use crate::config::{self, Backend, Config, Leaves, MaxInFlight, Pool, WrittenKeys};
@@ -42,24 +42,19 @@ pub(super) fn notes(old: &Config, new: &Config) -> Vec<String> {
     reordered.then(|| note.to_owned()).into_iter().collect()
 }
 
-/// Tables that stand once: what they mean, where that is known here, else what is written.
+/// Tables that stand once: whether they mean the same, and the keys that are written otherwise.
 fn sections((old, one): Side<'_>, (new, two): Side<'_>) -> Vec<Change> {
-    let known = ["server", "admin", "log", "trace", "metrics", "error_pages"];
-    let names: BTreeSet<_> = one.sections().chain(two.sections()).chain(known).collect();
-    let change = |name: &str| {
-        let keys = between(&one.section(name), &two.section(name));
-        let same = match name {
-            "server" => old.server == new.server,
-            "admin" => old.admin == new.admin,
-            "log" => old.log == new.log,
-            "trace" => old.trace == new.trace,
-            "metrics" => old.metrics == new.metrics,
-            "error_pages" => old.error_pages == new.error_pages,
-            _ => keys.is_empty(),
-        };
-        (!same).then(|| Change::of((What::Changed, Kind::Section), name, keys))
-    };
-    names.into_iter().filter_map(change).collect()
+    let same = [
+        ("server", old.server == new.server),
+        ("admin", old.admin == new.admin),
+        ("log", old.log == new.log),
+        ("trace", old.trace == new.trace),
+        ("metrics", old.metrics == new.metrics),
+        ("error_pages", old.error_pages == new.error_pages),
+    ];
+    let changed = same.into_iter().filter(|(_, same)| !same);
+    let keys = |name| between(&one.section(name), &two.section(name));
+    changed.map(|(name, _)| Change::of((What::Changed, Kind::Section), name, keys(name))).collect()
 }
 
 fn listeners<'c>((config, leaves): Side<'c>) -> Vec<Thing<'c, &'c config::Listener>> {

@@ -26,11 +26,11 @@ use crate::{
     http::{self, Framing, Guarded, Head, Name, Span, guard::Upgrade},
     net::Peer,
     policy::{self, Asked, Facts, Stage, Verdict, Visit},
-    route::Request,
+    route::{self, Request},
 };
 use std::net::{IpAddr, SocketAddr};
 
-/// Routes that are told, and other listeners that are asked: control does it, and has no time for more.
+/// Routes that are told, and other listeners that are asked: it is read by people, and anybody may ask.
 const MOST_ROUTES: usize = 1000;
 const MOST_LISTENERS: usize = 8;
 /// What stands for what only a real request has.
@@ -57,23 +57,31 @@ struct Walk<'a> {
 }
 
 impl Plan {
-    /// What becomes of `sample`. `config` is what this plan was made of; `live`: the backends are those that serve.
+    /// What becomes of `sample`. `config` is what this plan was made of, but for backends; `live`: those are the ones that
+    /// serve.
     pub fn explain(&self, config: &Config, sample: &Sample, live: bool) -> Explanation {
-        let listeners::Choice { mut asked, notes } = listeners::choose(self, config, sample);
-        if asked.is_empty() {
-            return Explanation { notes: vec!["there is no listener".to_owned()], ..Explanation::default() };
-        }
-        let first = asked.remove(0);
-        let mut said = Walk::new(self, config, first, sample, live).explain(sample);
-        said.notes.splice(..0, notes);
+        let (mut said, others) = self.explain_first(config, sample, live);
         // Routes may be for some listeners alone.
-        for other in asked.into_iter().take(MOST_LISTENERS) {
+        for other in others.into_iter().take(MOST_LISTENERS) {
             let elsewhere = Walk::new(self, config, other, sample, live).explain(sample);
             if elsewhere.headline() != said.headline() {
                 said.notes.push(format!("at listener {:?}: {}", other.name, elsewhere.headline()));
             }
         }
         said
+    }
+
+    /// What becomes of it at the listener that most likely has it, and the others that may.
+    pub(super) fn explain_first(&self, config: &Config, sample: &Sample, live: bool) -> (Explanation, Vec<&Listener>) {
+        let listeners::Choice { mut asked, notes } = listeners::choose(self, config, sample);
+        if asked.is_empty() {
+            let said = Explanation { notes: vec!["there is no listener".to_owned()], ..Explanation::default() };
+            return (said, asked);
+        }
+        let first = asked.remove(0);
+        let mut said = Walk::new(self, config, first, sample, live).explain(sample);
+        said.notes.splice(..0, notes);
+        (said, asked)
     }
 }
 
@@ -165,10 +173,10 @@ impl<'a> Walk<'a> {
     fn find(&mut self) -> Result<usize, Kind> {
         let request = Request { head: &self.head, listener: self.listener.place, client: self.client };
         let found = self.plan.find(&request);
-        let chosen = self.plan.router.find(&request);
+        let all = self.plan.router.explain(&request);
+        let chosen = all.iter().find(|(_, verdict)| matches!(verdict, route::Verdict::Chosen)).map(|(place, _)| *place);
         let name = chosen.map_or("", |place| &self.plan.routes[place].name);
         let mut tried = Vec::new();
-        let all = self.plan.router.explain(&request);
         let more = all.len().saturating_sub(MOST_ROUTES);
         for (place, verdict) in all.into_iter().take(MOST_ROUTES) {
             let Some(route) = self.config.routes.get(place) else { continue };
@@ -180,6 +188,14 @@ impl<'a> Walk<'a> {
             tried.push(Tried { name: route.name.clone(), matched, why });
         }
         self.said.routes = tried;
+        if found == Err(Kind::NoRoute)
+            && let ([pool], true) = (&*self.config.pools, chosen.is_none())
+        {
+            let name = &pool.name;
+            self.note(format!(
+                "without any route pool {name:?} would take all requests: with one, what no route takes is 404"
+            ));
+        }
         if more > 0 {
             self.note(format!("{more} more routes are not told: their hosts or paths are others, or they come later"));
         }

@@ -5,7 +5,7 @@ use crate::{
     config::{HostMatch, PathMatch, Route, Text},
     http::Head,
     policy::{self, FieldName},
-    route::{Ahead, Verdict, Why},
+    route::{Verdict, Why},
 };
 use std::net::IpAddr;
 
@@ -23,12 +23,6 @@ pub(super) fn why(
     match verdict {
         Verdict::Chosen => "it matches, and comes first".to_owned(),
         Verdict::Outranked(ahead) => {
-            let ahead = match ahead {
-                Ahead::Order if route.paths.iter().any(|path| matches!(path, PathMatch::Regex(_))) => {
-                    "it stands first in the file".to_owned()
-                }
-                ahead => ahead.to_string(),
-            };
             format!("it matches, but {chosen:?} comes first: {ahead}")
         }
         Verdict::Missed(Why::Host) => format!("host: {} is asked for", list(&route.hosts, host)),

@@ -40,8 +40,10 @@ const fn histogram(name: &'static str, help: &'static str) -> Family {
 }
 
 pub(super) static BUILD: Family = gauge("evenkeel_build_info", "Always 1; the labels say which build this is.");
-pub(super) static GENERATION: Family =
-    gauge("evenkeel_config_generation", "Number of the configuration that is in use; the first is 1.");
+pub(super) static GENERATION: Family = gauge(
+    "evenkeel_config_generation",
+    "Number of the configuration that is in use: it grows with each accepted one, and with each change over the API.",
+);
 pub(super) static RELOAD_OK: Family =
     gauge("evenkeel_config_last_reload_successful", "1 if the last start or reload was accepted, else 0.");
 pub(super) static RELOAD_AT: Family = gauge(

@@ -236,10 +236,15 @@ impl Telemetry {
         let _ = self.sources.spans.set(spans);
     }
 
+    /// That is the number of what is in use.
+    pub fn config_in_use(&self, generation: u64) {
+        self.sources.generation.store(generation, Relaxed);
+    }
+
     /// A configuration is in use from now on.
     pub fn config_accepted(&self, generation: u64, now: SystemTime) {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.sources.generation.store(generation, Relaxed);
+        self.config_in_use(generation);
         self.sources.accepted_at.store(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX), Relaxed);
         self.sources.accepted.store(true, Relaxed);
     }
