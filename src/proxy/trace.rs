@@ -30,8 +30,6 @@ pub(super) struct Traced {
     /// A moment: nanoseconds since the epoch, and by our own clock. One look, so that spans fit together.
     clock: (u64, Instant),
     attempts: Vec<Attempt>,
-    /// Since when a connection is waited for.
-    dials: Option<Instant>,
     /// What the backend of the current attempt has answered.
     status: u16,
 }
@@ -43,6 +41,7 @@ struct Attempt {
     backend: Arc<Backend>,
     /// The pool's place in the plan.
     pool: Option<usize>,
+    /// Its backend was chosen then: making a connection is a part of it, waiting in the queue is not.
     begun: Instant,
     ended: Instant,
     status: u16,
@@ -74,7 +73,6 @@ pub(super) fn begin(local: &Local, plan: &Plan, exchange: &mut Exchange<'_>, rec
             parent: begin.parent,
             clock: (u64::try_from(epoch.as_nanos()).unwrap_or(u64::MAX), now),
             attempts: Vec::new(),
-            dials: None,
             status: 0,
         }));
     }
@@ -121,18 +119,15 @@ fn traced(record: &mut Record) -> Option<&mut Traced> {
     record.rare.as_mut()?.traced.as_deref_mut()
 }
 
-/// A connection is made, or waited for, since `now`.
-pub(super) fn dials(record: &mut Record, now: Instant) {
-    if let Some(traced) = traced(record) {
-        traced.dials = Some(now);
-    }
-}
-
-/// An attempt at `backend` begins: what goes there hangs from it. The connection has been there since `since`.
-pub(super) fn attempt(local: &Local, request: &mut Head, backend: &Arc<Backend>, since: Instant, record: &mut Record) {
+/// An attempt at `backend`, which was chosen at `begun`, has its connection: what goes there hangs from it.
+pub(super) fn attempt(
+    local: &Local,
+    request: &mut Head,
+    (backend, begun): (&Arc<Backend>, Instant),
+    record: &mut Record,
+) {
     let pool = record.pool;
     let Some(traced) = traced(record) else { return };
-    let begun = traced.dials.take().unwrap_or(since);
     let context = Context { span: trace::span(local.random()), ..traced.context };
     traced.status = 0;
     traced.attempts.push(Attempt {
@@ -158,8 +153,6 @@ pub(super) fn answered(record: &mut Record, status: u16) {
 pub(super) fn attempted(record: &mut Record, outcome: &Outcome) {
     let now = record.ended;
     let Some(traced) = traced(record) else { return };
-    // Connections that were made meanwhile were for it.
-    traced.dials = None;
     let status = traced.status;
     if let Some(attempt) = traced.attempts.last_mut() {
         attempt.ended = now.unwrap_or_else(Instant::now);
@@ -172,17 +165,16 @@ pub(super) fn attempted(record: &mut Record, outcome: &Outcome) {
     }
 }
 
-/// `backend` could not be connected to: that was an attempt.
-pub(super) fn unreached(local: &Local, backend: &Arc<Backend>, kind: Kind, record: &mut Record) {
+/// `backend`, which was chosen at `begun`, could not be connected to: that was an attempt.
+pub(super) fn unreached(local: &Local, (backend, begun): (&Arc<Backend>, Instant), kind: Kind, record: &mut Record) {
     let pool = record.pool;
     let Some(traced) = traced(record) else { return };
-    let now = Instant::now();
     traced.attempts.push(Attempt {
         span: trace::span(local.random()),
         backend: Arc::clone(backend),
         pool,
-        begun: traced.dials.take().unwrap_or(now),
-        ended: now,
+        begun,
+        ended: Instant::now(),
         status: 0,
         failure: Some(kind),
     });
