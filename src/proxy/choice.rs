@@ -210,6 +210,7 @@ async fn find<'p>(
                     continue;
                 }
             };
+            state.chosen = Instant::now();
             let backend = lease.backend();
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {
@@ -257,7 +258,7 @@ fn fail(way: &Way<'_>, lease: &Lease<'_>, error: &Error, state: &mut State, reco
     record.attempts += 1;
     state.tried.add(lease.backend().id);
     refused(way, lease, error, record.trace);
-    trace::unreached(way.local, lease.backend(), error.kind(), record);
+    trace::unreached(way.local, (lease.backend(), state.chosen), error.kind(), record);
     record.chosen = Some(lease.chosen());
     error.kind()
 }
@@ -270,7 +271,6 @@ fn await_dial<'p>(
 ) -> Pin<Box<dyn Future<Output = Result<(), Kind>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
-        trace::dials(record, begun);
         let waited = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, dial.wait()).await.unwrap_or(Err(Kind::Deadline)),
             None => dial.wait().await,
@@ -291,7 +291,6 @@ pub(super) fn connect<'p>(
 ) -> Pin<Box<dyn Future<Output = Result<Connection, Error>> + 'p>> {
     Box::pin(async move {
         let begun = Instant::now();
-        trace::dials(record, begun);
         let header = client::proxy_header(way.client, &pool.settings);
         let dial = dial::connect(&way.local.dialer, backend, &pool.settings, room, &way.local.spares, &header);
         let connected = match deadline {

@@ -9,11 +9,15 @@ use std::net::IpAddr;
 
 /// The client's address; `None` if it is a process of this machine that names no other.
 pub(super) fn address(plan: &Plan, client: &Client, request: &Head) -> Option<IpAddr> {
-    let peer = match client.peer {
-        Peer::Tcp(peer) => Some(peer.ip()),
+    plan.client_address(ip(client.peer), client.trusted, request)
+}
+
+/// The address of `peer`; `None` if it is a process of this machine.
+pub(super) fn ip(peer: Peer) -> Option<IpAddr> {
+    match peer {
+        Peer::Tcp(peer) => Some(peer.ip().to_canonical()),
         Peer::Unix => None,
-    };
-    plan.client_address(peer, client.trusted, request)
+    }
 }
 
 /// The client came over TLS: to us, or to a trusted proxy that says so.

@@ -93,6 +93,8 @@ pub(super) struct State {
     pub(super) kept: bool,
     /// It has been there since.
     pub(super) since: Instant,
+    /// The backend of the attempt was chosen then.
+    pub(super) chosen: Instant,
     /// In the pool's queue.
     pub(super) number: Option<u64>,
     /// A session waits for its own backend while that is full.
@@ -113,12 +115,12 @@ impl State {
             (Replay::new(body, pool.retry.buffer, rules, copy), false)
         });
         let raw = exchange.guarded.upgrade == Some(Upgrade::Raw);
-        let since = exchange.read;
+        let (since, chosen) = (exchange.read, exchange.read);
         let key = key.unwrap_or_else(|| way.local.random());
         let kept = record.sticky.as_ref().is_some_and(|session| session.is_kept());
         let (tried, patient) = (Tried::default(), kept && pool.settings.queue.is_some());
         let (retries, kept, number) = Default::default();
-        Self { key, tried, replay, idempotent, raw, begun, retries, kept, since, number, patient }
+        Self { key, tried, replay, idempotent, raw, begun, retries, kept, since, chosen, number, patient }
     }
 
     /// The usual case: a backend is chosen, and has a connection at hand. Else what has been chosen, if anybody.
@@ -131,7 +133,7 @@ impl State {
     ) -> Result<Taken<'p>, Option<Choice<'p>>> {
         match choose(way, place, now, self, (&self.tried, None), record) {
             Some(Choice::Taken(lease, Checkout::Kept(connection))) => {
-                (self.kept, self.since) = (true, now);
+                (self.kept, self.since, self.chosen) = (true, now, now);
                 Ok((lease, connection))
             }
             choice => Err(choice),
@@ -222,7 +224,7 @@ async fn try_once<'p>(
     state.tried.add(backend.id);
     exchange.client.meets(Some(backend.id));
     let meter = Meter::new(pool, backend);
-    trace::attempt(way.local, &mut exchange.request, backend, state.since, record);
+    trace::attempt(way.local, &mut exchange.request, (backend, state.chosen), record);
     if state.raw {
         let outcome = Box::pin(raw::run(way, pool, (&lease, &meter), exchange, connection, record)).await;
         meter.end(way.local, exchange, record);

@@ -4,7 +4,6 @@ use super::{Local, Record, client, sticky};
 use crate::{
     config::AccessField,
     http::{Exchange, Head, Name, Version},
-    net::Peer,
     plan::Plan,
     telemetry::access_log::Entry,
 };
@@ -62,10 +61,6 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
     let Some(log) = &*log else { return true };
     let (request, client) = (&exchange.request, exchange.client);
     let duration = record.ended.unwrap_or_else(Instant::now).saturating_duration_since(exchange.started);
-    let peer_ip = match client.socket() {
-        Peer::Tcp(peer) => Some(peer.ip().to_canonical()),
-        Peer::Unix => None,
-    };
     let some = |text: &[u8]| -> bool { !text.is_empty() };
     let span = |span| Some(request.text(span)).filter(|text| some(text));
     let read = exchange.refused.is_none() || !request.text(request.received.path).is_empty();
@@ -85,7 +80,7 @@ fn push(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &Record) ->
         request_id: span(record.id),
         trace_id: record.trace.bytes(),
         client_ip: record.address,
-        peer_ip,
+        peer_ip: client::ip(client.socket()),
         listener: plan.listener(client.listener).map(|listener| listener.name.as_bytes()),
         method: read.then(|| request.method_text()),
         scheme: Some(if secure { b"https" } else { b"http" }),

@@ -9,7 +9,6 @@ use super::{Local, Record, attempt::Outcome, client};
 use crate::{
     error::Kind,
     http::{Client, Exchange, Head, Name, Version},
-    net::Peer,
     plan::Plan,
     pool::Backend,
     telemetry::trace::{self, Begin, Context, Entry, Parent, TraceId},
@@ -30,10 +29,6 @@ pub(super) struct Traced {
     /// A moment: nanoseconds since the epoch, and by our own clock. One look, so that spans fit together.
     clock: (u64, Instant),
     attempts: Vec<Attempt>,
-    /// Since when a connection is waited for.
-    dials: Option<Instant>,
-    /// What the backend of the current attempt has answered.
-    status: u16,
 }
 
 /// One try at one backend.
@@ -43,8 +38,10 @@ struct Attempt {
     backend: Arc<Backend>,
     /// The pool's place in the plan.
     pool: Option<usize>,
+    /// Its backend was chosen then: making a connection is a part of it, waiting in the queue is not.
     begun: Instant,
     ended: Instant,
+    /// What the backend has answered; 0 = nothing.
     status: u16,
     failure: Option<Kind>,
 }
@@ -74,8 +71,6 @@ pub(super) fn begin(local: &Local, plan: &Plan, exchange: &mut Exchange<'_>, rec
             parent: begin.parent,
             clock: (u64::try_from(epoch.as_nanos()).unwrap_or(u64::MAX), now),
             attempts: Vec::new(),
-            dials: None,
-            status: 0,
         }));
     }
 }
@@ -120,49 +115,31 @@ fn traced(record: &mut Record) -> Option<&mut Traced> {
     record.rare.as_mut()?.traced.as_deref_mut()
 }
 
-/// A connection is made, or waited for, since `now`.
-pub(super) fn dials(record: &mut Record, now: Instant) {
-    if let Some(traced) = traced(record) {
-        traced.dials = Some(now);
-    }
-}
-
-/// An attempt at `backend` begins: what goes there hangs from it. The connection has been there since `since`.
-pub(super) fn attempt(local: &Local, request: &mut Head, backend: &Arc<Backend>, since: Instant, record: &mut Record) {
+/// An attempt at `backend`, which was chosen at `begun`, has its connection: what goes there hangs from it.
+pub(super) fn attempt(
+    local: &Local,
+    request: &mut Head,
+    (backend, begun): (&Arc<Backend>, Instant),
+    record: &mut Record,
+) {
     let pool = record.pool;
     let Some(traced) = traced(record) else { return };
-    let begun = traced.dials.take().unwrap_or(since);
-    let context = Context { span: trace::span(local.random()), ..traced.context };
-    traced.status = 0;
-    traced.attempts.push(Attempt {
-        span: context.span,
-        backend: Arc::clone(backend),
-        pool,
-        begun,
-        ended: begun,
-        status: 0,
-        failure: None,
-    });
-    say(request, &context);
+    let span = traced.push(local, (backend, pool), (begun, begun), None);
+    say(request, &Context { span, ..traced.context });
 }
 
 /// The backend of the attempt has answered.
 pub(super) fn answered(record: &mut Record, status: u16) {
-    if let Some(traced) = traced(record) {
-        traced.status = status;
+    if let Some(attempt) = traced(record).and_then(|traced| traced.attempts.last_mut()) {
+        attempt.status = status;
     }
 }
 
 /// The attempt that has begun last is over.
 pub(super) fn attempted(record: &mut Record, outcome: &Outcome) {
     let now = record.ended;
-    let Some(traced) = traced(record) else { return };
-    // Connections that were made meanwhile were for it.
-    traced.dials = None;
-    let status = traced.status;
-    if let Some(attempt) = traced.attempts.last_mut() {
+    if let Some(attempt) = traced(record).and_then(|traced| traced.attempts.last_mut()) {
         attempt.ended = now.unwrap_or_else(Instant::now);
-        attempt.status = status;
         attempt.failure = match outcome {
             Outcome::Failed(kind) => Some(*kind),
             Outcome::Stale => Some(Kind::Reset),
@@ -171,20 +148,12 @@ pub(super) fn attempted(record: &mut Record, outcome: &Outcome) {
     }
 }
 
-/// `backend` could not be connected to: that was an attempt.
-pub(super) fn unreached(local: &Local, backend: &Arc<Backend>, kind: Kind, record: &mut Record) {
+/// `backend`, which was chosen at `begun`, could not be connected to: that was an attempt.
+pub(super) fn unreached(local: &Local, (backend, begun): (&Arc<Backend>, Instant), kind: Kind, record: &mut Record) {
     let pool = record.pool;
-    let Some(traced) = traced(record) else { return };
-    let now = Instant::now();
-    traced.attempts.push(Attempt {
-        span: trace::span(local.random()),
-        backend: Arc::clone(backend),
-        pool,
-        begun: traced.dials.take().unwrap_or(now),
-        ended: now,
-        status: 0,
-        failure: Some(kind),
-    });
+    if let Some(traced) = traced(record) {
+        traced.push(local, (backend, pool), (begun, Instant::now()), Some(kind));
+    }
 }
 
 /// The exchange has ended: its spans are left for control.
@@ -199,6 +168,19 @@ pub(super) fn end(local: &Local, plan: &Plan, exchange: &Exchange<'_>, record: &
 }
 
 impl Traced {
+    /// Notes an attempt at a backend of a pool. Gives its span.
+    fn push(
+        &mut self,
+        local: &Local,
+        (backend, pool): (&Arc<Backend>, Option<usize>),
+        (begun, ended): (Instant, Instant),
+        failure: Option<Kind>,
+    ) -> [u8; 8] {
+        let (span, backend) = (trace::span(local.random()), Arc::clone(backend));
+        self.attempts.push(Attempt { span, backend, pool, begun, ended, status: 0, failure });
+        span
+    }
+
     /// `at` in nanoseconds since the epoch.
     fn nanos(&self, at: Instant) -> u64 {
         let (nanos, known) = self.clock;
@@ -219,10 +201,7 @@ impl Traced {
             status: record.status,
             failed: is_error(record.status, record.failure),
             client: record.address,
-            peer: match client.socket() {
-                Peer::Tcp(peer) => Some(peer.ip().to_canonical()),
-                Peer::Unix => None,
-            },
+            peer: client::ip(client.socket()),
             queue: record.queue,
             connect: record.connect,
             method: Some(request.method_text()),

@@ -9,3 +9,20 @@ pub(crate) mod testing;
 pub mod trace;
 
 pub use seldom::{Seldom, SeldomOf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A duration in the records of the access log and of spans where there is none.
+const NO_MICROS: u64 = u64::MAX;
+
+/// A duration as records have it. Without the 128-bit division of `Duration::as_micros`.
+fn micros(duration: Option<Duration>) -> u64 {
+    let Some(duration) = duration else { return NO_MICROS };
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(duration.subsec_micros().into()).min(NO_MICROS - 1)
+}
+
+/// No state is left half-changed by a panic: a poisoned lock is as good as any.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,9 +1,10 @@
 //! Lets something be logged once in a while, however often it happens. For what strangers can make happen.
 
+use super::locked;
 use std::{
     collections::HashSet,
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ impl Seldom {
     /// It has happened. If nothing has been said for that time, it is said now: how often it has happened since it was said
     /// last. Takes a lock: for what is no hot path.
     pub fn happens(&self) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = locked(&self.said);
         let (at, times) = &mut *said;
         *times += 1;
         if at.is_some_and(|at| at.elapsed() < self.every) {
@@ -58,7 +59,7 @@ impl<K: Hash + Eq> SeldomOf<K> {
     /// It has happened to `whom`. If it is said now: how often since it was said last, and to how many; of very many it says
     /// a thousand.
     pub fn happens_to(&self, whom: K) -> Option<(u64, usize)> {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut met = locked(&self.met);
         if met.len() < MOST {
             met.insert(whom);
         }

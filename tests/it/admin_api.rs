@@ -5,16 +5,14 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Backend, Client, Gate, Process, Response, Setup, TOKEN, bearer, call, json, scrape, told, wait_for,
+    Backend, Client, Gate, Process, Response, Setup, TOKEN, bearer, call, json, scrape, told, wait_for, with_token,
 };
 
 /// Two backends, `a` and one without a name, and an admin API with the tests' token.
 fn named(a: &Backend, b: &Backend) -> String {
-    let text = Setup::to(&[a.address(), b.address()]).toml();
+    let text = with_token(&Setup::to(&[a.address(), b.address()]).toml());
     let address = a.address().to_string();
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
     text.replace(&format!("\"{address}\""), &format!("{{ address = \"{address}\", name = \"a\" }}"))
-        .replace("[admin]\naddress = \"127.0.0.1:0\"", token)
 }
 
 struct Story {

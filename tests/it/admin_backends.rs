@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Gate, Process, Response, Setup, bearer, call, json, told, wait_for};
+use crate::support::{Backend, Gate, Process, Response, Setup, bearer, call, json, told, wait_for, with_token};
 
 struct Story {
     evenkeel: Process,
@@ -15,9 +15,7 @@ struct Story {
 /// The file with those backends, and further lines for the pool.
 fn file(backends: &[&Backend], more: &str) -> String {
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address()).collect();
-    let toml = Setup::to(&addresses).server("drain_timeout = \"20s\"").pool(more).toml();
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    toml.replace("[admin]\naddress = \"127.0.0.1:0\"", token)
+    with_token(&Setup::to(&addresses).server("drain_timeout = \"20s\"").pool(more).toml())
 }
 
 impl Story {

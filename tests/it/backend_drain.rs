@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, Gate, Process, Reply, Response, Setup, bearer, call, tls, told, wait_for};
+use crate::support::{
+    Backend, Client, Gate, Process, Reply, Response, Setup, bearer, call, tls, told, wait_for, with_token,
+};
 
 /// After its deadline, all that is left of a drain ends within this time; and what a slow machine adds.
 const SPREAD: Duration = Duration::from_secs(5);
@@ -119,8 +121,7 @@ fn file(backends: &[(&str, SocketAddr)], pool: &str) -> String {
         let named = format!("{{ address = \"{address}\", name = \"{name}\" }}");
         text = text.replacen(&format!("\"{address}\""), &named, 1);
     }
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    text.replace("[admin]\naddress = \"127.0.0.1:0\"", token)
+    with_token(&text)
 }
 
 /// Answers `name`, to `/held` once `gate` is open.

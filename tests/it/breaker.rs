@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Backend, Client, Conn, Evenkeel, Process, Reply, Setup, Site, bearer, call, scrape, sum_of, told, wait_for,
+    with_token,
 };
 
 /// A breaker that opens after three failures and stays so, unless a story wants another one.
@@ -469,11 +470,8 @@ fn a_whole_pool_is_left_alone_and_its_route_falls_back() {
     assert_eq!(evenkeel.metric("evenkeel_ejections_total", &labels), 1.0);
 }
 
-/// A configuration with the tests' token.
 fn file(addresses: &[SocketAddr], keys: &str) -> String {
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    let toml = Setup::to(addresses).one_worker().pool(keys).toml();
-    toml.replace("[admin]\naddress = \"127.0.0.1:0\"", token)
+    with_token(&Setup::to(addresses).one_worker().pool(keys).toml())
 }
 
 fn trip(evenkeel: &Process, circuit: &str) {

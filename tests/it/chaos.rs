@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Backend, Gate, Process, Reply, Response, Site, bearer, call,
     h2raw::{H2, Unanswered, block, code, flag},
-    json as body, scrape, told, wait_for,
+    json as body, scrape, told, wait_for, with_token,
 };
 
 const ROUTES: &str = "[[route]]\nname = \"api\"\npath = \"/api/*\"\npool = \"web\"\n\
@@ -80,11 +80,6 @@ impl Drop for Story {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.log);
     }
-}
-
-fn with_token(toml: &str) -> String {
-    let address = "[admin]\naddress = \"127.0.0.1:0\"\n";
-    toml.replace(address, &format!("{address}token = {{ env = \"EVENKEEL_TEST_TOKEN\" }}\n"))
 }
 
 /// A stream of a client asks for `path`.

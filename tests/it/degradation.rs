@@ -8,7 +8,7 @@ use std::sync::{
 
 use serde_json::json;
 
-use crate::support::{Backend, Gate, Process, Reply, Site, bearer, call, wait_for};
+use crate::support::{Backend, Gate, Process, Reply, Site, bearer, call, wait_for, with_token};
 
 const QUICK: &str = "health_check = { type = \"http\", path = \"/health\", interval = \"20ms\", interval_down = \"20ms\", \
                      healthy_threshold = 1, unhealthy_threshold = 1 }\n";
@@ -129,9 +129,7 @@ fn emptied(length: usize, buffer: &str) -> (crate::support::Response, Backend) {
     let spare = echo();
     let lines = format!("retry = {{ attempts = 2, buffer = \"{buffer}\" }}");
     let site = Site::new(ROUTE).pool_with("web", &[backend.address()], &lines).pool("spare", spare.address());
-    let address = "[admin]\naddress = \"127.0.0.1:0\"\n";
-    let toml = site.toml().replace(address, &format!("{address}token = {{ env = \"EVENKEEL_TEST_TOKEN\" }}\n"));
-    let evenkeel = Process::spawn(&toml);
+    let evenkeel = Process::spawn(&with_token(&site.toml()));
     let mut client = evenkeel.client();
     let head = format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
     client.send([head.as_bytes(), &vec![b'x'; length]].concat());

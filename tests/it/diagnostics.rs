@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use serde_json::Value;
+
+use crate::support::{read, run_in};
 
 const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n";
 const POOL: &str = "[pool.web]\nbackends = \"10.0.0.1:80\"\n";
@@ -19,8 +20,7 @@ struct Case {
 
 /// Every `step`th case of a golden file, and `suffix` behind each.
 fn cases(file: &str, suffix: &str, step: usize) -> Vec<Case> {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/golden").join(file);
-    let all = fs::read_to_string(golden).unwrap();
+    let all = read(&format!("src/config/golden/{file}"));
     let case = |case: &str| {
         let (title, rest) = case.split_once('\n').unwrap();
         let (input, said) = rest.split_once("-----\n").unwrap();
@@ -42,11 +42,7 @@ fn folder(name: &str) -> PathBuf {
 /// `evenkeel check` on `text`: exit code, stdout, stderr.
 fn check(folder: &Path, text: &str, options: &[&str]) -> (Option<i32>, String, String) {
     fs::write(folder.join("evenkeel.toml"), text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    command.args(["check", "-c", "evenkeel.toml"]).args(options).env("NO_COLOR", "1").current_dir(folder);
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code(), text(stdout), text(stderr))
+    run_in(folder, &[&["check", "-c", "evenkeel.toml"], options].concat())
 }
 
 /// The array that tools get: each element has a place, a severity, a key, a message, and a help or null.
@@ -142,10 +138,6 @@ fn a_file_that_is_fine_is_an_empty_array() {
 
 #[test]
 fn a_file_that_is_not_there_has_a_place_and_a_key_as_well() {
-    let folder = folder("none");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    let output =
-        command.args(["check", "-c", "evenkeel.toml", "--format", "json"]).current_dir(&folder).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(problems(&String::from_utf8(output.stdout).unwrap()).len(), 1);
+    let (code, out, _) = run_in(&folder("none"), &["check", "-c", "evenkeel.toml", "--format", "json"]);
+    assert_eq!((code, problems(&out).len()), (Some(1), 1));
 }

@@ -1,10 +1,8 @@
 //! `evenkeel explain`, `POST /api/v1/explain` and `[[test]]`: what is said of a request is what becomes of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, Process, Site, call, command, json, request, wait_for};
+use crate::support::{Backend, Client, Process, Site, call, command, json, request, run, run_on, wait_for, with_token};
 
 /// Routes of many kinds; the answer of a backend says which one it was.
 const ROUTES: &str = "[[route]]\nname = \"v1\"\nhost = \"a.example\"\npath = \"/v1/*\"\npool = \"one\"\nrewrite = { strip_prefix = \"/v1\" }\n\
@@ -45,12 +43,10 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let backends: Vec<_> = ["one", "two", "h1", "h2", "h3"].into_iter().map(Backend::ok).collect();
-        let named = ROUTES.replace("\npool = ", "\nresponse_headers = { set = { x-route = \"{route}\" } }\npool = ");
-        let named = named.replace("\nsplit = ", "\nresponse_headers = { set = { x-route = \"{route}\" } }\nsplit = ");
-        let named =
-            named.replace("\nredirect = ", "\nresponse_headers = { set = { x-route = \"{route}\" } }\nredirect = ");
-        let named =
-            named.replace("\nrespond = ", "\nresponse_headers = { set = { x-route = \"{route}\" } }\nrespond = ");
+        let named = ["pool", "split", "redirect", "respond"].iter().fold(ROUTES.to_owned(), |text, key| {
+            let says = "response_headers = { set = { x-route = \"{route}\" } }";
+            text.replace(&format!("\n{key} = "), &format!("\n{says}\n{key} = "))
+        });
         let hashed: Vec<_> = backends[2..].iter().map(Backend::address).collect();
         let toml = Site::new(named)
             .pool("one", backends[0].address())
@@ -145,7 +141,7 @@ fn the_command_asks_the_file_or_the_process() {
     let Story { process, _backends } = Story::new();
     let toml = std::fs::read_to_string(process.file()).unwrap();
     let words = ["explain", "GET", "http://a.example/v1/x?q", "-H", "x-tier: gold", "-c"];
-    let output = command_out(&words, &toml);
+    let output = run_on(&toml, &words);
     assert_eq!(output.0, Some(0), "{output:?}");
     let lines: Vec<_> = output.1.lines().collect();
     assert_eq!(lines[0], "route \"gold\" -> pool \"two\"", "{}", output.1);
@@ -171,24 +167,6 @@ fn the_command_asks_the_file_or_the_process() {
         let wanted = if words.len() == 5 && words[3] == "-c" { 1 } else { 2 };
         assert_eq!((code, out.as_str()), (Some(wanted), ""), "{words:?} {err}");
     }
-}
-
-/// As [`command`], with stdout.
-fn command_out(words: &[&str], toml: &str) -> (Option<i32>, String, String) {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("explain-{}-{}", std::process::id(), NUMBER.fetch_add(1, SeqCst));
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join("evenkeel.toml");
-    std::fs::write(&file, toml).unwrap();
-    run(&[words, &[file.to_str().unwrap()]].concat())
-}
-
-fn run(words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-    let output = command.args(words).env("NO_COLOR", "1").output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
 const TESTED: &str = "[[route]]\nname = \"api\"\npath = \"/v1/*\"\npool = \"one\"\n\
@@ -243,7 +221,7 @@ fn check_asks_the_tests_and_says_what_has_failed() {
     let toml = tested(&test("url = \"/v2\"", "route = \"api\""));
     let (code, _) = command(&["check", "-c"], &format!("{toml}\n[server2]\n"));
     assert_eq!(code, Some(1), "what is not valid is told from a test that fails");
-    let (code, out, _) = command_out(&["check", "--format", "json", "-c"], &toml);
+    let (code, out, _) = run_on(&toml, &["check", "--format", "json", "-c"]);
     let rows: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, rows[0]["key"].as_str()), (Some(3), Some("test[0].expect.route")));
 }
@@ -261,9 +239,8 @@ fn a_failing_test_keeps_a_process_from_starting_and_from_reloading() {
 
     let (one, two) = (Backend::ok("one"), Backend::ok("two"));
     let with = |tests: &str| {
-        let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-        let toml = Site::new(format!("{TESTED}{tests}")).pool("one", one.address()).pool("two", two.address()).toml();
-        toml.replace("[admin]\naddress = \"127.0.0.1:0\"", token)
+        let site = Site::new(format!("{TESTED}{tests}")).pool("one", one.address()).pool("two", two.address());
+        with_token(&site.toml())
     };
     let good = with(&test("url = \"/v1/x\"", "route = \"api\""));
     let process = Process::spawn(&good);

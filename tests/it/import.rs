@@ -2,11 +2,8 @@
 //! that serves.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn evenkeel(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(words).output().unwrap()
-}
+use crate::support::run;
 
 /// A file of that name that holds `text`.
 fn file(name: &str, text: &str) -> PathBuf {
@@ -15,43 +12,37 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 const NGINX: &str = "upstream web { server 10.0.0.1:80; }\nserver {\n  listen 8080;\n  gzip on;\n  location /x { proxy_pass http://web; \
                      proxy_set_header Host $host; }\n}\n";
 
 #[test]
 fn what_is_imported_is_taken_by_check() {
     let source = file("site.conf", NGINX);
-    let Output { status, stdout, stderr } = evenkeel(&["import", source.to_str().unwrap()]);
-    let (toml, report) = (text(&stdout), text(&stderr));
-    assert_eq!(status.code(), Some(0), "{report}");
+    let (code, toml, report) = run(&["import", source.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{report}");
     assert!(toml.contains("path = { prefix = \"/x\" }") && toml.contains(":5 location /x"), "{toml}");
     assert!(report.contains("site.conf:4: not supported: `gzip on`"), "{report}");
     let result = file("site.toml", &toml);
-    let checked = evenkeel(&["check", "-c", result.to_str().unwrap()]);
-    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    let (code, _, err) = run(&["check", "-c", result.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{err}");
 }
 
 #[test]
 fn the_report_is_json_for_tools() {
     let source = file("l.cfg", "listen l\n mode http\n bind :80\n option forwardfor\n server s 10.0.0.1:80\n");
-    let said = evenkeel(&["import", "--from", "haproxy", "--json", source.to_str().unwrap()]);
-    let rows: serde_json::Value = serde_json::from_slice(&said.stderr).unwrap();
+    let (_, toml, report) = run(&["import", "--from", "haproxy", "--json", source.to_str().unwrap()]);
+    let rows: serde_json::Value = serde_json::from_str(&report).unwrap();
     let row = rows.as_array().unwrap().iter().find(|row| row["line"] == 3).unwrap();
     assert_eq!((row["outcome"].as_str(), row["directive"].as_str()), (Some("converted"), Some("bind :80")));
-    assert!(text(&said.stdout).contains("[pool.l]"));
+    assert!(toml.contains("[pool.l]"));
 }
 
 #[test]
 fn what_cannot_be_read_is_said_with_its_line() {
     let source = file("bad.conf", "server {\n listen 80\n}\n");
-    let said = evenkeel(&["import", source.to_str().unwrap()]);
-    assert_eq!((said.status.code(), text(&said.stdout)), (Some(1), String::new()));
-    assert!(text(&said.stderr).contains("bad.conf:3: "), "{}", text(&said.stderr));
-    let said = evenkeel(&["import", "/nowhere/nginx.conf"]);
-    assert_eq!(said.status.code(), Some(1));
-    assert_eq!(evenkeel(&["import"]).status.code(), Some(2));
+    let (code, out, err) = run(&["import", source.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("bad.conf:3: "), "{err}");
+    assert_eq!(run(&["import", "/nowhere/nginx.conf"]).0, Some(1));
+    assert_eq!(run(&["import"]).0, Some(2));
 }

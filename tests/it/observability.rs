@@ -11,21 +11,13 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::support::tls::{Authority, asked};
-use crate::support::{Backend, Evenkeel, Program, Site, scrape, wait_for};
+use crate::support::{Backend, Evenkeel, Program, Site, read, root, scrape, wait_for};
 
 const RUNBOOK: &str = "config/prometheus/RUNBOOK.md";
 const RULES: [&str; 2] = ["config/prometheus/recording.yml", "config/prometheus/alerts.yml"];
 const DASHBOARD: &str = "config/grafana/evenkeel.json";
 /// What Prometheus adds to every series.
 const TARGET: [&str; 2] = ["job", "instance"];
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn find<'t>(pattern: &str, text: &'t str) -> Vec<&'t str> {
     let pattern = Regex::new(pattern).unwrap();

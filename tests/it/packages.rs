@@ -2,19 +2,10 @@
 //! Dockerfile, and the configurations that they begin with. `tests/package/run` installs the package itself.
 
 use std::fs;
-use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::support::command;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use crate::support::{command, read, root};
 
 fn deb() -> Table {
     let manifest: Table = read("Cargo.toml").parse().unwrap();

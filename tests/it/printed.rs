@@ -1,18 +1,11 @@
 //! What the program prints of itself, read by those for whom it is: shells, man, editors.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::Program;
-
-fn once(words: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel")).args(words).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
+use crate::support::{Program, read, run};
 
 fn print(words: &[&str]) -> String {
-    let (code, out, err) = once(words);
+    let (code, out, err) = run(words);
     assert!(code == Some(0) && err.is_empty(), "{words:?}: {code:?}\n{err}");
     out
 }
@@ -79,7 +72,7 @@ fn man_sets_every_page_without_a_complaint() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
-    let (code, _, err) = once(&["man", "--dir", "/proc/evenkeel"]);
+    let (code, _, err) = run(&["man", "--dir", "/proc/evenkeel"]);
     assert!(code == Some(1) && err.starts_with("evenkeel: the manual cannot be written: "), "{code:?} {err}");
 }
 
@@ -88,6 +81,5 @@ fn the_schema_is_json_and_the_one_that_stands_beside_the_recipes() {
     let printed = print(&["schema"]);
     let schema: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/config/evenkeel.schema.json");
-    assert!(std::fs::read_to_string(beside).unwrap() == printed);
+    assert!(read("config/evenkeel.schema.json") == printed);
 }

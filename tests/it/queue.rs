@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::h2raw::{H2, block, code, flag};
 use crate::support::{
-    Backend, Client, Evenkeel, Gate, H2Backend, Process, Reply, Setup, Site, TOKEN, bearer, call, request, told,
-    wait_for,
+    Backend, Client, Evenkeel, Gate, H2Backend, Process, Reply, Setup, Site, bearer, call, request, told, wait_for,
+    with_token,
 };
 
 /// A door that lets one through at a time.
@@ -251,13 +251,6 @@ fn those_who_waited_in_vain_fall_back() {
     assert_eq!(waits.response().text(), "spare", "its time is over");
 }
 
-/// What an operator changes at run time.
-fn operated(setup: &Setup) -> String {
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    assert!(TOKEN.len() >= 16);
-    setup.toml().replace("[admin]\naddress = \"127.0.0.1:0\"", token)
-}
-
 fn process_asks(process: &Process) -> Client {
     let mut client = process.client();
     client.send(request("GET", "test", "/", ""));
@@ -332,7 +325,7 @@ fn a_backend_that_dies_takes_nobody_with_it_who_waits() {
 fn one_held_one_waits() -> (Process, Backend, Client, Client) {
     let backend = Backend::thinking();
     let setup = Setup::to(&[backend.address()]).pool("max_in_flight = 1");
-    let process = Process::spawn(&operated(&setup));
+    let process = Process::spawn(&with_token(&setup.toml()));
     let held = process_asks(&process);
     wait_for("it is at the backend", || backend.requests() == 1);
     let waits = process_asks(&process);

@@ -4,13 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Backend, Process, Setup, bearer, call, json, told, wait_for};
+use crate::support::{Backend, Process, Setup, bearer, call, json, told, wait_for, with_token};
 
 /// A configuration that tells its version, with further lines for the pool.
 fn version(number: u32, backend: &Backend, more: &str) -> String {
-    let toml = Setup::to(&[backend.address()]).pool(more).toml();
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    let toml = toml.replace("[admin]\naddress = \"127.0.0.1:0\"", token);
+    let toml = with_token(&Setup::to(&[backend.address()]).pool(more).toml());
     format!(
         "{toml}\n[[route]]\nname = \"version\"\npath = \"/version\"\nrespond = {{ status = 200, body = \"{number}\" }}\n[[route]]\npool = \"web\"\n"
     )

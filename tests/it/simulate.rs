@@ -1,7 +1,8 @@
 //! `evenkeel simulate`: the built-in scenario, a file of one's own, and what is written.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+
+use crate::support::run;
 
 /// Every algorithm of the configuration.
 const ALGORITHMS: [&str; 9] = [
@@ -16,8 +17,8 @@ const ALGORITHMS: [&str; 9] = [
     "hash",
 ];
 
-fn simulate(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_evenkeel")).arg("simulate").args(words).output().unwrap()
+fn simulate(words: &[&str]) -> (Option<i32>, String, String) {
+    run(&[&["simulate"], words].concat())
 }
 
 /// A file of that name that holds `text`.
@@ -27,15 +28,10 @@ fn file(name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 #[test]
 fn without_arguments_every_algorithm_is_in_the_table() {
-    let Output { status, stdout, stderr } = simulate(&[]);
-    assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()), "no bar where there is no terminal");
-    let table = text(&stdout);
+    let (code, table, err) = simulate(&[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "no bar where there is no terminal");
     for name in ALGORITHMS {
         assert_eq!(table.lines().filter(|line| line.split(' ').next() == Some(name)).count(), 1, "{name}: {table}");
     }
@@ -53,15 +49,15 @@ fn a_scenario_of_ones_own_is_played_and_written() {
     let (csv, svg) = (file("mine.csv", ""), file("mine.svg", ""));
     let paths = [&scenario, &csv, &svg].map(|path| path.to_str().unwrap());
     let asked = ["--algorithm", "random,round_robin", "--csv", paths[1], "--svg", paths[2], "--seed", "7"];
-    let said = simulate(&[&[paths[0]], &asked[..]].concat());
+    let (code, out, err) = simulate(&[&[paths[0]], &asked[..]].concat());
     let (lines, picture) = (std::fs::read_to_string(&csv).unwrap(), std::fs::read_to_string(&svg).unwrap());
-    assert_eq!(said.status.code(), Some(0), "{said:?}");
-    assert!(text(&said.stdout).contains("seed 7"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("seed 7"));
     let names: Vec<_> = lines.lines().map(|line| line.split(',').next().unwrap()).collect();
     assert_eq!(names, ["algorithm", "random", "round_robin"]);
     assert!(picture.starts_with("<svg") && picture.contains("round_robin"), "{picture}");
-    let json = simulate(&[paths[0], "--json", "--algorithm", "hash"]);
-    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let (_, json, _) = simulate(&[paths[0], "--json", "--algorithm", "hash"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((json[0]["algorithm"].as_str(), json[0]["failed"].as_u64()), (Some("hash"), Some(0)));
     [scenario, csv, svg].iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
@@ -69,26 +65,25 @@ fn a_scenario_of_ones_own_is_played_and_written() {
 #[test]
 fn what_cannot_be_played_says_why_and_exits_with_1() {
     let wrong = file("wrong.toml", "duration = \"2s\"\narrivals = { rat = \"500/s\" }\n[[backend]]\nservice = 4\n");
-    let said = simulate(&[wrong.to_str().unwrap()]);
-    let told = text(&said.stderr);
-    assert_eq!(said.status.code(), Some(1), "{told}");
+    let (code, _, told) = simulate(&[wrong.to_str().unwrap()]);
+    assert_eq!(code, Some(1), "{told}");
     for part in ["arrivals.rat", "did you mean `rate`?", "backend[0].service", "2 problems"] {
         assert!(told.contains(part), "{part}: {told}");
     }
     std::fs::remove_file(&wrong).unwrap();
     for (words, code) in [(&["/nowhere/x.toml"][..], 1), (&["--algorithm", "best"], 2), (&["--seed", "x"], 2)] {
-        assert_eq!(simulate(words).status.code(), Some(code), "{words:?}");
+        assert_eq!(simulate(words).0, Some(code), "{words:?}");
     }
     let unwritable = ["--algorithm", "random", "--csv", "/nowhere/x.csv"];
-    let said = simulate(&unwritable);
-    assert!(said.status.code() == Some(1) && text(&said.stderr).contains("/nowhere/x.csv"), "{said:?}");
+    let (code, _, err) = simulate(&unwritable);
+    assert!(code == Some(1) && err.contains("/nowhere/x.csv"), "{err}");
 }
 
 #[test]
 fn the_example_can_be_played() {
-    let example = simulate(&["--example"]);
-    let path = file("example.toml", &text(&example.stdout));
-    let said = simulate(&[path.to_str().unwrap(), "--algorithm", "random"]);
+    let (_, example, _) = simulate(&["--example"]);
+    let path = file("example.toml", &example);
+    let (code, _, err) = simulate(&[path.to_str().unwrap(), "--algorithm", "random"]);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    assert_eq!(code, Some(0), "{err}");
 }

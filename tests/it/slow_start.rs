@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::json;
 
-use crate::support::{Backend, Evenkeel, Process, Reply, Setup, bearer, call, request, scrape, sum_of, told, wait_for};
+use crate::support::{
+    Backend, Evenkeel, Process, Reply, Setup, bearer, call, request, scrape, sum_of, told, wait_for, with_token,
+};
 
 const CHECKS: &str = "health_check = { type = \"http\", path = \"/health\", interval = \"20ms\", \
                       interval_down = \"20ms\" }";
@@ -114,11 +116,9 @@ fn the_first_check_of_a_process_is_no_recovery() {
     wait_for("with all their weight", || evenkeel.metric("evenkeel_backend_weight", &[]) == 2.0);
 }
 
-/// A configuration with the tests' token.
 fn file(backends: &[&Backend], keys: &str) -> String {
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address()).collect();
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    Setup::to(&addresses).pool(keys).toml().replace("[admin]\naddress = \"127.0.0.1:0\"", token)
+    with_token(&Setup::to(&addresses).pool(keys).toml())
 }
 
 fn weight(evenkeel: &Process, backend: &Backend) -> f64 {

@@ -9,27 +9,24 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::support::{Backend, Process, Program, Setup, TOKEN, told, wait_for};
+use crate::support::{Backend, Process, Program, Setup, TOKEN, told, wait_for, with_token};
 
 fn evenkeel(backend: &Backend) -> Process {
-    let text = Setup::to(&[backend.address()]).toml();
-    let token = "[admin]\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }\n";
-    Process::spawn(&text.replace("[admin]\n", token))
+    Process::spawn(&with_token(&Setup::to(&[backend.address()]).toml()))
 }
 
 #[test]
 fn without_a_terminal_it_says_what_to_do() {
     let backend = Backend::ok("fine");
     let evenkeel = evenkeel(&backend);
-    let admin = evenkeel.listener("admin").to_string();
-    let (code, out, said) = evenkeel.operate(&["top", "--admin", &admin]);
+    let (code, out, said) = evenkeel.operate(&["top"]);
     assert_eq!((code, &*out), (Some(2), ""), "{said}");
     assert!(said.contains("needs a terminal") && said.contains("--once") && said.contains("--json"), "{said}");
-    let (code, out, said) = evenkeel.operate(&["top", "--once", "--admin", &admin]);
+    let (code, out, said) = evenkeel.operate(&["top", "--once"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(out.contains("requests 0/s") && out.contains("1 of 1 up"), "{out}");
     assert!(out.contains(&backend.address().to_string()), "{out}");
-    let (code, out, said) = evenkeel.operate(&["top", "--once", "--json", "--admin", &admin]);
+    let (code, out, said) = evenkeel.operate(&["top", "--once", "--json"]);
     assert_eq!((code, out.lines().count()), (Some(0), 1), "{said}");
     let snapshot: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(snapshot["pools"][0]["requests_per_second"], 0.0);

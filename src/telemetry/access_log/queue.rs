@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::line::Formatter;
 use super::output::Output;
 use super::record::{self, encode};
 use super::{Entry, LIMIT, Overflow};
+use crate::telemetry::locked;
 
 /// A lane asks for so many bytes of [`LIMIT`] at once; what it has not used goes back when the lane is taken.
 const GRANT: usize = 4 * 1024;
@@ -258,11 +259,6 @@ struct Queue {
     records: Vec<u8>,
     /// Bytes of [`LIMIT`] that this lane may still use.
     granted: usize,
-}
-
-/// No state is left half-changed by a panic: a poisoned lock is as good as any.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes the log's thread, at most twice between two of its looks: once for news, once for what is urgent.

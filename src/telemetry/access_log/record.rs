@@ -5,9 +5,10 @@
 //! as two lengths, a name and a value. Numbers are in the processor's order: a record never leaves the process.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::Entry;
+use crate::telemetry::{NO_MICROS, micros};
 
 /// The names of the texts, in the order of a record.
 pub(super) const NAMES: [&str; TEXTS] = [
@@ -59,7 +60,7 @@ const TS: usize = 8; // milliseconds since the epoch
 const BYTES_IN: usize = 16;
 const BYTES_OUT: usize = 24;
 const GENERATION: usize = 32;
-const DURATION: usize = 40; // microseconds, as all durations; u64::MAX = none
+const DURATION: usize = 40; // microseconds, as all durations
 const QUEUE: usize = 48;
 const CONNECT: usize = 56;
 const TTFB: usize = 64;
@@ -142,13 +143,6 @@ fn head(entry: &Entry<'_>) -> [u8; HEAD] {
         put(&mut head, TRACE_ID, &trace_id);
     }
     head
-}
-
-/// Without the 128-bit division of `Duration::as_micros`.
-fn micros(duration: Option<Duration>) -> u64 {
-    let Some(duration) = duration else { return u64::MAX };
-    let seconds = duration.as_secs().saturating_mul(1_000_000);
-    seconds.saturating_add(u64::from(duration.subsec_micros())).min(u64::MAX - 1)
 }
 
 fn put(head: &mut [u8; HEAD], at: usize, bytes: &[u8]) {
@@ -262,7 +256,7 @@ impl<'a> Record<'a> {
         [("duration_ms", DURATION), ("queue_ms", QUEUE), ("connect_ms", CONNECT), ("ttfb_ms", TTFB)]
             .into_iter()
             .map(move |(name, at)| (name, u64_at(head, at)))
-            .filter(|&(_, micros)| micros != u64::MAX)
+            .filter(|&(_, micros)| micros != NO_MICROS)
     }
 
     pub(super) fn client_ip(&self) -> Option<IpAddr> {

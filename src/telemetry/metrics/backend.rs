@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::count::Codes;
 use super::histogram::{Bounds, Histogram, Total};
-use super::lock;
+use super::locked;
 use super::names::Labels;
 
 /// What a backend is at this moment.
@@ -160,14 +160,14 @@ impl BackendMetrics {
     /// Where its gauges come from, from now on. Before the first call they are at 0 and it is `starting`. `read` must
     /// not call this method.
     pub fn read(&self, read: ReadBackend) {
-        let former = lock(&self.read).replace(read);
+        let former = locked(&self.read).replace(read);
         // Whatever that held ends outside of the lock.
         drop(former);
     }
 
     /// Its gauges; `None` if it is gone.
     pub(super) fn gauges(&self) -> Option<BackendGauges> {
-        lock(&self.read).as_ref().map_or_else(|| Some(BackendGauges::default()), |read| read())
+        locked(&self.read).as_ref().map_or_else(|| Some(BackendGauges::default()), |read| read())
     }
 
     /// The counts of all workers, by status.

@@ -15,7 +15,7 @@ use super::page::Page;
 use super::pool::{PoolGauges, PoolMetrics, Retry, Stuck};
 use super::resolution::Resolution;
 use super::route::Copied;
-use super::{Sources, lock};
+use super::{Sources, locked};
 
 /// What a number is exported as where there is none.
 const INFINITE: &str = "+Inf";
@@ -23,7 +23,7 @@ const INFINITE: &str = "+Inf";
 /// A backend and what was read of it, once for all families.
 type Read = (Arc<BackendMetrics>, BackendGauges);
 /// The same of a pool.
-type ReadPool = (Arc<PoolMetrics>, PoolGauges);
+type PoolRead = (Arc<PoolMetrics>, PoolGauges);
 
 impl Sources {
     /// Writes everything but what the process's own collector says.
@@ -38,7 +38,7 @@ impl Sources {
             let gauges = pool.gauges();
             (pool, gauges)
         };
-        let pools: Vec<ReadPool> = self.pools.living().into_iter().map(read).collect();
+        let pools: Vec<PoolRead> = self.pools.living().into_iter().map(read).collect();
         self.gather_pools(&pools, page);
         self.gather_backends(&pools, page);
     }
@@ -51,7 +51,7 @@ impl Sources {
         page.family(&family::RELOAD_OK, |samples| samples.add("", u8::from(accepted)));
         page.family(&family::RELOAD_AT, |samples| samples.add("", at));
         page.family(&family::PANICS, |samples| samples.add("", self.panics()));
-        let dropped = lock(&self.log_dropped).as_ref().map_or(0, |read| read());
+        let dropped = locked(&self.log_dropped).as_ref().map_or(0, |read| read());
         page.family(&family::LOG_DROPPED, |samples| samples.add("", dropped));
         let (sent, lost) = self.spans.get().map_or((0, 0), |spans| (spans.sent(), spans.dropped()));
         page.family(&family::SPANS_SENT, |samples| samples.add("", sent));
@@ -171,7 +171,7 @@ impl Sources {
         });
     }
 
-    fn gather_pools(&self, pools: &[ReadPool], page: &mut Page) {
+    fn gather_pools(&self, pools: &[PoolRead], page: &mut Page) {
         page.family(&family::RETRIES, |samples| {
             for (pool, _) in pools {
                 for (reason, word) in Retry::WORDS.into_iter().enumerate() {
@@ -204,7 +204,7 @@ impl Sources {
         });
     }
 
-    fn gather_backends(&self, pools: &[ReadPool], page: &mut Page) {
+    fn gather_backends(&self, pools: &[PoolRead], page: &mut Page) {
         let living = self.backends.living();
         let has_times = self.has_backend_histograms(living.len());
         let backends: Vec<Read> =
@@ -257,7 +257,7 @@ fn gather_gauges(backends: &[Read], page: &mut Page) {
 }
 
 /// Circuits of pools as a whole have no backend; that there is none is a label, too, so that no series has more than others.
-fn gather_circuits(pools: &[ReadPool], backends: &[Read], page: &mut Page) {
+fn gather_circuits(pools: &[PoolRead], backends: &[Read], page: &mut Page) {
     page.family(&family::CIRCUIT, |samples| {
         pools.iter().for_each(|(pool, gauges)| samples.add_with(&pool.labels, ("backend", ""), gauges.circuit));
         backends.iter().for_each(|(backend, gauges)| samples.add(&backend.labels, gauges.circuit));

@@ -29,7 +29,7 @@ mod tests;
 use std::fmt;
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::process_collector::ProcessCollector;
@@ -48,7 +48,7 @@ pub use self::pool::{PoolGauges, PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::resolution::Resolution;
 pub use self::route::{Copied, RequestMetrics, RouteMetrics};
-use super::trace::Spans;
+use super::{locked, trace::Spans};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -149,7 +149,7 @@ impl Telemetry {
     /// `metrics.backend_histograms`: on, off, or `None` for auto, which is on while there are up to 1,000 backends.
     /// Decides for backends that are made afterwards; those that are there follow at the next scrape.
     pub fn set_backend_histograms(&self, on: Option<bool>) {
-        *lock(&self.sources.backend_histograms) = on;
+        *locked(&self.sources.backend_histograms) = on;
     }
 
     /// The connections of the worker with this number, for that worker alone to write.
@@ -221,7 +221,7 @@ impl Telemetry {
     /// Where the number of log lines that were dropped comes from, from now on; 0 before. `read` must not call this
     /// method.
     pub fn read_log_dropped(&self, read: ReadDropped) {
-        let former = lock(&self.sources.log_dropped).replace(read);
+        let former = locked(&self.sources.log_dropped).replace(read);
         // Whatever that held ends outside of the lock.
         drop(former);
     }
@@ -296,10 +296,6 @@ impl Sources {
 
     /// Whether each of so many backends has a histogram.
     fn has_backend_histograms(&self, backends: usize) -> bool {
-        lock(&self.backend_histograms).unwrap_or(backends <= AUTO_HISTOGRAMS)
+        locked(&self.backend_histograms).unwrap_or(backends <= AUTO_HISTOGRAMS)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use super::lock;
+use super::locked;
 
 /// So many dead names may wait before the first look for them.
 const FEW: usize = 64;
@@ -81,7 +81,7 @@ impl<T> Names<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table<T>> {
-        lock(&self.0)
+        locked(&self.0)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::backend::Ejection;
 use super::count::Count;
 use super::histogram::{Bounds, Histogram, Total};
-use super::lock;
+use super::locked;
 use super::names::Labels;
 
 /// Why an attempt was made again.
@@ -105,7 +105,7 @@ impl PoolMetrics {
 
     /// Where its circuit and its queue are read from now on; nothing before. `read` must not call this method.
     pub fn read(&self, read: ReadPool) {
-        let former = lock(&self.read).replace(read);
+        let former = locked(&self.read).replace(read);
         // Whatever that held ends outside of the lock.
         drop(former);
     }
@@ -168,7 +168,7 @@ impl PoolMetrics {
 
     /// Its circuit, and how many wait.
     pub(super) fn gauges(&self) -> PoolGauges {
-        lock(&self.read).as_ref().and_then(|read| read()).unwrap_or_default()
+        locked(&self.read).as_ref().and_then(|read| read()).unwrap_or_default()
     }
 
     /// Those who have waited in vain.

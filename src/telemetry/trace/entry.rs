@@ -6,13 +6,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::telemetry::{NO_MICROS, micros};
+
 /// Of each text so many bytes are kept.
 const LONGEST: usize = 4096;
 /// The length of a text that is not there.
 const ABSENT: u16 = u16::MAX;
 const TEXTS: usize = 13;
-/// A duration that is not there.
-const NONE: u64 = u64::MAX;
 
 /// Whose side of a call a span is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,13 +197,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-fn micros(duration: Option<Duration>) -> u64 {
-    let Some(duration) = duration else { return NONE };
-    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into()).min(NONE - 1)
-}
-
 fn duration(micros: u64) -> Option<Duration> {
-    (micros != NONE).then(|| Duration::from_micros(micros))
+    (micros != NO_MICROS).then(|| Duration::from_micros(micros))
 }
 
 fn put_ip(ip: Option<IpAddr>, out: &mut Vec<u8>) {

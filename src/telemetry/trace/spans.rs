@@ -2,11 +2,13 @@
 //! of a lane that only it and, for the moment of a swap, control touch.
 
 use std::mem;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::telemetry::locked;
 
 /// Bytes of records that may wait, in the process; each worker has its share. About 8,000 spans.
 pub const LIMIT: usize = 4 * 1024 * 1024;
@@ -100,11 +102,6 @@ impl Spans {
             Err(lanes) => lanes.concat(),
         }
     }
-}
-
-/// No state is left half-changed by a panic: a poisoned lock is as good as any.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

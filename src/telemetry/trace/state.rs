@@ -13,7 +13,7 @@ const LONG: usize = 128;
 pub fn join<'a>(values: impl Iterator<Item = &'a [u8]>, out: &mut Vec<u8>) -> bool {
     let (mut members, mut count) = ([&[][..]; MOST], 0);
     let written = values.flat_map(|value| value.split(|&byte| byte == b','));
-    for member in written.map(trim).filter(|member| !member.is_empty()) {
+    for member in written.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty()) {
         let Some(key) = key(member) else { return false };
         let known = members[..count].iter().any(|other| other.starts_with(key) && other.get(key.len()) == Some(&b'='));
         if known || count == MOST {
@@ -44,14 +44,6 @@ fn shorten(members: &mut [&[u8]]) {
             }
         }
     }
-}
-
-/// Without the white space around it.
-fn trim(text: &[u8]) -> &[u8] {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
-    let end = text.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
-    &text[start..end]
 }
 
 /// The key of a member, if both it and its value are well formed.

@@ -155,13 +155,9 @@ impl Browser {
              const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
              return {{x, y, hit: e.contains(document.elementFromPoint(x, y))}} }})()"
         );
-        let mut at = self.js(&find);
+        let at = self.js(&find);
         assert_eq!(at["hit"], true, "{selector} is covered or out of sight: {at}");
         for (kind, buttons) in [("mousePressed", 1), ("mouseReleased", 0)] {
-            at["type"] = json!(kind);
-            at["button"] = json!("left");
-            at["buttons"] = json!(buttons);
-            at["clickCount"] = json!(1);
             let event = json!({"type": kind, "x": at["x"], "y": at["y"], "button": "left", "buttons": buttons, "clickCount": 1});
             self.call("Input.dispatchMouseEvent", event);
         }

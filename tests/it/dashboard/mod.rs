@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use self::browser::Browser;
-use crate::support::{Backend, Process, Setup, TOKEN, call, told, wait_for};
+use crate::support::{Backend, Process, Setup, TOKEN, call, told, wait_for, with_token};
 
 /// A name that is nothing but a name.
 const SCRIPT: &str = "<script>alert(1)</script><b>x";
@@ -36,7 +36,7 @@ impl Story {
             text = text.replace(&address, &format!("{{ address = {address}, name = \"{name}\" }}"));
         }
         if token {
-            text = text.replace("[admin]\n", "[admin]\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }\n");
+            text = with_token(&text);
         }
         let evenkeel = Process::spawn(&text);
         let admin = evenkeel.listener("admin");

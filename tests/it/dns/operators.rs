@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::{Dns, backends, file, member_names, ports};
-use crate::support::{Backend, Client, Gate, Process, bearer, call, json, wait_for};
-
-/// With the tests' token.
-fn guarded(file: &str) -> String {
-    let admin = "[admin]\naddress = \"127.0.0.1:0\"\n";
-    file.replace(admin, &format!("{admin}token = {{ env = \"EVENKEEL_TEST_TOKEN\" }}\n"))
-}
+use crate::support::{Backend, Client, Gate, Process, bearer, call, json, wait_for, with_token};
 
 #[test]
 fn a_look_knows_what_was_discovered() {
@@ -26,13 +20,13 @@ fn a_look_knows_what_was_discovered() {
     });
     dns.set("api.local", &["127.0.0.2"], 60);
     let pool = format!("discover = {{ dns = \"api.local\", port = {number} }}\n");
-    let evenkeel = Process::spawn(&guarded(&file(&dns, &pool)));
+    let evenkeel = Process::spawn(&with_token(&file(&dns, &pool)));
     let admin = evenkeel.listener("admin");
     let mut client = Client::h1(evenkeel.address());
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     wait_for("the exchange is on its way", || backend.requests() == 1);
     let diff = |pool: &str| {
-        let answer = call(admin, "POST /api/v1/diff", &bearer(), &guarded(&file(&dns, pool)));
+        let answer = call(admin, "POST /api/v1/diff", &bearer(), &with_token(&file(&dns, pool)));
         assert_eq!(answer.status, 200, "{}", answer.text());
         json(&answer)
     };
@@ -53,7 +47,7 @@ fn a_name_can_be_added_and_what_dns_has_found_not_removed() {
     dns.set("api.local", &["127.0.0.2"], 60);
     dns.set("more.local", &["127.0.0.3"], 60);
     let pool = format!("discover = {{ dns = \"api.local\", port = {port} }}\n");
-    let evenkeel = Process::spawn(&guarded(&file(&dns, &pool)));
+    let evenkeel = Process::spawn(&with_token(&file(&dns, &pool)));
     let admin = evenkeel.listener("admin");
     let table = json!({ "address": format!("more.local:{port}") }).to_string();
     let added = call(admin, "POST /api/v1/pools/web/backends", &bearer(), &table);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use crate::support::{
-    Backend, Client, Evenkeel, Gate, Process, Reply, Response, Site, bearer, call, request, wait_for,
+    Backend, Client, Evenkeel, Gate, Process, Reply, Response, Site, bearer, call, request, wait_for, with_token,
 };
 
 mod application;
@@ -59,8 +59,7 @@ fn site(backends: &[Backend], keys: impl Display) -> Site {
 
 /// A process that obeys the tests' token.
 fn operated(site: &Site) -> Process {
-    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
-    Process::spawn(&site.toml().replace("[admin]\naddress = \"127.0.0.1:0\"", token))
+    Process::spawn(&with_token(&site.toml()))
 }
 
 /// Says of a backend of the pool `web` that it is `state`, and waits until that is so.

@@ -19,7 +19,9 @@ pub(crate) mod tunnel;
 mod wire;
 
 use std::fmt::Display;
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,8 +32,8 @@ pub(crate) use evenkeel::Evenkeel;
 pub(crate) use h2_backend::{H2Backend, push, whole};
 pub(crate) use load::Load;
 pub(crate) use metrics::{scrape, sum_of};
-pub(crate) use operator::{TOKEN, bearer, call, json, told};
-pub(crate) use process::{Process, command};
+pub(crate) use operator::{TOKEN, bearer, call, json, told, with_token};
+pub(crate) use process::{Process, command, run, run_in, run_on};
 pub(crate) use program::{Program, Said};
 pub(crate) use rng::Rng;
 pub(crate) use site::{Site, request};
@@ -115,6 +117,17 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < PATIENCE, "in vain: waited until {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The project's folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text of a file of the project.
+#[track_caller]
+pub(crate) fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A door that a test opens when a backend may go on.

@@ -6,12 +6,23 @@ use serde_json::Value;
 
 use super::client::{Client, Response};
 
-/// The token that [`Process`](super::Process) has in `EVENKEEL_TEST_TOKEN`; a configuration that wants it names that.
+/// The token that [`Process`](super::Process) has in its environment; a configuration [with it](with_token) wants it.
 pub(crate) const TOKEN: &str = "a-token-of-more-than-16-bytes";
+/// The variable that has it, for `token = { env = "…" }`.
+pub(super) const TOKEN_NAME: &str = "EVENKEEL_TEST_TOKEN";
+/// The admin API of most tests.
+pub(super) const ANY_PORT: &str = "[admin]\naddress = \"127.0.0.1:0\"";
 
 /// The field that shows [`TOKEN`].
 pub(crate) fn bearer() -> String {
     format!("Authorization: Bearer {TOKEN}\r\n")
+}
+
+/// The configuration `toml`, whose admin API wants [`TOKEN`].
+#[track_caller]
+pub(crate) fn with_token(toml: &str) -> String {
+    assert_eq!(toml.matches(ANY_PORT).count(), 1, "{toml}");
+    toml.replace(ANY_PORT, &format!("{ANY_PORT}\ntoken = {{ env = \"{TOKEN_NAME}\" }}"))
 }
 
 /// One call on a connection of its own; `fields` are lines, each with its CRLF, and replace `Host` where they name it.

@@ -11,14 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::client::Client;
-use super::operator::TOKEN;
+use super::operator::{ANY_PORT, TOKEN, TOKEN_NAME};
 use super::{metrics, wait_for};
 
-/// The admin API of most tests.
-const ANY_PORT: &str = "[admin]\naddress = \"127.0.0.1:0\"";
 const BINARY: &str = env!("CARGO_BIN_EXE_evenkeel");
-/// The variable that has the token, for `token = { env = "…" }`.
-const TOKEN_NAME: &str = "EVENKEEL_TEST_TOKEN";
 
 /// A running `evenkeel run -c FILE`; killed with its value.
 pub(crate) struct Process {
@@ -144,10 +140,7 @@ impl Process {
             fs::write(&token, TOKEN).unwrap();
             command.args(["--admin", &admin.to_string(), "--token-file"]).arg(token);
         }
-        command.arg("-c").arg(&self.file).env("NO_COLOR", "1").env(TOKEN_NAME, TOKEN);
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
+        output(command.arg("-c").arg(&self.file).env(TOKEN_NAME, TOKEN))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -231,8 +224,29 @@ impl Drop for Process {
 
 /// Runs `evenkeel` with `words`, then the path of a file that contains `toml`; exit code and stderr.
 pub(crate) fn command(words: &[&str], toml: &str) -> (Option<i32>, String) {
-    let output = Command::new(BINARY).args(words).arg(write(toml)).env("NO_COLOR", "1").output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let (code, _, err) = run_on(toml, words);
+    (code, err)
+}
+
+/// As [`command`], with stdout before stderr.
+pub(crate) fn run_on(toml: &str, words: &[&str]) -> (Option<i32>, String, String) {
+    output(Command::new(BINARY).args(words).arg(write(toml)))
+}
+
+/// Runs `evenkeel` with `words`; exit code, stdout and stderr.
+pub(crate) fn run(words: &[&str]) -> (Option<i32>, String, String) {
+    output(Command::new(BINARY).args(words))
+}
+
+/// As [`run`], in `folder`.
+pub(crate) fn run_in(folder: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    output(Command::new(BINARY).args(words).current_dir(folder))
+}
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let done = command.env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (done.status.code(), text(done.stdout), text(done.stderr))
 }
 
 /// Writes a configuration into a directory of its own: `conf.d` beside it would be read too.

@@ -6,6 +6,7 @@ mod export;
 mod rotel;
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 use serde_json::Value;
 
 use self::collector::{Collector, hex, of, parent, said};
-use crate::support::{Backend, Evenkeel, Process, Reply, Setup, Site, h2raw, wait_for};
+use crate::support::tls::{self, Authority, asked};
+use crate::support::{Backend, Evenkeel, Gate, Process, Reply, Setup, Site, h2raw, request, wait_for};
 
 /// Whether a span is an error.
 fn code(span: &Span) -> StatusCode {
@@ -166,6 +168,48 @@ fn an_attempt_that_met_nobody_and_one_whose_answer_was_not_taken_have_spans() {
     let (_, clients) = sorted(collector.wait(3));
     assert_eq!(said(&clients[0], "http.response.status_code").as_deref(), Some("503"));
     assert_eq!((code(&clients[0]), said(&clients[0], "error.type").as_deref()), (StatusCode::Error, Some("503")));
+}
+
+/// Two wait for the same connection to a backend, which turns out to be for one alone.
+#[test]
+fn an_attempt_begins_after_the_queue() {
+    let (collector, authority) = (Collector::new(), Authority::new());
+    let (handshakes, answers) = (Gate::default(), Gate::default());
+    let config = authority.server(&authority.issue(asked(&[]).local()), false);
+    let (shaken, opened) = (handshakes.clone(), answers.clone());
+    let backend = Backend::raw(move |conn, _| {
+        shaken.pass();
+        let mut wire = tls::accept(conn.wire.stream.try_clone().unwrap(), &config).unwrap();
+        while let Ok(Some(_)) = wire.head() {
+            opened.pass();
+            wire.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").unwrap();
+        }
+    });
+    let ca = authority.path("ca.pem").display().to_string();
+    let keys = format!("protocol = \"auto\"\nmax_connections = 1\ntls = {{ ca = {ca:?} }}");
+    let setup = Setup::to(&[backend.address()]).one_worker().server(collector.toml("100%")).pool(keys);
+    let evenkeel = setup.start();
+    let ask = |path: &str, in_flight: f64| {
+        let mut client = evenkeel.client();
+        client.send(request("GET", "test", path, ""));
+        wait_for("its backend is chosen", || evenkeel.metric("evenkeel_backend_in_flight", &[]) == in_flight);
+        client
+    };
+    let mut clients = [ask("/first", 1.0), ask("/second", 2.0)];
+    handshakes.open();
+    wait_for("one is in the queue", || evenkeel.metric("evenkeel_queue_length", &[("pool", "web")]) == 1.0);
+    answers.open();
+    assert!(clients.iter_mut().all(|client| client.response().text() == "fine"));
+    assert_eq!(backend.connections(), 1);
+    let mut spans = collector.wait(4);
+    let second =
+        spans.iter().find(|span| said(span, "url.path").as_deref() == Some("/second")).unwrap().trace_id.clone();
+    spans.retain(|span| span.trace_id == second);
+    let (server, clients) = sorted(spans);
+    let spent = |key| said(&server, key).unwrap().parse::<f64>().unwrap();
+    let waited = spent("evenkeel.connect_ms") + spent("evenkeel.queue_ms");
+    let before = (clients[0].start_time_unix_nano - server.start_time_unix_nano) as f64 / 1e6;
+    assert!(clients.len() == 1 && before > waited - 1e-6, "{before} ms, of which {waited} ms were spent waiting");
 }
 
 #[test]
