@@ -99,7 +99,7 @@ fn the_maintainer_scripts_are_scripts() {
     // The script that debhelper would write restarts the socket too, and who waits in it would be reset.
     let units = deb()["systemd-units"].clone();
     assert_eq!(units["restart-after-upgrade"].as_bool(), Some(false));
-    assert!(read("config/deb/postinst").contains("\n        deb-systemd-invoke try-restart evenkeel.service "));
+    assert!(read("config/deb/postinst").contains("\n        deb-systemd-invoke try-restart evenkeel.service >"));
 }
 
 #[test]
