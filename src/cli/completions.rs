@@ -7,6 +7,10 @@ use clap_complete::{Shell, generate};
 
 use super::{Cli, output::print};
 
+/// The script for fish knows of options alone: where it says nothing, fish offers the names of files.
+const SHELLS_FOR_FISH: &str = "complete -c evenkeel -n \"__fish_evenkeel_using_subcommand completions\" -f -a \"bash \
+                               elvish fish powershell zsh\"\n";
+
 /// Writes the script for `shell` to stdout.
 pub fn completions(shell: Shell) -> ExitCode {
     print(&script(shell), "the script")
@@ -15,6 +19,9 @@ pub fn completions(shell: Shell) -> ExitCode {
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "evenkeel", &mut script);
+    if shell == Shell::Fish {
+        script.extend(SHELLS_FOR_FISH.bytes());
+    }
     script
 }
 
@@ -32,6 +39,16 @@ mod tests {
                 assert!(script.contains(command.get_name()), "{shell}: {}", command.get_name());
             }
             assert!(script.contains("token-file"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn fish_offers_shells_where_one_is_wanted() {
+        let script = String::from_utf8(script(Shell::Fish)).unwrap();
+        assert!(script.contains("function __fish_evenkeel_using_subcommand\n"), "{script}");
+        let line = script.lines().find(|line| line.contains("using_subcommand completions\" -f -a")).unwrap();
+        for shell in Shell::value_variants() {
+            assert!(line.contains(&shell.to_string()), "{shell}: {line}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -44,7 +44,8 @@ impl Screen {
         fs::write(&token, TOKEN).unwrap();
         let admin = evenkeel.listener("admin");
         let top = format!(
-            "stty cols 120 rows 20; exec {} top --admin {admin} --token-file {}",
+            "stty cols 120 rows 20; stty -g; sh -c 'echo pid $$; exec {} top --admin {admin} --token-file {}'; \
+             code=$?; echo; echo ended with $code; stty -g; exit $code",
             env!("CARGO_BIN_EXE_evenkeel"),
             token.display()
         );
@@ -67,6 +68,28 @@ impl Screen {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
 
+    /// What stands behind `word` in a line of its own, once the line is whole.
+    fn number(&self, word: &str) -> Option<u32> {
+        let text = self.text();
+        let whole = &text[..=text.rfind('\n')?];
+        whole.lines().find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
+    }
+
+    /// How the terminal was set before, and how it is set after it, as `stty -g` has it.
+    fn settings(&self) -> Vec<String> {
+        let text = self.text();
+        text.lines().map(str::trim).filter(|line| line.matches(':').count() > 10).map(str::to_owned).collect()
+    }
+
+    fn end(&mut self) -> Option<i32> {
+        let mut ended = None;
+        wait_for("it ends", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap().code()
+    }
+
     fn press(&mut self, keys: &str) {
         let keyboard = self.child.stdin.as_mut().unwrap();
         keyboard.write_all(keys.as_bytes()).unwrap();
@@ -74,9 +97,23 @@ impl Screen {
     }
 }
 
+impl Screen {
+    /// After its end: the settings, the other screen, and the cursor.
+    #[track_caller]
+    fn is_as_it_was(&self) {
+        wait_for("the terminal was looked at again", || self.settings().len() == 2);
+        let (text, settings) = (self.text(), self.settings());
+        assert_eq!(settings[0], settings[1], "{text}");
+        let at = |code: &str| text.rfind(code);
+        assert!(at("\u{1b}[?1049l") > at("\u{1b}[?1049h"), "the screen of its own is left: {text:?}");
+        assert!(at("\u{1b}[?25h") > at("\u{1b}[?25l"), "the cursor is back: {text:?}");
+    }
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // `timeout` tells its program, and that the terminal, whose end is a signal to `top`.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }
@@ -98,11 +135,38 @@ fn on_a_terminal_it_shows_and_changes_and_leaves_the_terminal_as_it_was() {
     wait_for("it is drained", || state() == "drain");
     wait_for("it is said", || screen.text().contains("is now: drain"));
     screen.press("q");
-    let mut ended = None;
-    wait_for("it ends", || {
-        ended = screen.child.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert!(ended.unwrap().success());
-    wait_for("the terminal is as it was", || screen.text().contains("\u{1b}[?1049l"));
+    assert_eq!(screen.end(), Some(0));
+    screen.is_as_it_was();
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
+    let Some(script) = Program::find("script", "bsdutils") else { return };
+    let backend = Backend::ok("fine");
+    let evenkeel = evenkeel(&backend);
+    for (name, number) in [("TERM", 15), ("HUP", 1), ("INT", 2)] {
+        let mut screen = Screen::new(&script, &evenkeel, evenkeel.file().parent().unwrap());
+        wait_for("it is shown", || screen.text().contains("live"));
+        let pid = screen.number("pid ").unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        assert_eq!(screen.end(), Some(128 + number), "{name}");
+        screen.is_as_it_was();
+        assert_eq!(screen.number("ended with "), Some(128 + number as u32), "{name}");
+    }
+}
+
+#[test]
+fn a_process_that_hangs_is_not_shown_as_live() {
+    let Some(script) = Program::find("script", "bsdutils") else { return };
+    let backend = Backend::ok("fine");
+    let evenkeel = evenkeel(&backend);
+    let mut screen = Screen::new(&script, &evenkeel, evenkeel.file().parent().unwrap());
+    wait_for("it is shown", || screen.text().contains("live"));
+    evenkeel.signal("STOP");
+    let said = "NO WORD FOR 3 s";
+    wait_for("it is said that nothing comes", || screen.text().contains(said));
+    evenkeel.signal("CONT");
+    wait_for("it is live again", || screen.text().split(said).last().unwrap().contains("live"));
+    screen.press("q");
+    assert_eq!(screen.end(), Some(0));
 }

@@ -1,5 +1,7 @@
 //! What `top` knows and what its keys do, without a terminal.
 
+use std::time::Duration;
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::feed::News;
@@ -7,6 +9,8 @@ use crate::admin::command::{AdminState, BackendLive, PoolLive, Snapshot};
 
 /// So many rows are a page.
 const PAGE: isize = 10;
+/// Without a word for so long, it is said: one comes each second.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// How the rows are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub(super) struct App {
     pub(super) snapshot: Option<Box<Snapshot>>,
     /// Why nothing is heard, if so.
     pub(super) lost: Option<String>,
+    /// Seconds without a word, once there are too many.
+    pub(super) silent: Option<u64>,
     pub(super) sort: Sort,
     pub(super) filter: String,
     pub(super) mode: Mode,
@@ -94,6 +100,7 @@ impl App {
         Self {
             snapshot: None,
             lost: None,
+            silent: None,
             sort,
             filter: String::new(),
             mode,
@@ -109,6 +116,7 @@ impl App {
             News::Snapshot(snapshot) => {
                 self.snapshot = Some(snapshot);
                 self.lost = None;
+                self.silent = None;
                 if self.place().is_none() {
                     self.selected = self.places().into_iter().next();
                 }
@@ -116,7 +124,14 @@ impl App {
             News::Lost(why) => self.lost = Some(why),
             News::Changed(Ok(view)) => self.said = format!("{} is now: {}", view.name, view.state),
             News::Changed(Err(why)) => self.said = why,
+            News::Ended(_) => {}
         }
+    }
+
+    /// Nothing was heard for `time`. Whether that is to be shown, and is not yet.
+    pub(super) fn wait(&mut self, time: Duration) -> bool {
+        let silent = (time >= SILENCE).then_some(time.as_secs());
+        std::mem::replace(&mut self.silent, silent) != silent
     }
 
     /// The rows, sorted and filtered. Where they are not sorted by pool, there are backends alone.

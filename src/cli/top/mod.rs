@@ -3,6 +3,7 @@
 mod app;
 mod feed;
 mod figures;
+mod signals;
 mod view;
 
 use std::{
@@ -14,7 +15,7 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::Method;
@@ -50,7 +51,11 @@ pub fn top(remote: &Remote, json: bool, once: bool) -> ExitCode {
         let _ = writeln!(io::stderr().lock(), "evenkeel: top needs a terminal; {hint}");
         return ExitCode::from(2);
     }
-    finish(remote.caller().and_then(|caller| show(Arc::new(caller))))
+    match remote.caller().and_then(|caller| show(Arc::new(caller))) {
+        // As shells have it.
+        Ok(Some(signal)) => ExitCode::from(128 + signal),
+        shown => finish(shown.map(drop)),
+    }
 }
 
 /// Snapshots as they come, or, if `once`, the first that has rates.
@@ -94,13 +99,19 @@ fn screen(snapshot: Snapshot, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// On the terminal, which is as it was when this ends, also by a panic.
-fn show(caller: Arc<Caller>) -> Result<(), Failure> {
+/// On the terminal, which is as it was when this ends, also by a panic or by a signal: that one, then.
+fn show(caller: Arc<Caller>) -> Result<Option<u8>, Failure> {
     let (news, heard) = mpsc::channel();
+    signals::start(news.clone())?;
     feed::start(Arc::clone(&caller), news.clone());
     let mut terminal = ratatui::try_init()?;
     let shown = run(&caller, &news, &heard, &mut terminal);
-    ratatui::try_restore()?;
+    let restored = ratatui::try_restore();
+    if let Ok(Some(signal)) = shown {
+        // SIGHUP: there may be no terminal any more.
+        return Ok(Some(signal));
+    }
+    restored?;
     Ok(shown?)
 }
 
@@ -109,28 +120,35 @@ fn run(
     news: &Sender<News>,
     heard: &Receiver<News>,
     terminal: &mut DefaultTerminal,
-) -> io::Result<()> {
+) -> io::Result<Option<u8>> {
+    let mut word = Instant::now();
     let mut app = App::new(caller.has_token());
     let colors = Colors(wants_color());
     loop {
         terminal.draw(|frame| view::draw(&app, colors, frame))?;
-        // A key, a new size or news: whatever comes first is drawn.
+        // A key, a new size, news or none for too long: whatever comes first is drawn.
         let mut changed = false;
         while !changed {
             if event::poll(GLANCE)? {
                 changed = true;
                 if let Event::Key(key) = event::read()? {
                     match app.press(key) {
-                        Some(Asked::Quit) => return Ok(()),
+                        Some(Asked::Quit) => return Ok(None),
                         Some(Asked::Change(order)) => change(caller, order, news),
                         None => {}
                     }
                 }
             }
             for news in heard.try_iter() {
+                match news {
+                    News::Ended(signal) => return Ok(Some(signal)),
+                    News::Snapshot(_) => word = Instant::now(),
+                    News::Lost(_) | News::Changed(_) => {}
+                }
                 changed = true;
                 app.hear(news);
             }
+            changed |= app.wait(word.elapsed());
         }
     }
 }

@@ -60,7 +60,11 @@ pub(super) fn draw(app: &App, colors: Colors, frame: &mut Frame<'_>) {
             table(app, colors, frame, body);
         }
         None => {
-            let waiting = app.lost.clone().unwrap_or_else(|| "waiting for the first figures…".into());
+            let waiting = match (&app.lost, app.silent) {
+                (Some(why), _) => why.clone(),
+                (None, Some(seconds)) => format!("waiting for the first figures: {}", no_word(seconds)),
+                (None, None) => "waiting for the first figures…".into(),
+            };
             frame.render_widget(Paragraph::new(printable(&waiting)), head);
         }
     }
@@ -68,10 +72,11 @@ pub(super) fn draw(app: &App, colors: Colors, frame: &mut Frame<'_>) {
 }
 
 fn header<'a>(app: &'a App, snapshot: &'a Snapshot, colors: Colors) -> Text<'a> {
-    let link = match &app.lost {
-        None if snapshot.about.phase == "running" => Span::styled("live", colors.of(Color::Green)),
-        None => Span::styled(snapshot.about.phase.clone(), colors.of(Color::Yellow)),
-        Some(why) => Span::styled(format!("CONNECTION LOST: {}", printable(why)), colors.alarm(true)),
+    let link = match (&app.lost, app.silent) {
+        (None, None) if snapshot.about.phase == "running" => Span::styled("live", colors.of(Color::Green)),
+        (None, None) => Span::styled(snapshot.about.phase.clone(), colors.of(Color::Yellow)),
+        (None, Some(seconds)) => Span::styled(no_word(seconds), colors.alarm(true)),
+        (Some(why), _) => Span::styled(format!("CONNECTION LOST: {}", printable(why)), colors.alarm(true)),
     };
     let (generation, up) = (snapshot.about.generation, uptime(snapshot.about.uptime_seconds));
     let who = Line::from_iter([
@@ -110,6 +115,10 @@ fn header<'a>(app: &'a App, snapshot: &'a Snapshot, colors: Colors) -> Text<'a> 
     ];
     let notes = notes.into_iter().flatten().map(|note| Span::styled(note, colors.alarm(true)));
     Text::from_iter([who, Line::from(flow), Line::from_iter(std::iter::once(Span::raw(third)).chain(notes))])
+}
+
+fn no_word(seconds: u64) -> String {
+    format!("NO WORD FOR {seconds} s")
 }
 
 fn table(app: &App, colors: Colors, frame: &mut Frame<'_>, area: Rect) {
@@ -258,6 +267,8 @@ fn footer(app: &App, colors: Colors) -> Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, crossterm::event::KeyCode};
 
     use super::super::feed::News;
@@ -349,6 +360,21 @@ mod tests {
         app.hear(News::Lost("refused".into()));
         assert!(lines(&drawn(&app, (100, 12), false))[0].contains("CONNECTION LOST: refused"));
         assert!(lines(&drawn(&App::new(false), (100, 12), false))[0].starts_with("waiting"));
+    }
+
+    #[test]
+    fn silence_is_said_and_counted_until_there_is_a_word() {
+        let mut app = app();
+        let head = |app: &App| lines(&drawn(app, (100, 12), false))[0].clone();
+        let wait = |app: &mut App, millis| app.wait(Duration::from_millis(millis));
+        assert!(!wait(&mut app, 2999) && head(&app).trim_end().ends_with("   live"));
+        assert!(wait(&mut app, 3000) && head(&app).trim_end().ends_with("   NO WORD FOR 3 s"), "{}", head(&app));
+        assert!(!wait(&mut app, 3999), "nothing new to draw");
+        assert!(wait(&mut app, 8200) && head(&app).contains("NO WORD FOR 8 s"));
+        let snapshot = app.snapshot.take().unwrap();
+        assert_eq!(head(&app).trim_end(), "waiting for the first figures: NO WORD FOR 8 s");
+        app.hear(News::Snapshot(snapshot));
+        assert!(head(&app).trim_end().ends_with("   live"), "{}", head(&app));
     }
 
     #[test]

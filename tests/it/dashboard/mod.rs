@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use self::browser::Browser;
-use crate::support::{Backend, Process, Setup, TOKEN, call, told, wait_for, with_token};
+use crate::support::{Backend, Process, Setup, TOKEN, bearer, call, told, wait_for, with_token};
 
 /// A name that is nothing but a name.
 const SCRIPT: &str = "<script>alert(1)</script><b>x";
 const ONE: &str = "tr[data-name='one']";
+/// What the button that has the focus would do.
+const FOCUS: &str = "document.activeElement.dataset.to";
 /// How wide the page is. What is too wide for a phone makes its screen wider, too.
 const WIDTH: &str = "Math.max(document.documentElement.scrollWidth, innerWidth)";
 
@@ -109,6 +111,7 @@ fn a_click_drains_with_the_token_and_a_wrong_one_is_told() {
     browser.type_in(TOKEN);
     browser.click("[data-to=drain]");
     browser.wait("it is done", "document.getElementById('m-said').textContent === 'one is now: drain.'");
+    assert_eq!(browser.js(FOCUS), "drain", "the focus stays where it was");
     assert_eq!(story.backend("one")["state"], "drain");
     browser.wait("the row shows it", &format!("document.querySelector(\"{ONE}\").dataset.state === 'drain'"));
     browser.press("Escape");
@@ -126,6 +129,8 @@ fn a_click_drains_with_the_token_and_a_wrong_one_is_told() {
     assert_eq!(story.backend(SCRIPT)["state"], "ready");
     browser.click("#m-yes");
     wait_for("the last one is in maintenance", || story.backend(SCRIPT)["state"] == "maintenance");
+    browser.wait("it is said", "document.getElementById('m-said').textContent.endsWith('is now: maintenance.')");
+    assert_eq!(browser.js(FOCUS), "maintenance", "it has taken the place of what was clicked");
     assert!(story.evenkeel.log().iter().any(|line| line.contains("changed over the admin API")));
     browser.press("Escape");
     browser.click("#forget");
@@ -148,12 +153,21 @@ fn the_keyboard_alone_is_enough() {
     assert_ne!(browser.js("getComputedStyle(document.activeElement).outlineStyle"), "none", "the focus is seen");
     browser.press("Enter");
     browser.wait("the dialog is open", "document.getElementById('manage').open");
+    browser.type_in("not-the-token-of-this-one");
+    browser.press("Enter");
+    browser.wait("it is checked at once", "document.getElementById('m-said').textContent.startsWith('Not taken: ')");
+    assert_eq!(browser.js("document.activeElement.id"), "m-token");
+    assert!(browser.complaints().iter().all(|complaint| complaint.contains("401")));
     browser.type_in(TOKEN);
     browser.press("Enter");
+    browser.wait("it is right", "document.getElementById('m-said').textContent.startsWith('The token is right.')");
+    assert_eq!(browser.js(FOCUS), "drain", "the first that can be done");
+    assert!(story.evenkeel.log().iter().all(|line| !line.contains("over the admin API")), "nothing was changed");
     browser.tab_to("[data-to=maintenance]");
     browser.press("Enter");
     wait_for("one is in maintenance", || story.backend("one")["state"] == "maintenance");
     browser.wait("it is said", "document.getElementById('m-said').textContent.includes('maintenance')");
+    assert_eq!(browser.js(FOCUS), "maintenance", "the focus stays where it was");
     browser.press("Escape");
     browser.wait("the focus is where it was", &format!("document.activeElement.matches(\"{ONE} button\")"));
     browser.press("/");
@@ -178,7 +192,7 @@ fn it_fits_a_phone_and_both_themes() {
     browser.click("input[name=theme][value=light]");
     assert_eq!(browser.js(ground), light.0, "the switch outweighs the system");
     browser.click("input[name=theme][value=auto]");
-    for width in [360, 768] {
+    for width in [320, 360, 768] {
         for theme in ["light", "dark"] {
             browser.look(width, 1000, theme);
             browser.shot(&format!("{width}-{theme}"));
@@ -187,6 +201,12 @@ fn it_fits_a_phone_and_both_themes() {
             assert_eq!(contrast, json!([]), "text of too little contrast, {theme}");
         }
     }
+    // The pools are there without scrolling: the figures stand in pairs, the switch beside the name.
+    browser.look(375, 667, "light");
+    let top = |selector: &str| format!("document.querySelector({selector:?}).getBoundingClientRect().top");
+    assert!(browser.js(&top(".pool")).as_f64().unwrap() < 500.0);
+    let below = format!("{} - {}", top("#themes"), top("h1"));
+    assert!(browser.js(&below).as_f64().unwrap().abs() < 20.0, "they stand in one row");
     browser.click("tr[data-state=down] button");
     browser.wait("the dialog is open", "document.getElementById('manage').open");
     browser.look(360, 1000, "light");
@@ -249,6 +269,46 @@ fn a_thousand_backends_stay_fluid() {
     browser.type_in("127.1.3.250");
     browser.wait("one is found", "document.querySelectorAll('tbody tr[data-name]:not([hidden])').length === 1");
     browser.shot("thousand");
+}
+
+#[test]
+fn on_a_phone_those_of_a_large_pool_that_are_ready_are_one_line() {
+    let Some(mut browser) = Browser::start() else { return };
+    let names: String = (0..40).map(|n| format!("\"127.1.0.{}:9\",", n + 1)).collect();
+    let text = format!(
+        "[admin]\naddress = \"127.0.0.1:0\"\ntoken = {{ env = \"EVENKEEL_TEST_TOKEN\" }}\n\n[log]\naccess = \"off\"\n\n\
+         [[listener]]\nname = \"web\"\naddress = \"127.0.0.1:0\"\n\n\
+         [pool.many]\nhealth_check = {{ type = \"off\" }}\nbackends = [{names}]\n"
+    );
+    let evenkeel = Process::spawn(&text);
+    let admin = evenkeel.listener("admin");
+    let drain = format!("{}Content-Type: application/json\r\n", bearer());
+    let answer = call(admin, "PATCH /api/v1/pools/many/backends/127.1.0.7:9", &drain, "{\"state\":\"drain\"}");
+    assert_eq!(answer.status, 200);
+    browser.look(375, 667, "light");
+    browser.open(&format!("http://{admin}/"));
+    let seen = |count: u32| format!("document.querySelectorAll('tr[data-name]:not([hidden])').length === {count}");
+    browser.wait("the one that drains is seen", &seen(1));
+    assert_eq!(browser.text(".fold"), "39 ready");
+    assert!(browser.text("tr[data-name]:not([hidden])").contains("127.1.0.7:9"));
+    assert!(browser.js("document.querySelectorAll('td').length").as_u64().unwrap() < 20, "the others have no cells");
+    browser.shot("375-folded");
+    // What is looked for is not hidden.
+    browser.press("/");
+    browser.type_in("127.1.0.9:");
+    browser.wait("it is found", &seen(1));
+    assert!(browser.text("tr[data-name]:not([hidden])").contains("127.1.0.9:9"));
+    browser.press("Escape");
+    browser.tab_to(".fold");
+    browser.press("Enter");
+    browser.wait("all are seen", &seen(40));
+    assert_eq!(browser.js("document.activeElement.getAttribute('aria-expanded')"), "true");
+    browser.press("Enter");
+    browser.wait("they are folded again", &seen(1));
+    browser.look(1280, 900, "light");
+    browser.wait("there is room for all", &seen(40));
+    assert_eq!(browser.js("document.querySelector('.fold').hidden"), true);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]
