@@ -135,7 +135,11 @@ fn status_and_pools_are_told_with_their_generation() {
         let server = Server::full().await;
         let told = server.get("/api/v1/status").await;
         assert!(status(&told) == "200" && told.contains("etag: \"7\"\r\n"), "{told}");
-        assert!(told.contains("content-type: application/json\r\n"), "{told}");
+        for field in
+            ["content-type: application/json\r\n", "cache-control: no-store\r\n", "x-content-type-options: nosniff\r\n"]
+        {
+            assert!(told.contains(field), "{field} {told}");
+        }
         let told = body(&told);
         assert_eq!(
             (&told["generation"], &told["phase"], &told["uptime_seconds"]),
@@ -378,7 +382,9 @@ fn whoever_was_slower_gets_412() {
             let answer = ask(line, "\"6\"", sent).await;
             assert!(status(&answer) == "412" && answer.contains("etag: \"7\"\r\n"), "{answer}");
             assert!(detail(&answer).contains('7'), "{answer}");
-            assert_eq!(status(&ask(line, "\"x\"", sent).await), "400");
+            for wrong in ["\"x\"", "\"7\"\r\nIf-Match: \"6\""] {
+                assert_eq!(status(&ask(line, wrong, sent).await), "400", "{wrong}");
+            }
         }
         assert_eq!(status(&ask("POST /api/v1/reload", "\"7\"", "").await), "200");
     });

@@ -333,6 +333,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_later_is_told_the_last_look_at_once() {
+        run(async {
+            let (events, _shared, looks) = hub(Duration::from_secs(3600));
+            let mut one = events.listen(&Cut::default()).unwrap();
+            next(&mut one).await.unwrap();
+            let last = next(&mut one).await.unwrap();
+            let mut later = events.listen(&Cut::default()).unwrap();
+            assert_eq!(next(&mut later).await.unwrap(), "retry: 1000\n\n");
+            assert_eq!(next(&mut later).await.unwrap(), last);
+            assert_eq!(looks.load(Relaxed), 1);
+        });
+    }
+
+    #[test]
+    fn of_the_past_there_is_a_window() {
+        let mut past = Past::default();
+        for looks in 1..=2 * WINDOW {
+            past.event(Play::default().sample());
+            assert_eq!(past.0.len(), looks.min(WINDOW));
+        }
+    }
+
+    #[test]
     fn old_streams_end_and_while_control_is_busy_there_is_a_heartbeat() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {

@@ -257,6 +257,14 @@ mod tests {
         let documented: BTreeSet<_> =
             OPERATIONS.iter().map(|operation| (operation.path.to_owned(), operation.method.to_owned())).collect();
         assert_eq!(documented.len(), OPERATIONS.len(), "each once");
+        let document = document();
+        let written = document["paths"].as_object().unwrap();
+        for operation in OPERATIONS {
+            let told = &written[operation.path][operation.method.to_ascii_lowercase()];
+            let fields = told["parameters"].as_array().unwrap();
+            let if_match = fields.iter().any(|field| field["name"] == "If-Match");
+            assert_eq!(if_match, operation.changes, "{} {}", operation.method, operation.path);
+        }
         let routed: BTreeSet<_> = path::all().flat_map(routed).collect();
         assert_eq!(documented, routed);
     }

@@ -154,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_without_a_name_is_not_called_by_none() {
+        let request = Request::builder().uri("/").header("host", "").body(()).unwrap();
+        assert_eq!(Names::new("").check(&request), Err(Refusal::Host));
+    }
+
+    #[test]
     fn http_1_1_needs_one_host_and_http_1_0_none() {
         assert_eq!(check(Version::HTTP_11, "/", &[]), Err(Refusal::Malformed));
         assert_eq!(check(Version::HTTP_10, "/", &[]), Ok(()));

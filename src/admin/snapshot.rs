@@ -351,14 +351,16 @@ mod tests {
             held.0.finished(0);
             a.attempt(0, 200, Some(Duration::from_millis(2)));
         }
+        requests.count(0, 404);
         requests.count(0, 502);
         held.1.failure(0, 0);
         b.attempt(0, 502, None);
         held.3.retry(0, crate::telemetry::metrics::Retry::Reset);
         let (second, _) = sample(&telemetry, start + Duration::from_secs(2)).rated(Some(&before), Some(&before));
         let rates = second.traffic.rates.as_ref().unwrap();
-        assert_eq!((rates.requests_per_second, rates.errors_per_second), (5.5, 0.5));
-        assert_eq!(rates.statuses, BTreeMap::from([("2xx".to_owned(), 5.0), ("5xx".to_owned(), 0.5)]));
+        assert_eq!((rates.requests_per_second, rates.errors_per_second), (6.0, 0.5), "404 is no error");
+        let statuses = [("2xx", 5.0), ("4xx", 0.5), ("5xx", 0.5)].map(|(class, rate)| (class.to_owned(), rate));
+        assert_eq!(rates.statuses, BTreeMap::from(statuses));
         assert_eq!(rates.failures, BTreeMap::from([("reset".to_owned(), 0.5)]));
         assert_eq!((rates.bytes_in_per_second, rates.bytes_out_per_second), (25.0, 250.0));
         assert_eq!(second.traffic.latency.unwrap().p50_ms, 3.0);
@@ -380,6 +382,18 @@ mod tests {
         drop(a);
         let (after, _) = sample(&telemetry, now).rated(Some(&before), Some(&before));
         assert_eq!(after.pools[0].backends[0].requests_per_second, Some(0.0));
+    }
+
+    #[test]
+    fn what_is_new_has_no_rate_in_its_first_second() {
+        let telemetry = Telemetry::new(&[], &BUCKETS, 1);
+        let a = telemetry.backend("web", "a");
+        let mut before = sample(&telemetry, Instant::now()).counts;
+        before.backends.retain(|(key, _)| *key != a.key());
+        a.attempt(0, 200, None);
+        let (after, _) = sample(&telemetry, Instant::now()).rated(Some(&before), Some(&before));
+        let rates: Vec<_> = after.pools[0].backends.iter().map(|live| live.requests_per_second).collect();
+        assert_eq!(rates, [None, Some(0.0)]);
     }
 
     #[test]

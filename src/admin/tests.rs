@@ -149,7 +149,7 @@ fn a_slow_head_an_old_connection_and_a_large_head_are_ended() {
         let stream = TcpStream::connect(&slow).await.unwrap();
         assert!(!exchange(stream, "GET /healthz HTTP/1.1\r\n").await.contains("200"));
 
-        let (old, _) = start(Limits { age: short, grace: short, ..LIMITS }).await;
+        let (old, _) = start(Limits { age: short, grace: short, head: LIMITS.age, ..LIMITS }).await;
         let stream = TcpStream::connect(&old).await.unwrap();
         let answer = exchange(stream, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(status(&answer), "200");

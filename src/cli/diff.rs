@@ -156,6 +156,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_says_does_not_play_with_the_terminal() {
+        let change =
+            r#"{"change": "removed", "kind": "route", "name": "a\u001b[2Jb", "keys": [{"key": "x\u001b[1m"}]}"#;
+        let diff: Diff =
+            serde_json::from_str(&format!(r#"{{"within": "30s", "changes": [{change}], "notes": ["\u0007"]}}"#))
+                .unwrap();
+        for color in [false, true] {
+            let told = said(|out| Ok(tell(&diff, color, out)?)).unwrap();
+            let plain = told.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+            assert!(!plain.contains(|letter: char| letter.is_control() && letter != '\n'), "{told:?}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_invalid_is_explained() {
         let why = offline(OLD, &OLD.replace("connect_timeout", "conect_timeout"), Some(false)).unwrap_err();
         assert!(why.contains("did you mean `connect_timeout`"), "{why}");

@@ -136,3 +136,16 @@ impl Names {
         name
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_bounded() {
+        let mut draft = Draft { routes: vec![Table::element("route"); MOST_TABLES - 1], ..Draft::default() };
+        assert!(draft.has_room());
+        draft.pools.push(Table::new(&["pool", "a"]));
+        assert!(!draft.has_room());
+    }
+}

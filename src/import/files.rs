@@ -161,6 +161,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_read_is_bounded_and_a_file() {
+        let folder = std::env::temp_dir().join(format!("evenkeel-import-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (small, large) = (folder.join("small"), folder.join("large"));
+        fs::write(&small, "x").unwrap();
+        fs::File::create(&large).unwrap().set_len(MOST_BYTES).unwrap();
+        let mut files = Files::new(&large);
+        assert_eq!(files.main().map(|text| text.len() as u64), Ok(MOST_BYTES));
+        assert!(files.read(&small).unwrap_err().why.contains("larger than 16 MiB"), "all of them together");
+        let mut files = Files::new(&small);
+        assert!((0..MOST_FILES).all(|_| files.main().is_ok()));
+        assert!(files.main().unwrap_err().why.starts_with("more than 2000 files"));
+        let device = Files::new(Path::new("/dev/null")).main().unwrap_err();
+        assert!(device.why.ends_with("it is not a file"), "{device}");
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[test]
     fn patterns_are_those_of_a_shell() {
         for (pattern, name, fits) in [
             ("*.conf", "a.conf", true),

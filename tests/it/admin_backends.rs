@@ -54,6 +54,8 @@ fn one_that_is_added_serves_like_the_others_until_the_file_has_it() {
     assert_eq!((added.status, &json(&added)["name"]), (201, &json!("b")), "{}", added.text());
     assert_eq!((story.answers("a"), story.answers("b")), (3, 9));
     assert_eq!(story.overrides(), ["b added"]);
+    let same = call(story.admin, "POST /api/v1/diff", &bearer(), &file(&[&a], ""));
+    assert_eq!(json(&same)["changes"], json!([]), "a reload of the same file would leave it: {}", same.text());
     let drain = call(story.admin, "PATCH /api/v1/pools/web/backends/b", &bearer(), "{\"state\": \"drain\"}");
     assert_eq!((drain.status, story.answers("b")), (200, 0), "it drains as any other");
     let ready = call(story.admin, "PATCH /api/v1/pools/web/backends/b", &bearer(), "{\"state\": \"ready\"}");
@@ -100,11 +102,26 @@ fn one_that_is_removed_gets_nothing_until_the_file_changes_it() {
     assert_eq!((story.answers("b"), story.overrides().len()), (9, 0), "the file has changed it");
 
     assert_eq!(story.remove(&a.address().to_string(), "").status, 200);
+    let stale = format!("{}If-Match: \"7\"\r\n", bearer());
+    let line = format!("DELETE /api/v1/pools/web/backends/{name}");
+    assert_eq!(call(story.admin, &line, &stale, "").status, 412, "somebody else was faster");
     let last = story.remove(&name, "");
     assert_eq!((last.status, story.answers("b")), (409, 12), "{}", last.text());
     assert_eq!(story.remove("none", "").status, 404);
     let (code, _, err) = story.evenkeel.operate(&["backends", "add", &a.address().to_string()]);
     assert_eq!((code, story.overrides().len()), (Some(0), 0), "it is the file's again: {err}");
+}
+
+#[test]
+fn one_that_comes_back_has_no_orders() {
+    let (a, b) = (Backend::ok("a"), Backend::ok("b"));
+    let story = Story::new(&[&a], "");
+    let table = json!({ "address": b.address().to_string(), "name": "b" });
+    assert_eq!(story.add(&table).status, 201);
+    let drain = call(story.admin, "PATCH /api/v1/pools/web/backends/b", &bearer(), "{\"state\": \"drain\"}");
+    assert_eq!((drain.status, story.answers("b")), (200, 0));
+    assert_eq!(story.remove("b", "").status, 200);
+    assert_eq!((story.add(&table).status, story.answers("b")), (201, 6), "it is as if it were new");
 }
 
 #[test]
@@ -156,4 +173,8 @@ fn what_cannot_be_added_is_told_as_by_the_file() {
         412
     );
     assert!(story.overrides().is_empty());
+    let by_tls = Story::new(&[&a], "tls = { verify = false }");
+    let unix = by_tls.add(&json!({ "address": "unix:/run/x.sock" }));
+    assert_eq!(unix.status, 409);
+    assert!(unix.text().contains("TLS to a unix socket is not supported"), "{}", unix.text());
 }

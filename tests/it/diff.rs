@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, Conn, Gate, Process, Response, bearer, call, json, scrape, told, wait_for};
+use crate::support::{Backend, Client, Conn, Gate, Process, Response, bearer, call, h2, json, scrape, told, wait_for};
 
 const HEAD: &str = "[server]\nworkers = 2\ndrain_timeout = \"1s\"\n\n[log]\naccess = \"off\"\n\n\
                     [admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }\n\n";
@@ -102,10 +102,15 @@ impl Story {
 
     /// The file without what stands between `from` and the next empty line.
     fn without(&self, from: &str) -> String {
-        let start = self.toml.find(from).unwrap_or_else(|| panic!("no {from:?}"));
-        let end = self.toml[start..].find("\n\n").map_or(self.toml.len(), |end| start + end + 2);
-        format!("{}{}", &self.toml[..start], &self.toml[end..])
+        without(&self.toml, from)
     }
+}
+
+/// `toml` without what stands between `from` and the next empty line.
+fn without(toml: &str, from: &str) -> String {
+    let start = toml.find(from).unwrap_or_else(|| panic!("no {from:?}"));
+    let end = toml[start..].find("\n\n").map_or(toml.len(), |end| start + end + 2);
+    format!("{}{}", &toml[..start], &toml[end..])
 }
 
 /// What is told of one thing alone.
@@ -139,6 +144,13 @@ fn what_would_end_is_counted_by_what_it_ends_for() {
     let pool = story.diff(&story.without("[pool.chat]").replace(CHAT, ""));
     assert_eq!((&pool["drains"], pool["changes"].as_array().map(Vec::len)), (&json!(3), Some(2)), "{pool}");
 
+    let goes = &pool["changes"].as_array().unwrap().iter().find(|change| change["kind"] == "pool").unwrap()["drains"];
+    assert_eq!(*goes, json!({ "connections": 0, "exchanges": 0, "tunnels": 3 }), "{pool}");
+
+    // Elsewhere than where it was, a tunnel is one still.
+    let moved = story.diff(&story.toml.replace(&story.backends[1].address().to_string(), "127.0.0.1:1"));
+    assert_eq!(moved["changes"][1]["drains"], json!({ "connections": 0, "exchanges": 0, "tunnels": 3 }), "{moved}");
+
     let denied = story.toml.replacen("name = \"web\"", "name = \"web\"\ndeny = [\"127.0.0.0/8\"]", 1);
     assert_eq!(story.diff(&denied)["drains"], 5, "those who may not be here any more");
 
@@ -168,6 +180,50 @@ fn what_was_counted_is_what_ends() {
         let all = ended(tunnels) + ended(waiting) + ended(kept);
         assert_eq!(all, counted, "{gone}");
     }
+}
+
+#[test]
+fn what_ends_already_and_what_is_within_another_is_not_counted_again() {
+    let story = Story::new();
+    let toml = story.toml.replace("drain_timeout = \"1s\"", "drain_timeout = \"30s\"");
+    story.evenkeel.reload(&toml);
+    let more = story.evenkeel.listener("more");
+    let slow = |listener| {
+        let mut client = Client::h1(listener);
+        client.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+        client
+    };
+    let _first = slow(story.evenkeel.address());
+    h2::run(async {
+        let client = h2::connect(more).await;
+        let asked = [(); 2].map(|()| {
+            let client = client.clone();
+            tokio::task::spawn_local(async move { h2::ask(&client, h2::to("GET", "/slow"), b"").await })
+        });
+        while story.backends[2].requests() < 3 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        // Two streams of one connection.
+        let listener = story.diff(&without(&toml, "[[listener]]\nname = \"more\""));
+        assert_eq!(listener["drains"], 1, "{listener}");
+        assert_eq!(only(&listener)["drains"], json!({ "connections": 1, "exchanges": 0, "tunnels": 0 }));
+        story.gate.open();
+        for asked in asked {
+            assert_eq!(asked.await.unwrap().unwrap().text(), "fine");
+        }
+    });
+}
+
+#[test]
+fn who_is_shut_out_already_is_not_counted_again() {
+    let story = Story::new();
+    let toml = story.toml.replace("drain_timeout = \"1s\"", "drain_timeout = \"30s\"");
+    let (_tunnels, mut waiting, _kept) = story.busy();
+    let denied = toml.replacen("name = \"web\"", "name = \"web\"\ndeny = [\"127.0.0.0/8\"]", 1);
+    story.evenkeel.reload(&denied);
+    assert_eq!(story.diff(&denied)["drains"], 0, "they end already");
+    story.gate.open();
+    assert_eq!(waiting[0].response().text(), "fine");
 }
 
 #[test]
@@ -203,6 +259,9 @@ fn a_look_changes_nothing() {
     let renamed = story.toml.replace(&format!("\"{a}\""), &format!("{{ address = \"{a}\", name = \"x\" }}"));
     story.diff(&renamed);
     story.diff(&story.toml.replace(&a, other));
+    let more = "[[listener]]\nname = \"new\"\naddress = \"127.0.0.1:0\"\n[pool.new]\nbackends = [\"127.0.0.9:1\"]\n\
+                [[route]]\nname = \"new\"\npath = \"/new\"\npool = \"new\"\n";
+    story.diff(&format!("{}\n{more}", story.toml));
     story.diff(&format!("{}\n[rate_limit.x]\nkey = \"client_ip\"\nrate = \"1/s\"\n", story.toml));
     let after = scrape(story.admin());
     let names =
@@ -226,6 +285,8 @@ fn whoever_asks_shows_the_token_and_sends_a_configuration() {
     assert_eq!(invalid.status, 422);
     assert!(invalid.text().contains("did you mean") && invalid.text().contains("evenkeel.toml"), "{}", invalid.text());
     assert_eq!(story.post("diff", &"#".repeat((1 << 20) + 1)).status, 413);
+    let long = story.diff(&format!("{}# {}", story.toml, "x".repeat(200_000)));
+    assert_eq!(long["changes"], json!([]), "a configuration may be longer than other bodies");
     let secret = story.evenkeel.file().with_file_name("shadow");
     fs::write(&secret, "root:very-secret-hash\n").unwrap();
     let nosy = format!("include = [{:?}]\n{}", secret.to_str().unwrap(), story.toml);

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::support::{Backend, PATIENCE, Process, Setup, call, wait_for};
+use crate::support::{Backend, Gate, PATIENCE, Process, Setup, bearer, call, wait_for};
 
 /// Somebody who listens.
 struct Listener(BufReader<TcpStream>);
@@ -78,6 +78,26 @@ fn each_second_all_is_told_with_what_has_happened_in_it() {
     assert!(up["state"] == "ready" && up["p99_ms"].is_number() && up["check"]["result"] == "pass", "{up}");
     assert!(down["state"] == "down" && down["reason"].as_str().unwrap().contains("refused"), "{down}");
     assert!(down["check"]["result"] == "fail" && down["effective_weight"] == 0.0, "{down}");
+}
+
+#[test]
+fn what_is_on_its_way_and_what_differs_from_the_file_is_told() {
+    let gate = Gate::default();
+    let late = Backend::behind(&gate, "late");
+    let token = "[admin]\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }\n";
+    let evenkeel = Process::spawn(&Setup::to(&[late.address()]).toml().replace("[admin]\n", token));
+    let (admin, name) = (evenkeel.listener("admin"), late.address().to_string());
+    let mut client = evenkeel.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("the exchange is on its way", || late.requests() == 1);
+    let line = format!("PATCH /api/v1/pools/web/backends/{name}");
+    assert_eq!(call(admin, &line, &bearer(), "{\"weight\": 3}").status, 200);
+    let told = Listener::new(admin).next("snapshot").unwrap();
+    let (listener, backend) = (&told["listeners"][0], &told["pools"][0]["backends"][0]);
+    assert_eq!([&listener["in_flight"], &backend["in_flight"], &backend["connections"]], [1, 1, 1], "{told}");
+    assert_eq!((&told["overrides"][0]["backend"], told["overrides"].as_array().map(Vec::len)), (&name.into(), Some(1)));
+    gate.open();
+    assert_eq!(client.response().text(), "late");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Client, Process, Site, call, command, json, request, run, run_on, wait_for, with_token};
+use crate::support::tls::{Authority, asked as certificate};
+use crate::support::{
+    Backend, Client, Process, Site, bearer, call, command, json, request, run, run_on, wait_for, with_token,
+};
 
 /// Routes of many kinds; the answer of a backend says which one it was.
 const ROUTES: &str = "[[route]]\nname = \"v1\"\nhost = \"a.example\"\npath = \"/v1/*\"\npool = \"one\"\nrewrite = { strip_prefix = \"/v1\" }\n\
@@ -115,6 +118,33 @@ fn what_is_said_is_what_becomes_of_the_request() {
         seen.insert((route, body));
     }
     assert!(seen.len() > 14, "{seen:?}");
+}
+
+#[test]
+fn a_process_tells_who_can_be_chosen_now() {
+    let (one, two, authority) = (Backend::ok("one"), Backend::ok("two"), Authority::new());
+    let tls = authority.listener(&[&authority.write("a", certificate(&["a.example"]))], "");
+    let text = format!(
+        "[[listener]]\nname = \"tls\"\naddress = \"127.0.0.1:0\"\n{tls}\n\n[[route]]\nname = \"all\"\npool = \"web\""
+    );
+    let token = "[admin]\naddress = \"127.0.0.1:0\"\ntoken = { env = \"EVENKEEL_TEST_TOKEN\" }";
+    let toml = Site::new(text).pool_with("web", &[one.address(), two.address()], "").toml();
+    let process = Process::spawn(&toml.replace("[admin]\naddress = \"127.0.0.1:0\"", token));
+    let change = |path: &str, body: &str| {
+        let line = format!("PATCH /api/v1/pools/web{path}");
+        assert_eq!(call(process.listener("admin"), &line, &bearer(), body).status, 200, "{line}");
+    };
+    change(&format!("/backends/{}", two.address()), "{\"state\": \"drain\"}");
+    let said = explained(&process, &json!({"url": "http://a.example/"}));
+    let told: Vec<_> =
+        said["candidates"].as_array().unwrap().iter().map(|one| (&one["state"], &one["usable"])).collect();
+    assert_eq!(told, [(&json!("ready"), &json!(true)), (&json!("drain"), &json!(false))], "{said}");
+    assert_eq!((&said["listener"], &said["pools"][0]["backend"]), (&json!("web"), &Value::Null), "{said}");
+    assert_eq!(explained(&process, &json!({"url": "https://a.example/"}))["listener"], "tls", "by its scheme");
+    change("", "{\"circuit\": \"open\"}");
+    let said = explained(&process, &json!({"url": "http://a.example/"}));
+    let open = json!({"name": "circuit", "value": "open: 503 breaker_open"});
+    assert!(said["pools"][0]["settings"].as_array().unwrap().contains(&open), "{said}");
 }
 
 #[test]

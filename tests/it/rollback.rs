@@ -45,6 +45,8 @@ fn says(evenkeel: &Process, what: &str) {
 fn the_one_before_is_in_force_until_the_file_changes() {
     let backend = Backend::ok("fine");
     let evenkeel = Process::spawn(&version(1, &backend, ""));
+    // What a process has left that was killed while it wrote.
+    fs::write(kept(&evenkeel, 1)[0].with_file_name("0000000002.new"), "{").unwrap();
     evenkeel.reload(&version(2, &backend, ""));
     evenkeel.reload(&version(3, &backend, ""));
     kept(&evenkeel, 3);
@@ -59,6 +61,8 @@ fn the_one_before_is_in_force_until_the_file_changes() {
     says(&evenkeel, "the file is as it was when it was rolled back");
     let (code, out, _) = evenkeel.operate(&["reload"]);
     assert!(code == Some(0) && out.contains("as it was when it was rolled back"), "{out}");
+    let (code, out, _) = evenkeel.operate(&["reload", "--if-drops", "9"]);
+    assert!(code == Some(0) && out.contains("as it was when it was rolled back"), "{out}");
     assert_eq!((now(&evenkeel).as_str(), evenkeel.generation()), ("2", 4.0));
 
     let answer = call(evenkeel.listener("admin"), "POST /api/v1/rollback", &bearer(), "");
@@ -70,7 +74,13 @@ fn the_one_before_is_in_force_until_the_file_changes() {
 
     evenkeel.reload(&version(4, &backend, ""));
     assert_eq!(now(&evenkeel), "4");
-    kept(&evenkeel, 2);
+    let status = told(evenkeel.listener("admin"), "/api/v1/status");
+    assert!(status["config"]["rolled_back_to"].is_null(), "it is over: {status}");
+    // What was passed over once is a file like any other.
+    evenkeel.reload(&version(3, &backend, ""));
+    assert_eq!(now(&evenkeel), "3");
+    assert_eq!((evenkeel.operate(&["rollback"]).0, now(&evenkeel).as_str()), (Some(0), "4"));
+    kept(&evenkeel, 3);
     let (code, _, err) = evenkeel.operate(&["rollback"]);
     assert_eq!((code, now(&evenkeel).as_str()), (Some(0), "1"), "what was passed over is forgotten: {err}");
 }
@@ -137,6 +147,17 @@ fn a_rollback_that_cannot_be_used_changes_nothing() {
     fs::write(&keys, "0123456789abcdef0123456789abcdef\n").unwrap();
     assert_eq!(evenkeel.operate(&["rollback"]).0, Some(0), "its relative paths start where the file stood");
     assert_eq!(now(&evenkeel), "2");
+    let stale =
+        call(evenkeel.listener("admin"), "POST /api/v1/rollback", &format!("{}If-Match: \"3\"\r\n", bearer()), "");
+    assert_eq!((stale.status, now(&evenkeel).as_str()), (412, "2"), "{}", stale.text());
+
+    // A start takes the file, and says why.
+    let folder = kept(&evenkeel, 3)[0].with_file_name("rolled-back.json");
+    wait_for("it is on record", || folder.exists());
+    fs::remove_file(&keys).unwrap();
+    let evenkeel = evenkeel.restart();
+    assert_eq!(now(&evenkeel), "3");
+    says(&evenkeel, "which cannot be used any more");
 }
 
 #[test]
@@ -162,6 +183,9 @@ fn what_is_kept_is_for_us_alone_and_what_is_included_too() {
     assert_eq!(evenkeel.client().get("/more").text(), "one");
     assert_eq!(evenkeel.operate(&["rollback"]).0, Some(0));
     assert_eq!(evenkeel.client().get("/more").text(), "fine", "there was no such file then");
+    // An included file that changes is a change.
+    write("three");
+    assert_eq!(evenkeel.client().get("/more").text(), "three");
 }
 
 #[test]

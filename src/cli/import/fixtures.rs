@@ -154,6 +154,154 @@ fn one(fixture: &Path) -> Vec<String> {
     lines.filter_map(wrong).collect()
 }
 
+/// What is made of a file of `kind` with that text, and its report.
+fn made(kind: import::From, text: &str) -> (Made, String) {
+    let world = World::new();
+    let file = world.0.join("imported.conf");
+    fs::write(&file, text).unwrap();
+    let imported = import::import(&file, Some(kind)).unwrap_or_else(|why| panic!("{why}"));
+    let toml = world.with_files(&imported.toml);
+    let config = Config::parse(&toml, &file).unwrap_or_else(|problems| panic!("{problems}\n{toml}"));
+    (Made { plan: Plan::alone(&config).unwrap(), config }, format!("{}{toml}", imported.report))
+}
+
+/// Locations of nginx beside one that is open to all.
+fn nginx(locations: &str) -> String {
+    format!(
+        "http {{\n upstream u {{ server 10.0.0.1:80; }}\n server {{\n listen 80;\n server_name a.example b.example;\n \
+         location / {{ proxy_pass http://u; }}\n {locations}\n }}\n}}\n"
+    )
+}
+
+#[test]
+fn what_nginx_refuses_is_never_open() {
+    let check = "location = /check { internal; proxy_pass http://u; }";
+    let basic = "auth_basic \"a\"; auth_basic_user_file /etc/users;";
+    for (location, asked, end) in [
+        (
+            &*format!("location /x {{ {basic} auth_request /check; proxy_pass http://u; }} {check}"),
+            "/x authorization: Basic YTpi",
+            "503",
+        ),
+        ("location /x { deny unix:; proxy_pass http://u; }", "/x", "503"),
+        ("location /x { auth_jwt \"a\"; proxy_set_header x-a b; proxy_pass http://u; }", "/x", "503"),
+        ("location /x { if ($host != \"a.example\") { return 403; } proxy_pass http://u; }", "/x", "503"),
+        ("location /x { return 301 //evil.example$request_uri; }", "/x", "503"),
+        (
+            "location /x { deny 10.0.0.0/8; allow 192.0.2.0/24; deny all; proxy_pass http://u; }",
+            "/x from: 10.0.0.1",
+            "403",
+        ),
+        (
+            "location /x { deny 10.0.0.0/8; allow 192.0.2.0/24; deny all; proxy_pass http://u; }",
+            "/x from: 192.0.2.1",
+            "u",
+        ),
+    ] {
+        let (made, told) = made(import::From::Nginx, &nginx(location));
+        let found = made.end(&format!("GET http://a.example{asked}"));
+        assert!(!told.contains("request_headers"), "what is closed has nothing to send: {told}");
+        assert!(
+            found == end || found.split_once(' ').is_some_and(|(pool, _)| pool == end),
+            "{location}: {found}\n{told}"
+        );
+    }
+    let server = |name: &str, asks: &str| {
+        format!(
+            "server {{\n listen 443 ssl;\n server_name {name}.example;\n ssl_certificate /{name}.pem;\n ssl_certificate_key /{name}.key;\n \
+             {asks}\n location / {{ proxy_pass http://10.0.0.1; }}\n}}\n"
+        )
+    };
+    let ca = |name: &str, asks: &str| format!("ssl_client_certificate /{name}.crt; ssl_verify_client {asks};");
+    for (servers, end, optional) in [
+        (server("a", "ssl_verify_client on;"), "closed", false),
+        (server("a", &ca("one", "on")) + &server("b", &ca("two", "on")), "closed", false),
+        (server("a", &ca("one", "on")), "10.0.0.1", false),
+        (server("a", &ca("one", "optional")), "10.0.0.1", true),
+    ] {
+        let (made, told) = made(import::From::Nginx, &format!("http {{\n{servers}}}\n"));
+        let found = made.end("GET https://a.example/");
+        assert_eq!(found.split(' ').next(), Some(end), "{servers}{told}");
+        assert_eq!(told.contains("client_auth = \"optional\""), optional, "{told}");
+    }
+}
+
+#[test]
+fn what_haproxy_refuses_is_never_open() {
+    let many: String = (0..12).map(|n| format!(" http-request set-header x-{n} v if {{ hdr(y-{n}) 1 }}\n")).collect();
+    for (bind, rules, asked, end) in [
+        (
+            "",
+            " http-request deny if { hdr(x-a) -m reg a+ } { hdr(x-a) -m reg b+ }\n",
+            "http://a.example/ x-a: ab",
+            "503",
+        ),
+        ("", &*many, "http://a.example/", "503"),
+        ("", " http-request deny if !{ src 10.0.0.0/8 }\n", "http://a.example/ from: 192.0.2.1", "403"),
+        ("", " http-request deny if !{ src 10.0.0.0/8 }\n", "http://a.example/ from: 10.0.0.1", "u"),
+        ("", " http-request deny unless { path /x }\n", "http://a.example/y", "403"),
+        ("", " http-request deny unless { path /x }\n", "http://a.example/x", "u"),
+        ("", " http-request deny deny_status 429 if { path /x }\n", "http://a.example/x", "429"),
+        ("", " http-request auth unless { path /x }\n", "http://a.example/", "503"),
+        ("", " http-request redirect location //evil.example\n", "http://a.example/", "u"),
+        ("", " http-request deny if !TRUE\n", "http://a.example/", "u"),
+        (" ssl crt /c.pem verify required", "", "https://a.example/", "closed"),
+        (" ssl crt /c.pem ca-file /ca.pem verify required", "", "https://a.example/", "u"),
+    ] {
+        let text = format!(
+            "defaults\n mode http\nfrontend f\n bind :{}{bind}\n{rules} default_backend u\nbackend u\n server s 10.0.0.1:80\n",
+            if bind.is_empty() { 80 } else { 443 }
+        );
+        let (made, told) = made(import::From::Haproxy, &text);
+        assert!(!told.contains("client_auth"), "whoever shows no certificate stays out: {told}");
+        let found = made.end(&format!("GET {asked}"));
+        assert!(
+            found == end || found.split_once(' ').is_some_and(|(pool, _)| pool == end),
+            "{asked}: {found}\n{text}{told}"
+        );
+    }
+}
+
+#[test]
+fn bounds_and_trust_of_haproxy_are_kept() {
+    let text = |limit: &str, server: &str| {
+        format!(
+            "defaults\n mode http\nfrontend f\n bind :80\n stick-table type ip size 1m expire 10s store http_req_rate(10s)\n \
+             http-request track-sc0 src\n http-request deny deny_status 429 if {{ sc_http_req_rate(0) {limit} }}\n \
+             default_backend u\nbackend u\n server s 10.0.0.1:443 {server}\n"
+        )
+    };
+    let limits = |limit: &str| made(import::From::Haproxy, &text(limit, "")).0.config.rate_limits;
+    assert_eq!((limits("ge 101"), limits("gt 100").len()), (limits("gt 100"), 1));
+    for (server, believed) in [("ssl verify none", true), ("ssl verify required", false)] {
+        let (_, told) = made(import::From::Haproxy, &text("gt 100", server));
+        assert_eq!(told.contains("tls.verify = false"), believed, "{told}");
+    }
+}
+
+#[test]
+fn a_server_of_one_address_is_not_served_to_all() {
+    let server = |listen: &str, name: &str, host: u8| {
+        format!(
+            "server {{ listen {listen}; server_name {name}.example; location / {{ proxy_pass http://10.0.0.{host}; }} }}\n"
+        )
+    };
+    let text = format!("http {{\n{}{}}}\n", server("80", "a", 1), server("10.0.0.9:80", "b", 2));
+    let (made, told) = made(import::From::Nginx, &text);
+    assert_eq!((made.end("GET http://b.example/").as_str(), made.config.listeners.len()), ("10.0.0.1 /", 1), "{told}");
+    assert!(told.contains("this one is not served there"), "{told}");
+}
+
+#[test]
+fn what_check_would_not_accept_is_said() {
+    let toml = "[[listener]]\naddress = \"0.0.0.0:80\"\n[pool.a]\nbackends = \"10.0.0.1:80\"\n\
+                [[test]]\nrequest = { url = \"/\" }\nexpect = { status = 200 }\n";
+    let imported = Imported { toml: toml.to_owned(), report: Default::default() };
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    tell(&imported, false, (&mut out, &mut err)).unwrap();
+    assert!(String::from_utf8(err).unwrap().contains("`check` does not accept it"));
+}
+
 #[test]
 fn files_of_nginx_are_imported() {
     every("nginx", "conf");

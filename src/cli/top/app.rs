@@ -330,6 +330,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_let_go_is_none_and_news_leave_the_selection() {
+        let mut app = app();
+        let let_go = KeyEvent { kind: KeyEventKind::Release, ..KeyCode::Char('q').into() };
+        assert_eq!(app.press(let_go), None);
+        press(&mut app, "jj");
+        let selected = app.selected.clone();
+        app.hear(News::Snapshot(Box::new(Play::default().sample().snapshot)));
+        assert_eq!((app.selected.clone(), app.place()), (selected, Some(4)));
+    }
+
+    #[test]
     fn rows_are_sorted_and_filtered() {
         let mut app = app();
         assert_eq!(shown(&app), ["web", "web/a", "web/unix:/run/x", "api", "api/a", "api/b"]);

@@ -123,9 +123,12 @@ pub(super) fn start(caller: Arc<Caller>, news: Sender<News>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::testing::remote;
+    use super::super::super::{remote::Remote, testing::remote};
     use super::*;
     use crate::admin::testing::{Admin, Play};
+    use crate::config::Address;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
 
     #[test]
     fn events_are_whole_however_they_are_cut() {
@@ -144,6 +147,37 @@ mod tests {
         let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
         let failure = plain(Failure::Unreachable(format!("cannot reach 192.0.2.1:9900: {elapsed}")));
         assert_eq!(failure.to_string(), "cannot reach 192.0.2.1:9900: no answer within 15s");
+    }
+
+    #[test]
+    fn a_stream_that_ends_is_called_again_and_a_drain_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let admin = thread::spawn(move || {
+            let end = |reason: &str| format!("event: end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+            for events in [end("again"), format!("event: snapshot\ndata: {{}}\n\n{}", end("draining"))] {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                let fields = format!("Content-Length: {}\r\nConnection: close\r\n", events.len());
+                write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n{events}").unwrap();
+            }
+        });
+        let remote = Remote { config: "/nowhere".into(), admin: Some(address), token_file: None };
+        let mut heard = Vec::new();
+        let ended = hear(&remote.caller().unwrap(), |text| {
+            heard.push(text.to_owned());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(heard, ["{}"]);
+        assert!(ended.unwrap_err().to_string().contains("draining"));
+        admin.join().unwrap();
+    }
+
+    #[test]
+    fn an_event_without_end_is_forgotten() {
+        let mut events = Events::default();
+        assert_eq!(events.feed(&vec![b'x'; EVENT_SIZE + 1]), []);
+        assert!(events.0.is_empty());
     }
 
     #[test]

@@ -165,6 +165,58 @@ fn names_are_what_things_are_known_by() {
 }
 
 #[test]
+fn what_changes_places_is_no_twin() {
+    let file = |listener: &str, backends: &str| {
+        format!("[[listener]]\nname = \"{listener}\"\naddress = \"127.0.0.1:0\"\n[pool.web]\nbackends = [{backends}]")
+    };
+    let at = |name: &str, host: u8| format!("{{ name = \"{name}\", address = \"10.0.0.{host}:80\" }}");
+    assert_eq!(
+        brief(&file("x", &at("a", 1)), &file("x", &format!("{}, {}", at("a", 2), at("b", 1)))),
+        [
+            "Changed backend web/a [address: \"10.0.0.1:80\" > \"10.0.0.2:80\"]",
+            "Added backend web/b [address:  > \"10.0.0.1:80\"; name:  > \"b\"]"
+        ],
+        "`a` is still there, at another address"
+    );
+    let told = brief(&file("x", &at("a", 1)), &file("y", &at("a", 1)));
+    let told: Vec<_> = told.iter().filter_map(|line| line.split(" [").next()).collect();
+    assert_eq!(told, ["Removed listener x", "Added listener y"], "each port 0 is another port");
+}
+
+#[test]
+fn a_file_that_says_something_else_is_told() {
+    let page = std::env::temp_dir().join(format!("evenkeel-diff-{}.html", std::process::id()));
+    let config = |text: &str| {
+        std::fs::write(&page, text).unwrap();
+        parse(&format!(
+            "[[listener]]\naddress = \"[::]:80\"\n[pool.a]\nbackends = \"10.0.0.1:80\"\n[error_pages]\n503 = {{ html = {page:?} }}"
+        ))
+    };
+    let (one, two) = (config("<p>one</p>"), config("<p>two</p>"));
+    let _ = std::fs::remove_file(&page);
+    let told: Vec<_> = diff(&one, &two).changes.into_iter().map(|change| (change.name, change.contents)).collect();
+    assert_eq!(told, [("error_pages".to_owned(), true)]);
+}
+
+#[test]
+fn what_needs_a_restart_is_measured_against_the_start() {
+    let file = |workers: u8, backlog: u32| {
+        parse(&format!(
+            "[server]\nworkers = {workers}\n[[listener]]\nname = \"x\"\naddress = \"[::]:80\"\nbacklog = {backlog}\n\
+             [pool.a]\nbackends = \"10.0.0.1:80\""
+        ))
+    };
+    let restart = |start: &Config, old: &Config, new: &Config| Diff::between(old, new, &Fixed::of(start)).restart;
+    let (one, two, longer) = (file(1, 100), file(2, 100), file(1, 200));
+    assert_eq!(restart(&one, &two, &two), ["server.workers: a change needs a restart"], "it has one still");
+    assert_eq!(restart(&one, &two, &one), [""; 0], "it has had one all the time");
+    assert_eq!(
+        restart(&one, &one, &longer),
+        ["listener x: backlog, ipv6_only, defer_accept: a change needs a restart"]
+    );
+}
+
+#[test]
 fn what_is_written_otherwise_and_means_the_same_is_no_change() {
     let one = "[[listener]]\naddress = \"[::]:80\"\nidle_timeout = \"75s\"\n[pool.web]\nbackends = [\"10.0.0.1:80\"]\n\
                connect_timeout = \"60s\"";

@@ -284,3 +284,124 @@ fn a_side_with_all_of_a_split_is_no_chance() {
     let failed = super::super::test(&config(&chance), Path::new("evenkeel.toml")).unwrap_err().to_string();
     assert!(failed.contains("chance decides between pools") && failed.ends_with("2 problems"), "{failed}");
 }
+
+#[test]
+fn what_only_a_trusted_proxy_may_say_is_not_heard_from_others() {
+    let text = "[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n[rate_limit.user]\nkey = \"header:x-forwarded-user\"\nrate = \"1/s\"\n\
+                [[route]]\nname = \"id\"\npath = \"/id\"\nrespond = { status = 200 }\nresponse_headers = { set = { x-id = \"{request_id}\" } }\n\
+                [[route]]\nname = \"limited\"\npool = \"api\"\nrate_limit = \"user\"\n";
+    let headers = [("x-forwarded-user", "ann"), ("x-request-id", "abc-1")];
+    for (from, id, shown) in [("10.0.0.1", "abc-1", "(shown)"), ("192.0.2.1", REQUEST_ID, "(not shown")] {
+        let answer = said(text, "GET /id", &headers, from).answer.unwrap();
+        assert_eq!(value(&answer.headers, "x-id"), Some(id), "{from}");
+        let limited = said(text, "GET /", &headers, from);
+        assert!(value(&limited.settings, "rate_limit").unwrap().contains(shown), "{from} {:?}", limited.settings);
+    }
+}
+
+#[test]
+fn what_a_route_does_not_do_is_told() {
+    let upgrade = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let text = |upgrades: &str| format!("[[route]]\nname = \"r\"\npool = \"api\"\nupgrade = [{upgrades}]\n");
+    let notes = said(&text(""), "GET /", &upgrade, "192.0.2.1").notes;
+    assert!(notes.iter().any(|note| note.contains("which the route does not allow")), "{notes:?}");
+    assert_eq!(said(&text("\"websocket\""), "GET /", &upgrade, "192.0.2.1").notes, [""; 0]);
+    let connect = said(&text(""), "CONNECT http://a.example:8080", &[], "192.0.2.1");
+    let why = (connect.headline(), connect.routes[0].why.as_str());
+    assert_eq!(why, ("no route -> 405 connect_denied".into(), "it matches, but has no `connect = true`"));
+}
+
+#[test]
+fn names_that_nobody_has_resolved_lead_nowhere() {
+    let text = "[[route]]\nname = \"r\"\npool = \"own\"\n[pool.own]\nalgorithm = \"ip_hash\"\nbackends = [\"10.0.0.1:80\", \"b.example:80\"]\n";
+    assert_eq!(get(text, "/").pools[0].backend, None, "its addresses decide");
+    let known = text.replace("b.example", "10.0.0.2");
+    assert!(get(&known, "/").pools[0].backend.is_some());
+}
+
+#[test]
+fn a_cookie_of_ours_is_read_and_a_backend_that_is_gone_is_told() {
+    for (fallback, told) in [("reassign", "another one gets the session"), ("reject", "gone: 503")] {
+        let text = format!(
+            "[[route]]\nname = \"r\"\npool = \"own\"\n[pool.own]\nbackends = [\"10.0.0.1:80\", \"10.0.0.2:80\"]\n\
+             sticky = {{ type = \"cookie\", fallback = \"{fallback}\" }}\n"
+        );
+        let config = config(&text);
+        let plan = Plan::alone(&config).unwrap();
+        let pool = plan.pools.iter().find(|pool| pool.name == "own").unwrap();
+        let cookie = pool.sticky.as_ref().unwrap().cookie().unwrap();
+        let own = pool.members[1].backend.identity;
+        for (identity, backend, why) in [(own, Some("10.0.0.2:80"), "its cookie says so"), (own ^ 1, None, told)] {
+            let mut field = Vec::new();
+            cookie.write(identity, &[], unix_millis(), false, &mut field);
+            let field = String::from_utf8(field).unwrap();
+            let headers = vec![("cookie".to_owned(), field.split(';').next().unwrap().to_owned())];
+            let sample = Sample::new("GET", "http://a.example:8080/", headers, Who::default()).unwrap();
+            let said = plan.explain(&config, &sample, false);
+            assert_eq!(said.pools[0].backend.as_deref(), backend, "{said:?}");
+            assert!(value(&said.pools[0].settings, "sticky").unwrap().ends_with(why), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_peer_of_a_unix_socket_comes_by_one_and_may_name_no_host() {
+    let text = "[[listener]]\nname = \"local\"\naddress = \"unix:/run/x.sock\"\n\
+                [[route]]\nname = \"old\"\npath = \"/old\"\nredirect = { to = \"https://{host}{path}\" }\n\
+                [[route]]\nname = \"rest\"\npool = \"api\"\n";
+    assert_eq!(said(text, "GET /", &[], "unix").listener, "local");
+    assert_eq!(get(text, "/").listener, "inner");
+    let config = config(text);
+    let nameless = |path: &str, from: &str| {
+        let sample = Sample::new("GET", path, Vec::new(), Who::parse(from).unwrap()).unwrap();
+        Plan::alone(&config).unwrap().explain(&config, &sample, false)
+    };
+    for (path, from, headline) in [
+        ("/old", "unix", "route \"old\" -> 400 bad_request"),
+        ("/", "192.0.2.1", "no route -> 400 bad_request"),
+        ("/", "unix", "route \"rest\" -> pool \"api\""),
+    ] {
+        let said = nameless(path, from);
+        assert_eq!(said.headline(), headline, "{path} from {from}");
+        let why = said.answer.map(|answer| answer.why).unwrap_or_default();
+        assert!(why.is_empty() || why.ends_with("needs a host, and the request names none"), "{why}");
+    }
+}
+
+#[test]
+fn a_few_of_many_listeners_are_asked() {
+    let one = |number: usize| {
+        format!(
+            "[[listener]]\nname = \"l{number}\"\naddress = \"0.0.0.0:{}\"\n\
+             [[route]]\nname = \"r{number}\"\nlistener = \"l{number}\"\npool = \"api\"\n",
+            9000 + number
+        )
+    };
+    let text: String = (0..2 * MOST_LISTENERS).map(one).collect();
+    let notes = get(&text, "http://a:1/").notes;
+    assert_eq!(notes.len(), 1 + MOST_LISTENERS, "{notes:?}");
+}
+
+#[test]
+fn a_browser_is_told_in_html() {
+    let kind = |accept: &str| {
+        let said = said("[[route]]\nhost = \"b\"\npool = \"api\"\n", "GET /", &[("accept", accept)], "192.0.2.1");
+        value(&said.answer.unwrap().headers, "content-type").map(str::to_owned)
+    };
+    assert_eq!(kind("text/html").as_deref(), Some("text/html; charset=utf-8"));
+    assert_eq!(kind("*/*").as_deref(), Some("application/problem+json"));
+}
+
+#[test]
+fn a_header_that_must_be_absent_and_is_there_fails() {
+    let text = "[[route]]\nname = \"r\"\nrespond = { status = 200 }\nresponse_headers = { set = { x-a = \"1\" } }\n\
+                [[test]]\nrequest = { url = \"http://a.example:8080/\" }\nexpect = { header = { x-a = { absent = true } } }\n";
+    let failed = super::super::test(&config(text), Path::new("evenkeel.toml")).unwrap_err().to_string();
+    assert!(failed.contains("found x-a: \"1\", wanted none"), "{failed}");
+    assert!(super::super::test(&config(&text.replace("{ x-a = {", "{ x-b = {")), Path::new("evenkeel.toml")).is_ok());
+}

@@ -318,7 +318,16 @@ fn nobody_frames_it_and_no_other_site_reads_it() {
     assert_eq!(page.status, 200);
     assert!(page.field("content-type").unwrap().starts_with("text/html"));
     assert!(page.field("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
-    assert_eq!(page.field("x-frame-options"), Some("DENY"));
+    for (name, value) in [
+        ("x-frame-options", "DENY"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+    ] {
+        assert_eq!(page.field(name), Some(value), "{name}");
+    }
     for path in ["/", "/api/v1/events"] {
         for fields in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://evil.example\r\n"] {
             assert_eq!(call(story.admin, &format!("GET {path}"), fields, "").status, 403, "{path} {fields}");

@@ -8,7 +8,7 @@ use prost::Message;
 
 use super::collector::{Collector, taken};
 use crate::support::{
-    Backend, Client, Evenkeel, PATIENCE, Process, Reply, Setup,
+    Backend, Client, Evenkeel, Gate, PATIENCE, Process, Reply, Setup,
     tls::{Authority, asked},
     wait_for,
 };
@@ -65,6 +65,41 @@ fn a_pause_is_as_long_as_the_collector_says() {
     let waited = begun.elapsed().as_secs_f64();
     // Without the field it would be a second at the most.
     assert!(waited > 1.5, "{waited}");
+}
+
+#[test]
+fn what_is_never_taken_is_given_up() {
+    let collector = Collector::answering(|_| Reply::new("503 No", "Retry-After: 0\r\n", ""));
+    let backend = Backend::ok("fine");
+    let evenkeel = start(&backend, &collector);
+    ask(&mut evenkeel.client(), 1);
+    wait_for("it is given up", || counted(&evenkeel) == (0.0, 2.0));
+    assert_eq!(collector.0.seen().len(), 5, "times that it was sent");
+}
+
+#[test]
+fn the_end_waits_for_no_second_try() {
+    let collector = Collector::answering(|_| Reply::new("503 No", "Retry-After: 30\r\n", ""));
+    let backend = Backend::ok("fine");
+    let mut process = Process::spawn(&Setup::to(&[backend.address()]).server(collector.toml("100%")).toml());
+    ask(&mut process.client(), 1);
+    wait_for("it is said", || process.log().iter().any(|line| line.contains("spans cannot be sent")));
+    process.signal("TERM");
+    assert!(process.wait().success());
+    let lost = |line: &String| line.contains("the last spans are not taken");
+    assert!(!process.log().iter().any(lost), "{:?}", process.log());
+    assert_eq!(collector.0.seen().len(), 2, "it was tried once more, and that was all");
+}
+
+#[test]
+fn a_long_answer_is_not_read_to_its_end() {
+    let (collector, backend) = (Collector::answering(|_| Reply::ok("x".repeat(1 << 20))), Backend::ok("fine"));
+    let evenkeel = start(&backend, &collector);
+    for round in 1..=2 {
+        ask(&mut evenkeel.client(), 1);
+        wait_for("it is taken", || counted(&evenkeel) == (2.0 * f64::from(round), 0.0));
+    }
+    assert_eq!(collector.0.connections(), 2, "such a connection is not used again");
 }
 
 #[test]
@@ -158,6 +193,21 @@ fn a_reload_turns_it_on_and_off_and_sends_what_was_there() {
     collector.wait(4);
     other.wait(4);
     assert_eq!(process.metric("evenkeel_trace_spans_dropped_total", &[]), 0.0);
+}
+
+#[test]
+fn what_ends_when_nobody_takes_it_any_more_is_counted() {
+    let (gate, collector) = (Gate::default(), Collector::new());
+    let backend = Backend::behind(&gate, "late");
+    let setup = |trace: &str| Setup::to(&[backend.address()]).server(trace).toml();
+    let process = Process::spawn(&setup(&collector.toml("100%")));
+    let mut client = process.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait_for("the exchange is on its way", || backend.requests() == 1);
+    process.reload(&setup(""));
+    gate.open();
+    assert_eq!(client.response().text(), "late");
+    wait_for("its spans are counted", || process.metric("evenkeel_trace_spans_dropped_total", &[]) == 2.0);
 }
 
 #[test]

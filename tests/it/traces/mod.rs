@@ -231,6 +231,10 @@ fn answers_of_our_own_have_a_span_too_and_only_5xx_is_an_error() {
         assert_eq!((code(&server), said(&server, "http.response.status_code")), (failed, Some(status.to_string())));
         assert_eq!(clients.len(), usize::from(path == "/down"));
     }
+    collector.0.forget();
+    assert_eq!(evenkeel.client().exchange("GET /%00 HTTP/1.1\r\nHost: test\r\n\r\n").status, 400);
+    assert_eq!(evenkeel.get("/hello").status, 200);
+    assert_eq!(sorted(collector.wait(1)).0.name, "GET hello", "nothing that a malformed one says can be relied on");
 }
 
 #[test]
