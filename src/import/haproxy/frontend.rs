@@ -52,13 +52,6 @@ impl<'a> Import<'a> {
         let mut names: Vec<(String, usize)> = Vec::new();
         let acls = Acls::new(&proxy.lines, places.to_vec(), self.files);
         let mut rules = self.requests(proxy, &acls);
-        for edit in self.responses(proxy) {
-            self.origins.push(proxy.head);
-            rules.insert(
-                0,
-                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
-            );
-        }
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
             let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
@@ -98,7 +91,14 @@ impl<'a> Import<'a> {
                 origin: self.origins.len() - 1,
             }];
         }
-        self.write(proxy, places, alone, &leaves);
+        let answers = self.responses(proxy);
+        self.write(proxy, places, alone, &leaves, &answers);
+    }
+
+    /// A rule for all requests, from `line`.
+    fn always(&mut self, line: &'a Line, act: Act<Edit, End>) -> Rule<Edit, End> {
+        self.origins.push(line);
+        Rule { terms: vec![Vec::new()], act, asks: false, origin: self.origins.len() - 1 }
     }
 
     /// Where everything goes that no rule has taken.
@@ -147,14 +147,12 @@ impl<'a> Import<'a> {
             return None;
         };
         let acls = Acls::new(&backend.lines, places.to_vec(), self.files);
-        let mut rules = self.requests(&backend, &acls);
+        let mut rules = Vec::new();
         for edit in self.responses(&backend) {
-            self.origins.push(backend.head);
-            rules.insert(
-                0,
-                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
-            );
+            let edit = self.always(backend.head, Act::Edit(edit));
+            rules.push(edit);
         }
+        rules.extend(self.requests(&backend, &acls));
         if let Some((timer, Some(time))) = backend.time("server")
             && time > Duration::from_secs(60)
         {
@@ -186,8 +184,15 @@ impl<'a> Import<'a> {
         Some(Act::Goto(lists.len() - 1))
     }
 
-    /// Writes the routes of `leaves`.
-    fn write(&mut self, proxy: &Proxy<'a>, places: &[Place], alone: bool, leaves: &[Leaf<Edit, End>]) {
+    /// Writes the routes of `leaves`. `answers`: edits of the frontend, which come after all of its backends'.
+    fn write(
+        &mut self,
+        proxy: &Proxy<'a>,
+        places: &[Place],
+        alone: bool,
+        leaves: &[Leaf<Edit, End>],
+        answers: &[Edit],
+    ) {
         let (routes, ordered) = decide::arrange(leaves);
         let everywhere =
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
@@ -219,11 +224,12 @@ impl<'a> Import<'a> {
             match &leaf.end {
                 End::Pool(pool) => {
                     route.set(&["pool"], pool.as_str(), None);
-                    leaf.edits.iter().for_each(|edit| edit.write(&mut route));
+                    leaf.edits.iter().chain(answers).for_each(|edit| edit.write(&mut route));
                 }
                 End::Answer(key, value, _) => {
                     route.set(&[key], value.clone(), Some(&line.place));
-                    leaf.edits.iter().filter(|edit| edit.is_for_answers()).for_each(|edit| edit.write(&mut route));
+                    let edits = leaf.edits.iter().filter(|edit| edit.is_for_answers());
+                    edits.chain(answers).for_each(|edit| edit.write(&mut route));
                     route.remove(&["timeout"]);
                 }
                 End::Closed => draft::close(&mut route, &line.place, &line.text()),
@@ -278,4 +284,42 @@ impl<'a> Import<'a> {
 /// Somebody is kept out.
 fn refuses(end: &End) -> bool {
     matches!(end, End::Closed | End::Answer("respond", _, 400..))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::files::Files;
+
+    /// What is made of `text`.
+    fn imported(text: &str) -> toml::Table {
+        let made = super::super::import(text, &Files::new(Path::new("/nowhere/x.cfg"))).unwrap();
+        made.toml.parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_edit_of_an_answer_counts_and_the_frontends_come_last() {
+        let rules = |name: &str| {
+            let line = |header: &str, value: &str| format!(" http-response set-header {header} {name}{value}\n");
+            [line("x", "1"), line("x", "2"), line(name, "1"), line(name, "2")].concat()
+        };
+        let made = imported(&format!(
+            "frontend f\n mode http\n bind :80\n http-response add-header l 1\n{} default_backend b\nbackend b\n mode http\n \
+             server s 10.0.0.1:80\n http-response add-header l 2\n http-response add-header l 3\n{}",
+            rules("f"),
+            rules("b")
+        ));
+        let headers = &made["route"][0]["response_headers"];
+        let set = |name: &str| headers["set"][name].as_str();
+        assert_eq!([set("b"), set("f"), set("x")], [Some("b2"), Some("f2"), Some("f2")]);
+        let added: Vec<_> = headers["add"]["l"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+        assert_eq!(added, ["2", "3", "1"]);
+    }
+
+    #[test]
+    fn an_answer_of_ones_own_has_the_edits_of_its_frontend() {
+        let made = imported("frontend f\n mode http\n bind :80\n http-request deny\n http-response set-header x 1\n");
+        assert_eq!(made["route"][0]["response_headers"]["set"]["x"].as_str(), Some("1"));
+    }
 }
