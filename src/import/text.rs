@@ -1,11 +1,14 @@
 //! What both languages write alike: times, sizes, hosts and ports; and how we write them. Pure.
 
-use crate::config;
-pub(super) use crate::config::is_token;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
+
+use ipnet::IpNet;
+
+use crate::config;
+pub(super) use crate::config::is_token;
 
 /// `time` as our files have it.
 pub(super) fn time(time: Duration) -> String {
@@ -79,10 +82,16 @@ pub(super) fn read_size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift).filter(|size| *size <= 1 << 50)
 }
 
+/// The network that `text` means, an address or one with a length; what stands behind the length is cut off, as others do.
+pub(super) fn net(text: &str) -> Option<IpNet> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    Some(net.trunc())
+}
+
 /// A network or address as our files take it; `None`: it is none.
 pub(super) fn network(text: &str) -> Option<String> {
-    let plain = text.parse::<IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok();
-    plain.then(|| text.to_owned())
+    let net = net(text)?;
+    Some(if text.contains('/') { net.to_string() } else { net.addr().to_string() })
 }
 
 /// `host:port`, of which either may be missing, as a backend's address.
@@ -228,6 +237,39 @@ mod tests {
         let sizes = ["1m", "10k", "0", "7", "2g"].map(|text| read_size(text).map(size).unwrap());
         assert_eq!(sizes, ["1MiB", "10KiB", "0B", "7B", "2GiB"]);
         assert_eq!(["", "k", "1x", "-1"].map(read_size), [None; 4]);
+    }
+
+    #[test]
+    fn networks_have_no_host_bits() {
+        for (text, ours) in [
+            ("10.0.0.7/8", "10.0.0.0/8"),
+            ("192.168.1.0/24", "192.168.1.0/24"),
+            ("2001:db8::7/32", "2001:db8::/32"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("10.0.0.7/32", "10.0.0.7/32"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(network(text).as_deref(), Some(ours), "{text}");
+        }
+        assert_eq!(["", "all", "10.0.0.7/33", "10.0.0", "/8"].map(network), [const { None }; 5]);
+    }
+
+    #[test]
+    fn hosts_are_those_that_a_route_takes() {
+        for (text, fine) in [
+            ("a.example", true),
+            ("A_b.example", true),
+            ("*.example", true),
+            ("[::1]", true),
+            ("*.[::1]", false),
+            ("*", false),
+            ("*.", false),
+            ("a..b", false),
+            ("*.*.example", false),
+            ("[::x]", false),
+        ] {
+            assert_eq!(is_match(text), fine, "{text}");
+        }
     }
 
     #[test]

@@ -201,9 +201,7 @@ fn meet(key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
     }
     if *key == Key::Client {
         let net = |way: &Way| match way {
-            Way::Is(net) => {
-                net.parse::<ipnet::IpNet>().ok().or_else(|| net.parse::<std::net::IpAddr>().ok().map(Into::into))
-            }
+            Way::Is(net) => text::net(net),
             _ => None,
         };
         let (first, second) = (net(one)?, net(other)?);

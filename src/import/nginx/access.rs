@@ -266,10 +266,7 @@ fn access(rules: &[&Directive]) -> (Access, bool) {
 }
 
 fn overlap(one: &str, other: &str) -> bool {
-    let network = |text: &str| {
-        text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
-    };
-    match (network(one), network(other)) {
+    match (text::net(one), text::net(other)) {
         (Some(one), Some(other)) => one.contains(&other) || other.contains(&one),
         _ => true,
     }
