@@ -463,4 +463,20 @@ mod tests {
         assert_eq!(host("~^www\\d+\\.a\\.example$"), None);
         assert_eq!(host("www.*"), None);
     }
+
+    #[test]
+    fn times_are_compared_whole() {
+        let text = "upstream u { server 10.0.0.1:80 max_fails=2 fail_timeout=10500ms; }\n\
+                    server { listen 80; client_header_timeout 10500ms; client_body_timeout 30s;\n\
+                    location / { proxy_pass http://u; proxy_read_timeout 60500ms; } }";
+        let made = import(text, &mut Files::new(Path::new("/nowhere/x.conf"))).unwrap();
+        let made: ::toml::Table = made.toml.parse().unwrap();
+        let listener = &made["listener"][0];
+        assert_eq!(listener.get("header_timeout").and_then(::toml::Value::as_str), Some("10500ms"));
+        assert_eq!(listener.get("body_timeout"), None, "it is the default");
+        let pool = &made["pool"]["u"];
+        assert_eq!(pool.get("body_timeout").and_then(::toml::Value::as_str), Some("60500ms"));
+        assert_eq!(pool["circuit_breaker"].get("open_for").and_then(::toml::Value::as_str), Some("10500ms"));
+        assert_eq!(made["route"][0].get("timeout").and_then(::toml::Value::as_str), Some("60500ms"));
+    }
 }

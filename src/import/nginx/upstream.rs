@@ -340,7 +340,7 @@ impl<'a> Import<'a> {
         match time("read") {
             Some((one, Some(time))) => {
                 for key in ["response_timeout", "body_timeout"] {
-                    if key == "response_timeout" || time.as_secs() != 60 {
+                    if key == "response_timeout" || time != Duration::from_secs(60) {
                         pool.set(&[key], text::time(time), Some(&one.place));
                     }
                 }
@@ -435,9 +435,8 @@ fn breaker(pool: &mut Table, fails: &[(u64, Option<Duration>, &Directive)], serv
         return;
     }
     pool.set(&["circuit_breaker", "consecutive_failures"], *most, Some(&place.place));
-    if let Some(time) =
-        fails.iter().filter_map(|(_, time, _)| *time).max().filter(|time| time.as_secs() != 10 && !time.is_zero())
-    {
+    let usual = [Duration::from_secs(10), Duration::ZERO];
+    if let Some(time) = fails.iter().filter_map(|(_, time, _)| *time).max().filter(|time| !usual.contains(time)) {
         pool.set(&["circuit_breaker", "open_for"], text::time(time), Some(&place.place));
     }
 }
