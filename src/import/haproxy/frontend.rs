@@ -197,7 +197,7 @@ impl<'a> Import<'a> {
         let everywhere =
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
         let mut written: Vec<(usize, String)> = Vec::new();
-        for (at, when) in &routes {
+        for (number, (at, when)) in routes.iter().enumerate() {
             if !self.draft.has_room() {
                 break;
             }
@@ -235,22 +235,23 @@ impl<'a> Import<'a> {
                 End::Closed => draft::close(&mut route, &line.place, &line.text()),
             }
             self.draft.routes.push(route);
-            written.push((*at, name));
+            written.push((number, name));
         }
-        for (at, name) in written {
-            self.sampled(leaves, at, &name, places, &routes);
+        for (number, name) in written {
+            self.sampled(leaves, number, &name, places, &routes);
         }
     }
 
-    /// A test for the route of a leaf, if a simple request shows it.
+    /// A test for the route of that number, if a simple request shows it.
     fn sampled(
         &mut self,
         leaves: &[Leaf<Edit, End>],
-        at: usize,
+        number: usize,
         name: &str,
         places: &[Place],
         routes: &[(usize, Conjunction)],
     ) {
+        let at = routes[number].0;
         let leaf = &leaves[at];
         let wanted = leaf.when.ways(&Key::Listener);
         let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
@@ -260,13 +261,7 @@ impl<'a> Import<'a> {
         // A leaf may have several routes: the test is for the one that takes this host.
         let mine = routes.iter().position(|(_, when)| decide::holds(when, &host, &path, &place.name));
         let first = leaves.iter().position(|one| decide::holds(&one.when, &host, &path, &place.name));
-        if !leaf.when.is_plain() || first != Some(at) || mine.is_none_or(|mine| routes[mine].0 != at) {
-            return;
-        }
-        let named = mine
-            .and_then(|mine| self.draft.routes.get(self.draft.routes.len() - routes.len() + mine))
-            .and_then(|route| route.value(&["name"]));
-        if named != Some(&name.into()) {
+        if !leaf.when.is_plain() || first != Some(at) || mine != Some(number) {
             return;
         }
         let (scheme, usual) = if place.tls { ("https", 443) } else { ("http", 80) };
@@ -321,5 +316,18 @@ mod tests {
     fn an_answer_of_ones_own_has_the_edits_of_its_frontend() {
         let made = imported("frontend f\n mode http\n bind :80\n http-request deny\n http-response set-header x 1\n");
         assert_eq!(made["route"][0]["response_headers"]["set"]["x"].as_str(), Some("1"));
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_all_routes_those_that_are_there_are_tested() {
+        let backends: String =
+            (0..19_997).map(|number| format!("backend b{number}\n mode http\n server s 10.0.0.1:80\n")).collect();
+        let front = "frontend f\n mode http\n bind :80\n use_backend b1 if { path /1 }\n use_backend b2 if { path /2 }\n \
+                     use_backend b3 if { path /3 }\n default_backend b4\n";
+        let made = imported(&format!("{front}{backends}"));
+        let tested: Vec<_> =
+            made["test"].as_array().unwrap().iter().map(|test| test["expect"]["route"].as_str().unwrap()).collect();
+        assert_eq!(tested, ["f:b1", "f:b2"]);
+        assert_eq!(made["route"].as_array().unwrap().len(), tested.len());
     }
 }
