@@ -51,6 +51,10 @@ fn what_cannot_be_read_is_said_with_its_line() {
     let said = evenkeel(&["import", source.to_str().unwrap()]);
     assert_eq!((said.status.code(), text(&said.stdout)), (Some(1), String::new()));
     assert!(text(&said.stderr).contains("bad.conf:3: "), "{}", text(&said.stderr));
+    let tls = NGINX.replace("8080;", "8443 ssl; ssl_certificate none.pem; ssl_certificate_key none.pem;");
+    let said = evenkeel(&["import", file("tls.conf", &tls).to_str().unwrap()]);
+    assert_eq!(said.status.code(), Some(1), "its certificate is not here");
+    assert!(text(&said.stdout).contains("none.pem"), "{}", text(&said.stdout));
     let said = evenkeel(&["import", "/nowhere/nginx.conf"]);
     assert_eq!(said.status.code(), Some(1));
     assert_eq!(evenkeel(&["import"]).status.code(), Some(2));
