@@ -123,9 +123,21 @@ impl fmt::Display for Report {
         }
         let counts = Outcome::ALL.map(|outcome| (self.count(outcome), outcome));
         let said: Vec<_> = counts.iter().rev().map(|(count, outcome)| format!("{count} {}", outcome.word())).collect();
-        let more = if self.counts.iter().sum::<usize>() > self.entries.len() { "; the least of them are not listed" } else { "" };
+        let more = if self.counts.iter().sum::<usize>() > self.entries.len() {
+            "; the least of them are not listed"
+        } else {
+            ""
+        };
         writeln!(f, "{}{more}", said.join(", "))
     }
+}
+
+/// What stands under this name, of a header, cookie or parameter, is nobody else's business.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let within = ["authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "credential", "session"];
+    let last = ["key", "pass", "auth", "pwd"];
+    within.iter().any(|word| name.contains(word)) || last.iter().any(|word| name.rsplit('-').next() == Some(*word))
 }
 
 /// `text` on one line, of a length that people read.
@@ -177,5 +189,12 @@ mod tests {
         assert_eq!(counts, [1, 1, MOST + 5]);
         let said = "20005 converted, 0 approximated, 1 not supported, 1 NOT SUPPORTED, CLOSED; the least of them are not listed";
         assert!(report.to_string().ends_with(&format!("{said}\n")));
+    }
+
+    #[test]
+    fn names_of_secrets() {
+        let secret = ["Authorization", "X-Api-Key", "x_key", "X-Pass", "session_id", "auth", "access_token"];
+        assert!(secret.iter().all(|name| is_secret(name)));
+        assert!(["host", "user-agent", "x-forwarded-for", "keyboard", "beta"].iter().all(|name| !is_secret(name)));
     }
 }

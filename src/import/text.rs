@@ -6,9 +6,10 @@ use std::{
 };
 
 use ipnet::IpNet;
+use regex::{Regex, RegexBuilder};
 
 use crate::config;
-pub(super) use crate::config::is_token;
+pub(super) use crate::config::{is_host_match as is_match, is_token};
 
 /// `time` as our files have it.
 pub(super) fn time(time: Duration) -> String {
@@ -141,26 +142,46 @@ pub(super) fn is_host(text: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label) && !number
 }
 
-/// `text` is a host, or `*.` and one, as a route of ours matches it.
-pub(super) fn is_match(text: &str) -> bool {
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    let label = |label: &str| {
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(fine)
-    };
-    let six = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    (name.len() <= 253 && name.split('.').all(label)) || six.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
-}
-
 /// `text` can stand in a path of ours as it is: normalised, without escapes that would be decoded.
 pub(super) fn is_path(text: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_graphic() && !b"?#\\%*".contains(&byte);
     text.starts_with('/') && text.bytes().all(fine) && text.split('/').all(|segment| segment != "." && segment != "..")
 }
 
+/// An expression that ours take, compiled.
+pub(super) fn compiled(text: &str) -> Option<Regex> {
+    RegexBuilder::new(text).size_limit(config::MAX_REGEX).build().ok()
+}
+
 /// An expression that ours take.
 pub(super) fn is_regex(text: &str) -> bool {
-    regex::RegexBuilder::new(text).size_limit(1 << 20).build().is_ok()
+    compiled(text).is_some()
+}
+
+/// It is one of several expressions that is found: a `|` stands in no group.
+pub(super) fn has_ways(regex: &str) -> bool {
+    let (mut depth, mut class) = (0, false);
+    let mut letters = regex.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                letters.next();
+            }
+            '[' => class = true,
+            ']' => class = false,
+            '(' if !class => depth += 1,
+            ')' if !class => depth -= 1,
+            '|' if !class && depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// All groups that `replacement` names, as `${1}`, are in `regex`.
+pub(super) fn groups_fit(regex: &str, replacement: &str) -> bool {
+    let Some(regex) = compiled(regex) else { return false };
+    (1..10).all(|group| !replacement.contains(&format!("${{{group}}}")) || group < regex.captures_len())
 }
 
 /// `text` in a template, where braces are variables.

@@ -64,7 +64,7 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, |end| refuses(end).then_some(End::Closed));
+        let mut walk = Walk::new(&lists, &self.judge, |end| refuses(end).then_some(End::Closed));
         let fine = walk.from(0).is_ok();
         for origin in &walk.beyond {
             let line = self.origins[*origin];
@@ -81,7 +81,7 @@ impl<'a> Import<'a> {
         }
         let mut leaves = std::mem::take(&mut walk.leaves);
         if !fine {
-            let note = "its rules come to more than a thousand routes: it gets 503 until you decide";
+            let note = "its rules come to more than a thousand routes, or are too many to compare: it gets 503 until you decide";
             proxy.head.tell(&mut self.draft.report, Outcome::Closed, note);
             self.origins.push(proxy.head);
             leaves = vec![Leaf {
@@ -120,8 +120,8 @@ impl<'a> Import<'a> {
             true => End::Pool(proxy.name.to_owned()),
             false => End::Answer("respond", Value::table([("status", 503.into())]), 503),
         };
-        self.origins.push(proxy.head);
-        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+        let rest = self.always(proxy.head, Act::End(end));
+        rules.push(rest);
     }
 
     /// The rules of the backend `name`, read once for a frontend.
@@ -156,14 +156,9 @@ impl<'a> Import<'a> {
         if let Some((timer, Some(time))) = backend.time("server")
             && time > Duration::from_secs(60)
         {
-            self.origins.push(timer);
             let edit = Edit::Set(vec!["timeout".to_owned()], text::time(time).into());
-            rules.push(Rule {
-                terms: vec![Vec::new()],
-                act: Act::Edit(edit),
-                asks: false,
-                origin: self.origins.len() - 1,
-            });
+            let edit = self.always(timer, Act::Edit(edit));
+            rules.push(edit);
         }
         for line in acls.used() {
             if !line.is_told() {
@@ -177,8 +172,8 @@ impl<'a> Import<'a> {
         if !backend.head.is_told() {
             backend.head.converted(&mut self.draft.report);
         }
-        self.origins.push(line);
-        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+        let rest = self.always(line, Act::End(end));
+        rules.push(rest);
         lists.push(rules);
         names.push((name.to_owned(), lists.len() - 1));
         Some(Act::Goto(lists.len() - 1))
@@ -193,7 +188,7 @@ impl<'a> Import<'a> {
         leaves: &[Leaf<Edit, End>],
         answers: &[Edit],
     ) {
-        let (routes, ordered) = decide::arrange(leaves);
+        let (routes, ordered) = decide::arrange(leaves, &self.judge);
         let everywhere =
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
         let mut written: Vec<(usize, String)> = Vec::new();
@@ -215,7 +210,7 @@ impl<'a> Import<'a> {
             route.set(&["name"], name.as_str(), None);
             let when = match alone || !when.ways(&Key::Listener).is_empty() {
                 true => when.clone(),
-                false => match when.with(&everywhere) {
+                false => match when.with(&everywhere, &self.judge) {
                     Joined::Fine(when) => when,
                     _ => continue,
                 },
@@ -253,14 +248,17 @@ impl<'a> Import<'a> {
     ) {
         let at = routes[number].0;
         let leaf = &leaves[at];
+        if self.judge.is_spent() {
+            return;
+        }
         let wanted = leaf.when.ways(&Key::Listener);
         let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
         let host =
             leaf.when.hosts().first().map_or_else(|| "any.example".to_owned(), |host| host.replacen('*', "x", 1));
         let (Some(place), Some(path)) = (place, leaf.when.sample()) else { return };
         // A leaf may have several routes: the test is for the one that takes this host.
-        let mine = routes.iter().position(|(_, when)| decide::holds(when, &host, &path, &place.name));
-        let first = leaves.iter().position(|one| decide::holds(&one.when, &host, &path, &place.name));
+        let mine = routes.iter().position(|(_, when)| decide::holds(when, &self.judge, &host, &path, &place.name));
+        let first = leaves.iter().position(|one| decide::holds(&one.when, &self.judge, &host, &path, &place.name));
         if !leaf.when.is_plain() || first != Some(at) || mine != Some(number) {
             return;
         }
@@ -277,7 +275,7 @@ impl<'a> Import<'a> {
 }
 
 /// Somebody is kept out.
-fn refuses(end: &End) -> bool {
+pub(super) fn refuses(end: &End) -> bool {
     matches!(end, End::Closed | End::Answer("respond", _, 400..))
 }
 

@@ -103,7 +103,7 @@ impl<'a> Import<'a> {
             self.pool_tls(&mut pool, scope);
         }
         self.times(&mut pool, scope, target.grpc);
-        self.retries(&mut pool, scope, upstream);
+        self.retries(&mut pool, scope);
         self.host(&mut pool, scope, upstream.is_some());
         if let Some((.., name)) = self.pools.iter().find(|(host, known, _)| *host == target.host && known.same(&pool)) {
             return Some(name.clone());
@@ -353,7 +353,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn retries(&mut self, pool: &mut Table, scope: &Scope<'a>, upstream: Option<&Directive>) {
+    fn retries(&mut self, pool: &mut Table, scope: &Scope<'a>) {
         let report = &mut self.draft.report;
         let next = scope.last("proxy_next_upstream").or_else(|| scope.last("grpc_next_upstream"));
         if let Some(next) = next {
@@ -397,7 +397,6 @@ impl<'a> Import<'a> {
         if let Some(time) = scope.last("proxy_next_upstream_timeout") {
             time.approximated(report, "timeout of the route bounds all attempts together");
         }
-        let _ = upstream;
     }
 
     /// What backends get as Host: nginx sends the name of the upstream unless told otherwise.
