@@ -15,16 +15,19 @@ pub(super) fn host(field: &Field<'_>) -> Result<HostMatch, Wrong> {
     }
     let text = values::text(field, WHAT)?;
     let lower = text.to_ascii_lowercase();
-    if let Some(rest) = lower.strip_prefix('*')
-        && let Some(domain) = rest.strip_prefix('.')
-        && is_name(domain)
-    {
-        return Ok(HostMatch::Wildcard(rest.to_owned()));
+    match lower.strip_prefix('*') {
+        Some(rest) if is_host_match(&lower) => Ok(HostMatch::Wildcard(rest.to_owned())),
+        None if is_host_match(&lower) => Ok(HostMatch::Exact(lower)),
+        _ => Err(explain(&lower, Wrong::new(format!("found {}, wanted {WHAT}", quoted(text))))),
     }
-    if is_name(&lower) || is_ipv6(&lower) {
-        return Ok(HostMatch::Exact(lower));
+}
+
+/// `text` is a host that a route can match: a name, `*.` and a name, or an IPv6 address in brackets.
+pub(crate) fn is_host_match(text: &str) -> bool {
+    match text.strip_prefix("*.") {
+        Some(domain) => is_name(domain),
+        None => is_name(text) || is_ipv6(text),
     }
-    Err(explain(&lower, Wrong::new(format!("found {}, wanted {WHAT}", quoted(text)))))
 }
 
 /// Labels of letters, digits, `-` and `_`, none of them empty; an IPv4 address is one, too.

@@ -54,7 +54,6 @@ use std::{
 use ipnet::IpNet;
 use toml::de::DeTable;
 
-pub(crate) use self::field::{is_lifted, is_ours, is_token};
 pub use self::{
     address::Address,
     auth::{
@@ -78,6 +77,11 @@ pub use self::{
     tls::{Alpn, Certificate, ClientAuth, ListenerTls, PoolTls, TlsVersion},
     trace::Trace,
     written::Written,
+};
+pub(crate) use self::{
+    field::{is_lifted, is_ours, is_token},
+    host::is_host_match,
+    values::MAX_REGEX,
 };
 use self::{
     problem::Source,

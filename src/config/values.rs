@@ -19,7 +19,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// A year: what is longer is a slip, or should be `"off"`.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// Bytes of a compiled expression.
-const MAX_REGEX: usize = 1 << 20;
+pub(crate) const MAX_REGEX: usize = 1 << 20;
 /// Larger counts than this are slips; "off" is how to say "no limit".
 const MOST: u64 = 1_000_000_000;
 

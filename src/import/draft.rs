@@ -1,7 +1,10 @@
 //! The configuration that is being written: tables in the order of the file, names that are each taken once, and what
 //! reads them back. Filled by both readers.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Write,
+};
 
 use super::{
     report::{Place, Report},
@@ -19,6 +22,8 @@ pub(super) struct Draft {
     pub(super) auths: Vec<Table>,
     pub(super) error_pages: Table,
     pub(super) tests: Vec<Table>,
+    /// What is asked for by them.
+    pub(super) urls: HashSet<String>,
     pub(super) report: Report,
     pub(super) route_names: Names,
     pub(super) pool_names: Names,
@@ -38,6 +43,7 @@ impl Default for Draft {
             auths: Vec::new(),
             error_pages: Table::new(&["error_pages"]),
             tests: Vec::new(),
+            urls: HashSet::new(),
             report: Report::default(),
             route_names: Names::default(),
             pool_names: Names::default(),
@@ -72,6 +78,9 @@ impl Draft {
     /// A `[[test]]`: a GET of `url` takes that route.
     pub(super) fn expect(&mut self, expected: &Expected) {
         let Expected { url, route, end } = expected;
+        if !self.urls.insert(url.clone()) {
+            return;
+        }
         let mut test = Table::element("test");
         test.set(&["name"], format!("{url} -> {route}"), None);
         test.set(&["request"], Value::table([("method", "GET".into()), ("url", url.as_str().into())]), None);
@@ -82,9 +91,7 @@ impl Draft {
             End::Open => {}
         }
         test.set(&["expect"], Value::Table(pairs), None);
-        if !self.tests.iter().any(|known| known.value(&["request"]) == test.value(&["request"])) {
-            self.tests.push(test);
-        }
+        self.tests.push(test);
     }
 
     /// The whole file; `title` says where it is from.
@@ -120,6 +127,8 @@ pub(super) fn close(route: &mut Table, place: &Place, directive: &str) {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     taken: BTreeSet<String>,
+    /// What to try next, by what it begins with.
+    next: HashMap<String, usize>,
 }
 
 impl Names {
@@ -127,13 +136,17 @@ impl Names {
     pub(super) fn fresh(&mut self, base: &str) -> String {
         let base: String = base.chars().filter(|letter| !letter.is_control()).take(200).collect();
         let base = if base.trim().is_empty() { "x".to_owned() } else { base };
-        let mut name = base.clone();
-        let mut number = 2;
-        while !self.taken.insert(name.clone()) {
-            name = format!("{base}-{number}");
-            number += 1;
+        if self.taken.insert(base.clone()) {
+            return base;
         }
-        name
+        let number = self.next.entry(base.clone()).or_insert(2);
+        loop {
+            let name = format!("{base}-{number}");
+            *number += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 }
 

@@ -51,14 +51,13 @@ impl Files {
         if self.read >= MOST_FILES {
             return Err(wrong(format!("more than {MOST_FILES} files are included")));
         }
-        let file = fs::File::open(path).map_err(|error| wrong(format!("it cannot be read: {error}")))?;
-        if !file.metadata().is_ok_and(|data| data.is_file()) {
+        let unread = |error: std::io::Error| wrong(format!("it cannot be read: {error}"));
+        // Before it is opened, which would wait for somebody at the other end of a pipe.
+        if !fs::metadata(path).map_err(unread)?.is_file() {
             return Err(wrong("it cannot be read: it is not a file".to_owned()));
         }
         let mut bytes = Vec::new();
-        file.take(self.left + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| wrong(format!("it cannot be read: {error}")))?;
+        fs::File::open(path).map_err(unread)?.take(self.left + 1).read_to_end(&mut bytes).map_err(unread)?;
         if bytes.len() as u64 > self.left {
             return Err(wrong(format!("with what it includes it is larger than {} MiB", MOST_BYTES >> 20)));
         }
@@ -176,6 +175,15 @@ mod tests {
         let device = Files::new(Path::new("/dev/null")).main().unwrap_err();
         assert!(device.why.ends_with("it is not a file"), "{device}");
         let _ = fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn pipes_are_not_read() {
+        let path = std::env::temp_dir().join(format!("evenkeel-import-pipe-{}", std::process::id()));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+        let said = Files::new(&path).main().unwrap_err();
+        fs::remove_file(&path).unwrap();
+        assert!(said.why.ends_with("it is not a file"), "{}", said.why);
     }
 
     #[test]

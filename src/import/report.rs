@@ -2,7 +2,12 @@
 //!
 //! Filled by both readers; `cli::import` writes it.
 
-use std::{collections::BTreeSet, fmt, rc::Rc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    rc::Rc,
+};
 
 use serde::Serialize;
 
@@ -22,7 +27,7 @@ impl fmt::Display for Place {
 }
 
 /// What became of a directive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It could not be converted and protects something: what it stood for is refused instead of open.
@@ -49,7 +54,7 @@ impl Outcome {
 }
 
 /// One line of the report.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Entry {
     /// What became of it.
     pub outcome: Outcome,
@@ -68,28 +73,41 @@ pub struct Entry {
 #[serde(transparent)]
 pub struct Report {
     entries: BTreeSet<Entry>,
+    /// Hashes of all entries, so that each is counted once.
+    #[serde(skip)]
+    seen: HashSet<u64>,
+    /// By outcome.
+    #[serde(skip)]
+    counts: [usize; Outcome::ALL.len()],
 }
 
-/// Entries beyond these are counted alone: a report is for people.
+/// Where there are more entries, the least of them are counted alone: a report is for people.
 const MOST: usize = 20_000;
 
 impl Report {
     pub(super) fn add(&mut self, outcome: Outcome, place: &Place, directive: &str, note: impl Into<String>) {
-        if self.entries.len() >= MOST {
+        let (file, line) = (place.file.to_string(), place.line);
+        let entry = Entry { outcome, file, line, directive: shortened(directive), note: note.into() };
+        let mut hasher = DefaultHasher::new();
+        entry.hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
             return;
         }
-        let (file, line) = (place.file.to_string(), place.line);
-        self.entries.insert(Entry { outcome, file, line, directive: shortened(directive), note: note.into() });
+        self.counts[outcome as usize] += 1;
+        self.entries.insert(entry);
+        if self.entries.len() > MOST {
+            self.entries.pop_last();
+        }
     }
 
-    /// What became of each directive.
+    /// What became of each directive; of very many the worst.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
     /// How many of them there are.
     pub fn count(&self, outcome: Outcome) -> usize {
-        self.entries.iter().filter(|entry| entry.outcome == outcome).count()
+        self.counts[outcome as usize]
     }
 }
 
@@ -105,8 +123,21 @@ impl fmt::Display for Report {
         }
         let counts = Outcome::ALL.map(|outcome| (self.count(outcome), outcome));
         let said: Vec<_> = counts.iter().rev().map(|(count, outcome)| format!("{count} {}", outcome.word())).collect();
-        writeln!(f, "{}", said.join(", "))
+        let more = if self.counts.iter().sum::<usize>() > self.entries.len() {
+            "; the least of them are not listed"
+        } else {
+            ""
+        };
+        writeln!(f, "{}{more}", said.join(", "))
     }
+}
+
+/// What stands under this name, of a header, cookie or parameter, is nobody else's business.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let within = ["authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "credential", "session"];
+    let last = ["key", "pass", "auth", "pwd"];
+    within.iter().any(|word| name.contains(word)) || last.iter().any(|word| name.rsplit('-').next() == Some(*word))
 }
 
 /// `text` on one line, of a length that people read.
@@ -138,5 +169,32 @@ mod tests {
         report.add(Outcome::Unsupported, &place(2), &"\u{1b}é".repeat(200), "");
         let entry = report.entries().find(|entry| entry.line == 2).unwrap();
         assert!(entry.directive.chars().count() == 121 && !entry.directive.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_full_report_keeps_the_worst_and_counts_all() {
+        let mut report = Report::default();
+        let place = |line| Place { file: "a.conf".into(), line };
+        let most = u32::try_from(MOST).unwrap();
+        (0..most + 5).for_each(|line| report.add(Outcome::Converted, &place(line), "x", ""));
+        report.add(Outcome::Closed, &place(most + 5), "deny all", "requests get 503");
+        report.add(Outcome::Unsupported, &place(most + 6), "gzip on", "");
+        // Said again, where it is kept and where it is not.
+        report.add(Outcome::Closed, &place(most + 5), "deny all", "requests get 503");
+        report.add(Outcome::Converted, &place(most + 4), "x", "");
+        let told: Vec<_> = report.entries().take(3).map(|entry| (entry.outcome, entry.line)).collect();
+        assert_eq!(told, [(Outcome::Closed, most + 5), (Outcome::Unsupported, most + 6), (Outcome::Converted, 0)]);
+        assert_eq!(report.entries().count(), MOST);
+        let counts = [Outcome::Closed, Outcome::Unsupported, Outcome::Converted].map(|one| report.count(one));
+        assert_eq!(counts, [1, 1, MOST + 5]);
+        let said = "20005 converted, 0 approximated, 1 not supported, 1 NOT SUPPORTED, CLOSED; the least of them are not listed";
+        assert!(report.to_string().ends_with(&format!("{said}\n")));
+    }
+
+    #[test]
+    fn names_of_secrets() {
+        let secret = ["Authorization", "X-Api-Key", "x_key", "X-Pass", "session_id", "auth", "access_token"];
+        assert!(secret.iter().all(|name| is_secret(name)));
+        assert!(["host", "user-agent", "x-forwarded-for", "keyboard", "beta"].iter().all(|name| !is_secret(name)));
     }
 }

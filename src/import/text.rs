@@ -1,11 +1,15 @@
 //! What both languages write alike: times, sizes, hosts and ports; and how we write them. Pure.
 
-use crate::config;
-pub(super) use crate::config::is_token;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
+
+use ipnet::IpNet;
+use regex::{Regex, RegexBuilder};
+
+use crate::config;
+pub(super) use crate::config::{is_host_match as is_match, is_token};
 
 /// `time` as our files have it.
 pub(super) fn time(time: Duration) -> String {
@@ -79,10 +83,16 @@ pub(super) fn read_size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift).filter(|size| *size <= 1 << 50)
 }
 
+/// The network that `text` means, an address or one with a length; what stands behind the length is cut off, as others do.
+pub(super) fn net(text: &str) -> Option<IpNet> {
+    let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    Some(net.trunc())
+}
+
 /// A network or address as our files take it; `None`: it is none.
 pub(super) fn network(text: &str) -> Option<String> {
-    let plain = text.parse::<IpAddr>().is_ok() || text.parse::<ipnet::IpNet>().is_ok();
-    plain.then(|| text.to_owned())
+    let net = net(text)?;
+    Some(if text.contains('/') { net.to_string() } else { net.addr().to_string() })
 }
 
 /// `host:port`, of which either may be missing, as a backend's address.
@@ -132,26 +142,46 @@ pub(super) fn is_host(text: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label) && !number
 }
 
-/// `text` is a host, or `*.` and one, as a route of ours matches it.
-pub(super) fn is_match(text: &str) -> bool {
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    let label = |label: &str| {
-        let fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(fine)
-    };
-    let six = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    (name.len() <= 253 && name.split('.').all(label)) || six.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
-}
-
 /// `text` can stand in a path of ours as it is: normalised, without escapes that would be decoded.
 pub(super) fn is_path(text: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_graphic() && !b"?#\\%*".contains(&byte);
     text.starts_with('/') && text.bytes().all(fine) && text.split('/').all(|segment| segment != "." && segment != "..")
 }
 
+/// An expression that ours take, compiled.
+pub(super) fn compiled(text: &str) -> Option<Regex> {
+    RegexBuilder::new(text).size_limit(config::MAX_REGEX).build().ok()
+}
+
 /// An expression that ours take.
 pub(super) fn is_regex(text: &str) -> bool {
-    regex::RegexBuilder::new(text).size_limit(1 << 20).build().is_ok()
+    compiled(text).is_some()
+}
+
+/// It is one of several expressions that is found: a `|` stands in no group.
+pub(super) fn has_ways(regex: &str) -> bool {
+    let (mut depth, mut class) = (0, false);
+    let mut letters = regex.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                letters.next();
+            }
+            '[' => class = true,
+            ']' => class = false,
+            '(' if !class => depth += 1,
+            ')' if !class => depth -= 1,
+            '|' if !class && depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// All groups that `replacement` names, as `${1}`, are in `regex`.
+pub(super) fn groups_fit(regex: &str, replacement: &str) -> bool {
+    let Some(regex) = compiled(regex) else { return false };
+    (1..10).all(|group| !replacement.contains(&format!("${{{group}}}")) || group < regex.captures_len())
 }
 
 /// `text` in a template, where braces are variables.
@@ -228,6 +258,39 @@ mod tests {
         let sizes = ["1m", "10k", "0", "7", "2g"].map(|text| read_size(text).map(size).unwrap());
         assert_eq!(sizes, ["1MiB", "10KiB", "0B", "7B", "2GiB"]);
         assert_eq!(["", "k", "1x", "-1"].map(read_size), [None; 4]);
+    }
+
+    #[test]
+    fn networks_have_no_host_bits() {
+        for (text, ours) in [
+            ("10.0.0.7/8", "10.0.0.0/8"),
+            ("192.168.1.0/24", "192.168.1.0/24"),
+            ("2001:db8::7/32", "2001:db8::/32"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("10.0.0.7/32", "10.0.0.7/32"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(network(text).as_deref(), Some(ours), "{text}");
+        }
+        assert_eq!(["", "all", "10.0.0.7/33", "10.0.0", "/8"].map(network), [const { None }; 5]);
+    }
+
+    #[test]
+    fn hosts_are_those_that_a_route_takes() {
+        for (text, fine) in [
+            ("a.example", true),
+            ("A_b.example", true),
+            ("*.example", true),
+            ("[::1]", true),
+            ("*.[::1]", false),
+            ("*", false),
+            ("*.", false),
+            ("a..b", false),
+            ("*.*.example", false),
+            ("[::x]", false),
+        ] {
+            assert_eq!(is_match(text), fine, "{text}");
+        }
     }
 
     #[test]

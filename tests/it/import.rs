@@ -43,6 +43,10 @@ fn what_cannot_be_read_is_said_with_its_line() {
     let (code, out, err) = run(&["import", source.to_str().unwrap()]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.contains("bad.conf:3: "), "{err}");
+    let tls = NGINX.replace("8080;", "8443 ssl; ssl_certificate none.pem; ssl_certificate_key none.pem;");
+    let (code, out, _) = run(&["import", file("tls.conf", &tls).to_str().unwrap()]);
+    assert_eq!(code, Some(1), "its certificate is not here");
+    assert!(out.contains("none.pem"), "{out}");
     assert_eq!(run(&["import", "/nowhere/nginx.conf"]).0, Some(1));
     assert_eq!(run(&["import"]).0, Some(2));
 }

@@ -40,7 +40,8 @@ pub enum Kind {
     Haproxy,
 }
 
-/// Imports what was `asked` for: TOML to stdout, the report to stderr. Exit code 1 if it cannot be read.
+/// Imports what was `asked` for: TOML to stdout, the report to stderr. Exit code 1 if it cannot be read, or if `check` does
+/// not accept the result here.
 pub fn import(asked: &Import) -> ExitCode {
     let from = asked.from.map(|kind| match kind {
         Kind::Nginx => import::From::Nginx,
@@ -52,6 +53,7 @@ pub fn import(asked: &Import) -> ExitCode {
             match tell(&imported, asked.json, streams) {
                 // Whoever reads the first lines alone has seen what they wanted.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+                Ok(false) => ExitCode::FAILURE,
                 _ => ExitCode::SUCCESS,
             }
         }
@@ -62,20 +64,21 @@ pub fn import(asked: &Import) -> ExitCode {
     }
 }
 
-/// Writes the file to the first stream, and what is to be said of it to the second.
-fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<()> {
+/// Writes the file to the first stream, and what is to be said of it to the second; `false`: `check` does not accept it.
+fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<bool> {
     out.write_all(imported.toml.as_bytes())?;
     out.flush()?;
     if json {
         serde_json::to_writer_pretty(&mut *err, &imported.report)?;
-        return writeln!(err);
+        writeln!(err)?;
+        return checked(&imported.toml, &mut io::sink());
     }
     write!(err, "{}", imported.report)?;
     checked(&imported.toml, err)
 }
 
 /// Says what `check` would. Certificates may be missing on the machine at hand: the result is written all the same.
-fn checked(toml: &str, err: &mut impl Write) -> io::Result<()> {
+fn checked(toml: &str, err: &mut impl Write) -> io::Result<bool> {
     let file = Path::new("imported.toml");
     match Config::parse(toml, file) {
         Ok(config) => {
@@ -83,12 +86,13 @@ fn checked(toml: &str, err: &mut impl Write) -> io::Result<()> {
                 writeln!(err, "\n{}", warnings.render(super::color()))?;
             }
             match plan::test(&config, file) {
-                Ok(()) => writeln!(err, "`check` accepts it"),
-                Err(failed) => writeln!(err, "`check` does not accept it: {failed}"),
+                Ok(()) => writeln!(err, "`check` accepts it").map(|()| true),
+                Err(failed) => writeln!(err, "`check` does not accept it: {failed}").map(|()| false),
             }
         }
         Err(problems) => {
-            writeln!(err, "\n`check` would not accept it yet:\n{}", problems.render(super::color()))
+            writeln!(err, "\n`check` would not accept it yet:\n{}", problems.render(super::color()))?;
+            Ok(false)
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
-    super::{files::Files, text},
+    super::{files::Files, report, text},
     predicate::{Key, Predicate, Way},
     read::Line,
+    ways::{paths, ways},
 };
 
 /// One test: any of the predicates. None of them: never true.
@@ -50,7 +51,7 @@ pub(super) struct Beyond {
 
 fn beyond(what: impl Into<String>) -> Beyond {
     let what = what.into();
-    let counts = ["sc_", "sc0_", "sc1_", "sc2_", "src_", "nbsrv", "be_", "fe_", "connslots", "queue", "avg_queue"]
+    let counts = ["sc_", "sc0_", "sc1_", "sc2_", "src_", "be_", "fe_", "connslots", "queue", "avg_queue"]
         .iter()
         .any(|name| what.starts_with(name));
     Beyond { what, counts }
@@ -206,10 +207,12 @@ impl<'a> Acls<'a> {
         let mut parts = fetch.split(',');
         let name = parts.next().unwrap_or_default();
         let mut flags = flags.clone();
+        let mut decoded = false;
         for converter in parts {
             match converter {
                 "lower" => flags.any_case = true,
-                "field(1,:)" | "host_only" | "word(1,:)" | "field(1" | ":)" | "word(1" | "url_dec" => {}
+                "url_dec" => decoded = true,
+                "field(1,:)" | "host_only" | "word(1,:)" | "field(1" | ":)" | "word(1" => {}
                 _ => return Err(beyond(whole)),
             }
         }
@@ -221,10 +224,15 @@ impl<'a> Acls<'a> {
         let (stem, suffix) = split(name);
         let how = flags.method.clone().unwrap_or_else(|| suffix.to_owned());
         let argument_lower = argument.to_ascii_lowercase();
+        let whole = if report::is_secret(&argument_lower) { format!("{fetch} ***") } else { whole };
+        // Others than paths are not compared as they were sent.
+        if decoded && !["path", "url", "url_param", "urlp"].contains(&stem) {
+            return Err(beyond(whole));
+        }
         match stem {
-            "path" | "url" | "uri" | "base" if stem == "path" || stem == "url" => {
-                let ways = ways(&how, patterns, flags.any_case).ok_or_else(|| beyond(whole.as_str()))?;
-                Ok(any(Key::Path, ways.into_iter().filter(path_fits).collect()))
+            "path" | "url" => {
+                let ways = paths(&how, patterns, flags.any_case, decoded).ok_or_else(|| beyond(whole.as_str()))?;
+                Ok(any(Key::Path, ways))
             }
             "hdr" | "fhdr" if argument_lower == "host" || argument_lower.starts_with("host,") => {
                 hosts(&how, patterns, &whole)
@@ -303,41 +311,6 @@ fn split(name: &str) -> (&str, &str) {
         }
     }
     (name, "")
-}
-
-/// Ways to compare text; `None`: ours have no such way.
-fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec<Way>> {
-    if how == "found" {
-        return Some(vec![Way::Present]);
-    }
-    let flag = if any_case { "(?i)" } else { "" };
-    let way = |pattern: &String| {
-        let escaped = regex::escape(pattern);
-        let regex = match how {
-            "" | "str" if !any_case => return Some(Way::Is(pattern.clone())),
-            "" | "str" => format!("{flag}^{escaped}$"),
-            "beg" if !any_case => return Some(Way::Begins(pattern.clone())),
-            "beg" => format!("{flag}^{escaped}"),
-            "end" => format!("{flag}{escaped}$"),
-            "sub" => format!("{flag}{escaped}"),
-            "dir" => format!("{flag}(?:^|/){}(?:/|$)", escaped.trim_matches('/')),
-            "reg" => format!("{flag}{}", pattern.replace("\\/", "/")),
-            _ => return None,
-        };
-        text::is_regex(&regex).then_some(Way::Regex(regex))
-    };
-    if patterns.is_empty() {
-        return None;
-    }
-    patterns.iter().map(way).collect()
-}
-
-/// A path that ours can be compared to; others never come.
-fn path_fits(way: &Way) -> bool {
-    match way {
-        Way::Is(path) | Way::Begins(path) => text::is_path(path),
-        _ => true,
-    }
 }
 
 fn hosts(how: &str, patterns: &[String], whole: &str) -> Result<Test, Beyond> {

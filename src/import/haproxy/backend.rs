@@ -347,29 +347,20 @@ impl<'a> Import<'a> {
     }
 
     fn times(&mut self, pool: &mut Table, proxy: &Proxy<'a>) {
-        for (theirs, ours, default) in [
-            ("connect", &["connect_timeout"][..], 2),
-            ("server", &["response_timeout", "body_timeout"], 30),
-            ("tunnel", &["tunnel_timeout"], 3600),
-            ("queue", &["queue", "timeout"], 5),
+        // Each of ours, and what it is when nothing is written.
+        for (theirs, ours) in [
+            ("connect", &[(&["connect_timeout"][..], 2)][..]),
+            ("server", &[(&["response_timeout"], 30), (&["body_timeout"], 60)]),
+            ("tunnel", &[(&["tunnel_timeout"], 3600)]),
+            ("queue", &[(&["queue", "timeout"], 5)]),
         ] {
             let Some((line, time)) = proxy.time(theirs) else { continue };
             match time {
                 Some(time) if time.is_zero() => line.unsupported(&mut self.draft.report, "no time at all is none"),
                 Some(time) => {
                     line.converted(&mut self.draft.report);
-                    match ours {
-                        ["response_timeout", _] => {
-                            for (key, default) in [("response_timeout", 30), ("body_timeout", 60)] {
-                                if time != Duration::from_secs(default) {
-                                    pool.set(&[key], text::time(time), Some(&line.place));
-                                }
-                            }
-                        }
-                        path if time != Duration::from_secs(default) => {
-                            pool.set(path, text::time(time), Some(&line.place));
-                        }
-                        _ => {}
+                    for (path, _) in ours.iter().filter(|(_, default)| time != Duration::from_secs(*default)) {
+                        pool.set(path, text::time(time), Some(&line.place));
                     }
                 }
                 None => line.unsupported(&mut self.draft.report, "this is no time"),

@@ -7,7 +7,7 @@
 
 use super::{
     acl::{Literal, Terms, Test},
-    predicate::{Conjunction, Joined, Key, Way},
+    predicate::{Conjunction, Joined, Judge, Key, Predicate, Way, is_below},
 };
 
 /// What a rule does.
@@ -51,6 +51,7 @@ const DEEPEST: usize = 200;
 /// Walks lists of rules.
 pub(super) struct Walk<'r, E, A> {
     pub(super) lists: &'r [Vec<Rule<E, A>>],
+    judge: &'r Judge,
     pub(super) leaves: Vec<Leaf<E, A>>,
     /// Rules that our routes cannot ask for together with what stands before.
     pub(super) beyond: Vec<usize>,
@@ -65,8 +66,8 @@ pub(super) struct Walk<'r, E, A> {
 pub(super) struct TooMany;
 
 impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
-    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], shut: fn(&A) -> Option<A>) -> Self {
-        Self { lists, leaves: Vec::new(), beyond: Vec::new(), shut, steps: 0, depth: 0 }
+    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], judge: &'r Judge, shut: fn(&A) -> Option<A>) -> Self {
+        Self { lists, judge, leaves: Vec::new(), beyond: Vec::new(), shut, steps: 0, depth: 0 }
     }
 
     /// All ways from the beginning of `list`.
@@ -85,20 +86,42 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
         'rules: for (at, rule) in lists[list].iter().enumerate().skip(first) {
             for (number, literals) in rule.terms.iter().enumerate().skip(term) {
                 self.steps += 1;
-                if self.steps > MOST_STEPS || self.leaves.len() > MOST_LEAVES {
+                if self.steps > MOST_STEPS || self.leaves.len() > MOST_LEAVES || self.judge.is_spent() {
                     return Err(TooMany);
                 }
-                let Some((cases, others)) = cases(when, literals) else {
-                    self.beyond.push(rule.origin);
-                    let Act::End(end) = &rule.act else { continue };
-                    let Some(end) = (self.shut)(end) else { continue };
-                    self.leaves.push(Leaf { when: when.clone(), edits, end, origin: rule.origin });
-                    self.depth -= 1;
-                    return Ok(());
+                let refusal = match &rule.act {
+                    Act::End(end) => (self.shut)(end),
+                    _ => None,
                 };
+                let Some((cases, others)) = cases(when, literals, self.judge) else {
+                    self.beyond.push(rule.origin);
+                    let Some(end) = refusal else { continue };
+                    for case in wider(when, literals, self.judge) {
+                        let all = case == *when;
+                        self.leaves.push(Leaf {
+                            when: case,
+                            edits: edits.clone(),
+                            end: end.clone(),
+                            origin: rule.origin,
+                        });
+                        if all {
+                            self.depth -= 1;
+                            return Ok(());
+                        }
+                    }
+                    continue;
+                };
+                // Who would be let in by it, and should not, cannot be told apart.
+                let unclear = |case: &Conjunction| {
+                    others.iter().any(|other| matches!(case.with(other, self.judge), Joined::Beyond))
+                };
+                if refusal.is_none() && !matches!(rule.act, Act::Edit(_)) && cases.iter().any(unclear) {
+                    self.beyond.push(rule.origin);
+                    continue;
+                }
                 for case in cases {
                     for other in &others {
-                        match case.with(other) {
+                        match case.with(other, self.judge) {
                             Joined::Fine(narrow) => self.walk((list, at, number + 1), &narrow, edits.clone())?,
                             Joined::Never => {}
                             Joined::Beyond => self.beyond.push(rule.origin),
@@ -144,7 +167,7 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
 
 /// Requests like `when` for which all `literals` that are not negated hold, and the predicates that must not; `None`: our
 /// routes cannot ask for that.
-fn cases(when: &Conjunction, literals: &[Literal]) -> Option<(Vec<Conjunction>, Vec<super::predicate::Predicate>)> {
+fn cases(when: &Conjunction, literals: &[Literal], judge: &Judge) -> Option<(Vec<Conjunction>, Vec<Predicate>)> {
     const MOST: usize = 256;
     let mut cases = vec![when.clone()];
     let mut others = Vec::new();
@@ -157,7 +180,7 @@ fn cases(when: &Conjunction, literals: &[Literal]) -> Option<(Vec<Conjunction>, 
                 let mut next = Vec::new();
                 for predicate in predicates {
                     for case in &cases {
-                        match case.with(predicate) {
+                        match case.with(predicate, judge) {
                             Joined::Fine(fine) => next.push(fine),
                             Joined::Never => {}
                             Joined::Beyond => return None,
@@ -176,9 +199,20 @@ fn cases(when: &Conjunction, literals: &[Literal]) -> Option<(Vec<Conjunction>, 
     Some((cases, others))
 }
 
+/// The same, with what cannot be asked for left out.
+fn wider(when: &Conjunction, literals: &[Literal], judge: &Judge) -> Vec<Conjunction> {
+    let mut known = vec![when.clone()];
+    for literal in literals.iter().filter(|literal| !literal.negated) {
+        let narrow = |case: &Conjunction| cases(case, std::slice::from_ref(literal), judge).map(|(cases, _)| cases);
+        let next: Option<Vec<_>> = known.iter().map(narrow).collect();
+        known = next.map_or(known, |next| next.concat());
+    }
+    known
+}
+
 /// The leaves in the order in which they are written, each with the conjunction that its route has; and whether paths have
 /// to be written as expressions.
-pub(super) fn arrange<E, A>(leaves: &[Leaf<E, A>]) -> (Vec<(usize, Conjunction)>, bool) {
+pub(super) fn arrange<E, A>(leaves: &[Leaf<E, A>], judge: &Judge) -> (Vec<(usize, Conjunction)>, bool) {
     let mut routes: Vec<(usize, Conjunction)> = Vec::new();
     for (at, leaf) in leaves.iter().enumerate() {
         let later: Vec<String> = leaves[at + 1..].iter().flat_map(|later| later.when.hosts()).collect();
@@ -197,28 +231,24 @@ pub(super) fn arrange<E, A>(leaves: &[Leaf<E, A>]) -> (Vec<(usize, Conjunction)>
     }
     let mut seen: Vec<Conjunction> = Vec::new();
     routes.retain(|(_, when)| {
-        let fresh = !seen.iter().any(|earlier| earlier.covers(when));
+        let fresh = !seen.iter().any(|earlier| earlier.covers(when, judge));
         seen.push(when.clone());
         fresh
     });
-    let both = |one: &Conjunction, other: &Conjunction| one.hosts().is_empty() == other.hosts().is_empty();
-    let ordered = routes
-        .iter()
-        .enumerate()
-        .any(|(at, (_, when))| routes[..at].iter().any(|(_, earlier)| both(when, earlier) && when.overtakes(earlier)));
+    let both =
+        |one: &Conjunction, other: &Conjunction| one.ways(&Key::Host).is_empty() == other.ways(&Key::Host).is_empty();
+    let ordered = routes.iter().enumerate().any(|(at, (_, when))| {
+        routes[..at].iter().any(|(_, earlier)| both(when, earlier) && when.overtakes(earlier, judge))
+    });
     (routes, ordered)
 }
 
-fn is_below(host: &str, wild: &str) -> bool {
-    wild.strip_prefix('*').is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
-}
-
 /// A GET of a path on a host and a listener, without headers of its own, is like `when`.
-pub(super) fn holds(when: &Conjunction, host: &str, path: &str, listener: &str) -> bool {
+pub(super) fn holds(when: &Conjunction, judge: &Judge, host: &str, path: &str, listener: &str) -> bool {
     let is = |text: &str, way: &Way| match way {
         Way::Is(other) => text == other,
         Way::Begins(prefix) => text.starts_with(prefix.as_str()),
-        Way::Regex(regex) => regex::Regex::new(regex).is_ok_and(|regex| regex.is_match(text)),
+        Way::Regex(regex) => judge.is_found(regex, text) == Some(true),
         Way::Present => true,
         Way::Absent => false,
     };
@@ -236,7 +266,6 @@ pub(super) fn holds(when: &Conjunction, host: &str, path: &str, listener: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::haproxy::predicate::Predicate;
 
     fn literal(key: Key, way: Way, negated: bool) -> Literal {
         Literal { test: Test::Any(vec![Predicate { key, ways: vec![way] }]), negated }
@@ -252,7 +281,7 @@ mod tests {
         host: &str,
         path: &str,
     ) -> (&'static str, &'l [&'static str]) {
-        let leaf = leaves.iter().find(|leaf| holds(&leaf.when, host, path, "http")).unwrap();
+        let leaf = leaves.iter().find(|leaf| holds(&leaf.when, &Judge::default(), host, path, "http")).unwrap();
         (leaf.end, &leaf.edits)
     }
 
@@ -269,7 +298,8 @@ mod tests {
             rule(vec![vec![]], Act::End("rest")),
         ];
         let lists = [list];
-        let mut walk = Walk::new(&lists, |_| None);
+        let judge = Judge::default();
+        let mut walk = Walk::new(&lists, &judge, |_| None);
         walk.from(0).unwrap();
         assert_eq!(end(&walk.leaves, "a.example", "/"), ("a", &["not-api"][..]));
         assert_eq!(end(&walk.leaves, "a.example", "/api"), ("api", &[][..]));
@@ -285,13 +315,43 @@ mod tests {
             rule(vec![vec![]], Act::End("rest")),
         ];
         let lists = [list];
-        let mut walk = Walk::new(&lists, |_| None);
+        let judge = Judge::default();
+        let mut walk = Walk::new(&lists, &judge, |_| None);
         walk.from(0).unwrap();
-        let (routes, ordered) = arrange(&walk.leaves);
+        let (routes, ordered) = arrange(&walk.leaves, &judge);
         let said: Vec<_> = routes.iter().map(|(at, when)| (walk.leaves[*at].end, when.hosts().join(" "))).collect();
         let expected = [("api", "a.example"), ("api", ""), ("a", "a.example"), ("rest", "")];
         assert_eq!(said, expected.map(|(end, host)| (end, host.to_owned())));
         assert!(!ordered);
+    }
+
+    #[test]
+    fn one_header_may_have_two_values() {
+        let header = |value: &str, negated| literal(Key::Header("x".into()), Way::Is(value.into()), negated);
+        let refused = |end: &&'static str| (*end == "refused").then_some("closed");
+        let list = |act| {
+            let path = literal(Key::Path, Way::Begins("/a".into()), false);
+            vec![
+                rule(vec![vec![path, header("1", false), header("2", act == Act::End("in"))]], act),
+                rule(vec![vec![]], Act::End("rest")),
+            ]
+        };
+        let judge = Judge::default();
+        let lists = [list(Act::End("refused"))];
+        let mut walk = Walk::new(&lists, &judge, refused);
+        walk.from(0).unwrap();
+        let ends: Vec<_> =
+            walk.leaves.iter().map(|leaf| (leaf.end, leaf.when.ways(&Key::Header("x".into())).len())).collect();
+        assert_eq!(ends, [("closed", 1), ("rest", 0)], "for one of the values");
+        assert_eq!(walk.beyond, [0]);
+        let lists = [list(Act::End("in"))];
+        let mut walk = Walk::new(&lists, &judge, refused);
+        walk.from(0).unwrap();
+        assert_eq!(
+            walk.leaves.iter().map(|leaf| leaf.end).collect::<Vec<_>>(),
+            ["rest"],
+            "nobody is let in by mistake"
+        );
     }
 
     #[test]
@@ -300,6 +360,6 @@ mod tests {
         let mut list: Vec<_> = (0..30).map(|number| rule(vec![vec![header(number)]], Act::Edit("x"))).collect();
         list.push(rule(vec![vec![]], Act::End("rest")));
         let lists = [list];
-        assert_eq!(Walk::new(&lists, |_| None).from(0), Err(TooMany));
+        assert_eq!(Walk::new(&lists, &Judge::default(), |_| None).from(0), Err(TooMany));
     }
 }

@@ -52,13 +52,6 @@ impl<'a> Import<'a> {
         let mut names: Vec<(String, usize)> = Vec::new();
         let acls = Acls::new(&proxy.lines, places.to_vec(), self.files);
         let mut rules = self.requests(proxy, &acls);
-        for edit in self.responses(proxy) {
-            self.origins.push(proxy.head);
-            rules.insert(
-                0,
-                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
-            );
-        }
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
             let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
@@ -71,7 +64,7 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, |end| refuses(end).then_some(End::Closed));
+        let mut walk = Walk::new(&lists, &self.judge, |end| refuses(end).then_some(End::Closed));
         let fine = walk.from(0).is_ok();
         for origin in &walk.beyond {
             let line = self.origins[*origin];
@@ -88,7 +81,7 @@ impl<'a> Import<'a> {
         }
         let mut leaves = std::mem::take(&mut walk.leaves);
         if !fine {
-            let note = "its rules come to more than a thousand routes: it gets 503 until you decide";
+            let note = "its rules come to more than a thousand routes, or are too many to compare: it gets 503 until you decide";
             proxy.head.tell(&mut self.draft.report, Outcome::Closed, note);
             self.origins.push(proxy.head);
             leaves = vec![Leaf {
@@ -98,7 +91,14 @@ impl<'a> Import<'a> {
                 origin: self.origins.len() - 1,
             }];
         }
-        self.write(proxy, places, alone, &leaves);
+        let answers = self.responses(proxy);
+        self.write(proxy, places, alone, &leaves, &answers);
+    }
+
+    /// A rule for all requests, from `line`.
+    fn always(&mut self, line: &'a Line, act: Act<Edit, End>) -> Rule<Edit, End> {
+        self.origins.push(line);
+        Rule { terms: vec![Vec::new()], act, asks: false, origin: self.origins.len() - 1 }
     }
 
     /// Where everything goes that no rule has taken.
@@ -120,8 +120,8 @@ impl<'a> Import<'a> {
             true => End::Pool(proxy.name.to_owned()),
             false => End::Answer("respond", Value::table([("status", 503.into())]), 503),
         };
-        self.origins.push(proxy.head);
-        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+        let rest = self.always(proxy.head, Act::End(end));
+        rules.push(rest);
     }
 
     /// The rules of the backend `name`, read once for a frontend.
@@ -147,25 +147,18 @@ impl<'a> Import<'a> {
             return None;
         };
         let acls = Acls::new(&backend.lines, places.to_vec(), self.files);
-        let mut rules = self.requests(&backend, &acls);
+        let mut rules = Vec::new();
         for edit in self.responses(&backend) {
-            self.origins.push(backend.head);
-            rules.insert(
-                0,
-                Rule { terms: vec![Vec::new()], act: Act::Edit(edit), asks: false, origin: self.origins.len() - 1 },
-            );
+            let edit = self.always(backend.head, Act::Edit(edit));
+            rules.push(edit);
         }
+        rules.extend(self.requests(&backend, &acls));
         if let Some((timer, Some(time))) = backend.time("server")
             && time > Duration::from_secs(60)
         {
-            self.origins.push(timer);
             let edit = Edit::Set(vec!["timeout".to_owned()], text::time(time).into());
-            rules.push(Rule {
-                terms: vec![Vec::new()],
-                act: Act::Edit(edit),
-                asks: false,
-                origin: self.origins.len() - 1,
-            });
+            let edit = self.always(timer, Act::Edit(edit));
+            rules.push(edit);
         }
         for line in acls.used() {
             if !line.is_told() {
@@ -179,20 +172,27 @@ impl<'a> Import<'a> {
         if !backend.head.is_told() {
             backend.head.converted(&mut self.draft.report);
         }
-        self.origins.push(line);
-        rules.push(Rule { terms: vec![Vec::new()], act: Act::End(end), asks: false, origin: self.origins.len() - 1 });
+        let rest = self.always(line, Act::End(end));
+        rules.push(rest);
         lists.push(rules);
         names.push((name.to_owned(), lists.len() - 1));
         Some(Act::Goto(lists.len() - 1))
     }
 
-    /// Writes the routes of `leaves`.
-    fn write(&mut self, proxy: &Proxy<'a>, places: &[Place], alone: bool, leaves: &[Leaf<Edit, End>]) {
-        let (routes, ordered) = decide::arrange(leaves);
+    /// Writes the routes of `leaves`. `answers`: edits of the frontend, which come after all of its backends'.
+    fn write(
+        &mut self,
+        proxy: &Proxy<'a>,
+        places: &[Place],
+        alone: bool,
+        leaves: &[Leaf<Edit, End>],
+        answers: &[Edit],
+    ) {
+        let (routes, ordered) = decide::arrange(leaves, &self.judge);
         let everywhere =
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
         let mut written: Vec<(usize, String)> = Vec::new();
-        for (at, when) in &routes {
+        for (number, (at, when)) in routes.iter().enumerate() {
             if !self.draft.has_room() {
                 break;
             }
@@ -210,7 +210,7 @@ impl<'a> Import<'a> {
             route.set(&["name"], name.as_str(), None);
             let when = match alone || !when.ways(&Key::Listener).is_empty() {
                 true => when.clone(),
-                false => match when.with(&everywhere) {
+                false => match when.with(&everywhere, &self.judge) {
                     Joined::Fine(when) => when,
                     _ => continue,
                 },
@@ -219,48 +219,47 @@ impl<'a> Import<'a> {
             match &leaf.end {
                 End::Pool(pool) => {
                     route.set(&["pool"], pool.as_str(), None);
-                    leaf.edits.iter().for_each(|edit| edit.write(&mut route));
+                    leaf.edits.iter().chain(answers).for_each(|edit| edit.write(&mut route));
                 }
                 End::Answer(key, value, _) => {
                     route.set(&[key], value.clone(), Some(&line.place));
-                    leaf.edits.iter().filter(|edit| edit.is_for_answers()).for_each(|edit| edit.write(&mut route));
+                    let edits = leaf.edits.iter().filter(|edit| edit.is_for_answers());
+                    edits.chain(answers).for_each(|edit| edit.write(&mut route));
                     route.remove(&["timeout"]);
                 }
                 End::Closed => draft::close(&mut route, &line.place, &line.text()),
             }
             self.draft.routes.push(route);
-            written.push((*at, name));
+            written.push((number, name));
         }
-        for (at, name) in written {
-            self.sampled(leaves, at, &name, places, &routes);
+        for (number, name) in written {
+            self.sampled(leaves, number, &name, places, &routes);
         }
     }
 
-    /// A test for the route of a leaf, if a simple request shows it.
+    /// A test for the route of that number, if a simple request shows it.
     fn sampled(
         &mut self,
         leaves: &[Leaf<Edit, End>],
-        at: usize,
+        number: usize,
         name: &str,
         places: &[Place],
         routes: &[(usize, Conjunction)],
     ) {
+        let at = routes[number].0;
         let leaf = &leaves[at];
+        if self.judge.is_spent() {
+            return;
+        }
         let wanted = leaf.when.ways(&Key::Listener);
         let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
         let host =
             leaf.when.hosts().first().map_or_else(|| "any.example".to_owned(), |host| host.replacen('*', "x", 1));
         let (Some(place), Some(path)) = (place, leaf.when.sample()) else { return };
         // A leaf may have several routes: the test is for the one that takes this host.
-        let mine = routes.iter().position(|(_, when)| decide::holds(when, &host, &path, &place.name));
-        let first = leaves.iter().position(|one| decide::holds(&one.when, &host, &path, &place.name));
-        if !leaf.when.is_plain() || first != Some(at) || mine.is_none_or(|mine| routes[mine].0 != at) {
-            return;
-        }
-        let named = mine
-            .and_then(|mine| self.draft.routes.get(self.draft.routes.len() - routes.len() + mine))
-            .and_then(|route| route.value(&["name"]));
-        if named != Some(&name.into()) {
+        let mine = routes.iter().position(|(_, when)| decide::holds(when, &self.judge, &host, &path, &place.name));
+        let first = leaves.iter().position(|one| decide::holds(&one.when, &self.judge, &host, &path, &place.name));
+        if !leaf.when.is_plain() || first != Some(at) || mine != Some(number) {
             return;
         }
         let (scheme, usual) = if place.tls { ("https", 443) } else { ("http", 80) };
@@ -276,6 +275,57 @@ impl<'a> Import<'a> {
 }
 
 /// Somebody is kept out.
-fn refuses(end: &End) -> bool {
+pub(super) fn refuses(end: &End) -> bool {
     matches!(end, End::Closed | End::Answer("respond", _, 400..))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::files::Files;
+
+    /// What is made of `text`.
+    fn imported(text: &str) -> toml::Table {
+        let made = super::super::import(text, &Files::new(Path::new("/nowhere/x.cfg"))).unwrap();
+        made.toml.parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_edit_of_an_answer_counts_and_the_frontends_come_last() {
+        let rules = |name: &str| {
+            let line = |header: &str, value: &str| format!(" http-response set-header {header} {name}{value}\n");
+            [line("x", "1"), line("x", "2"), line(name, "1"), line(name, "2")].concat()
+        };
+        let made = imported(&format!(
+            "frontend f\n mode http\n bind :80\n http-response add-header l 1\n{} default_backend b\nbackend b\n mode http\n \
+             server s 10.0.0.1:80\n http-response add-header l 2\n http-response add-header l 3\n{}",
+            rules("f"),
+            rules("b")
+        ));
+        let headers = &made["route"][0]["response_headers"];
+        let set = |name: &str| headers["set"][name].as_str();
+        assert_eq!([set("b"), set("f"), set("x")], [Some("b2"), Some("f2"), Some("f2")]);
+        let added: Vec<_> = headers["add"]["l"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+        assert_eq!(added, ["2", "3", "1"]);
+    }
+
+    #[test]
+    fn an_answer_of_ones_own_has_the_edits_of_its_frontend() {
+        let made = imported("frontend f\n mode http\n bind :80\n http-request deny\n http-response set-header x 1\n");
+        assert_eq!(made["route"][0]["response_headers"]["set"]["x"].as_str(), Some("1"));
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_all_routes_those_that_are_there_are_tested() {
+        let backends: String =
+            (0..19_997).map(|number| format!("backend b{number}\n mode http\n server s 10.0.0.1:80\n")).collect();
+        let front = "frontend f\n mode http\n bind :80\n use_backend b1 if { path /1 }\n use_backend b2 if { path /2 }\n \
+                     use_backend b3 if { path /3 }\n default_backend b4\n";
+        let made = imported(&format!("{front}{backends}"));
+        let tested: Vec<_> =
+            made["test"].as_array().unwrap().iter().map(|test| test["expect"]["route"].as_str().unwrap()).collect();
+        assert_eq!(tested, ["f:b1", "f:b2"]);
+        assert_eq!(made["route"].as_array().unwrap().len(), tested.len());
+    }
 }

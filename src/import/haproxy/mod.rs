@@ -1,6 +1,6 @@
 //! haproxy.cfg: its frontends, backends and listens, as listeners, routes and pools. Called by `import`.
 //!
-//! - `read`: the language · `acl`, `predicate`: conditions · `rules`: lines as rules · `decide`: rules as routes
+//! - `read`: the language · `acl`, `ways`, `predicate`: conditions · `rules`: lines as rules · `decide`: rules as routes
 //! - `frontend`, `bind`: routes and listeners · `backend`, `checks`: pools · `limits` · `known`: what is written nowhere
 
 mod acl;
@@ -15,6 +15,7 @@ mod limits;
 mod predicate;
 mod read;
 mod rules;
+mod ways;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,10 @@ use std::{
 };
 
 pub(super) use self::read::SECTIONS;
-use self::read::{Line, Section};
+use self::{
+    predicate::Judge,
+    read::{Line, Section},
+};
 use super::{
     Imported, Unreadable,
     draft::{Draft, Names},
@@ -94,6 +98,7 @@ struct Import<'a> {
     origins: Vec<&'a Line>,
     /// Backends that have a pool.
     pools: BTreeSet<String>,
+    judge: Judge,
     limits: Vec<(String, Table)>,
     limit_names: Names,
     listener_names: Names,
@@ -110,6 +115,7 @@ pub(super) fn import(text: &str, files: &Files) -> Result<Imported, Unreadable> 
         proxies: proxies(&sections),
         origins: Vec::new(),
         pools: BTreeSet::new(),
+        judge: Judge::default(),
         limits: Vec::new(),
         limit_names: Names::default(),
         listener_names: Names::default(),

@@ -1,7 +1,13 @@
 //! What a request must be like, as routes of ours ask for it: a conjunction with one list of ways at each key. Used by `acl`
 //! and `decide`. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+};
+
+use ipnet::IpNet;
+use regex::Regex;
 
 use super::super::{
     text,
@@ -19,6 +25,59 @@ pub(super) enum Key {
     Header(String),
     Cookie(String),
     Query(String),
+}
+
+impl Key {
+    /// A request may have several of them.
+    fn has_many(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Cookie(_) | Self::Query(_))
+    }
+}
+
+/// Compares ways: what is compiled or read is so once, and after very many comparisons nothing is known any more.
+#[derive(Debug)]
+pub(super) struct Judge {
+    regexes: RefCell<HashMap<String, Option<Regex>>>,
+    nets: RefCell<HashMap<String, Option<IpNet>>>,
+    left: Cell<u32>,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        const MOST: u32 = 60_000_000;
+        Self { regexes: RefCell::default(), nets: RefCell::default(), left: Cell::new(MOST) }
+    }
+}
+
+impl Judge {
+    /// `regex` is found in `text`; `None`: it does not compile.
+    pub(super) fn is_found(&self, regex: &str, text: &str) -> Option<bool> {
+        // It takes longer than others.
+        self.left.set(self.left.get().saturating_sub(10));
+        let mut known = self.regexes.borrow_mut();
+        if !known.contains_key(regex) {
+            known.insert(regex.to_owned(), text::compiled(regex));
+        }
+        Some(known.get(regex)?.as_ref()?.is_match(text))
+    }
+
+    fn net(&self, text: &str) -> Option<IpNet> {
+        let mut known = self.nets.borrow_mut();
+        if !known.contains_key(text) {
+            known.insert(text.to_owned(), text::net(text));
+        }
+        *known.get(text)?
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.left.set(self.left.get().saturating_sub(1));
+        !self.is_spent()
+    }
+
+    /// All comparisons have been done that may be.
+    pub(super) fn is_spent(&self) -> bool {
+        self.left.get() == 0
+    }
 }
 
 /// How it is compared.
@@ -56,7 +115,7 @@ pub(super) enum Joined {
 
 impl Conjunction {
     /// With `predicate` as well.
-    pub(super) fn with(&self, predicate: &Predicate) -> Joined {
+    pub(super) fn with(&self, predicate: &Predicate, judge: &Judge) -> Joined {
         let mut parts = self.parts.clone();
         let Some(known) = self.parts.get(&predicate.key) else {
             parts.insert(predicate.key.clone(), predicate.ways.clone());
@@ -65,8 +124,12 @@ impl Conjunction {
         let mut both = Vec::new();
         for one in known {
             for other in &predicate.ways {
-                match meet(&predicate.key, one, other) {
+                match meet(judge, &predicate.key, one, other) {
                     Some(Some(way)) if !both.contains(&way) => both.push(way),
+                    // One value may be like this and another one like that.
+                    Some(None) if predicate.key.has_many() && ![one, other].contains(&&Way::Absent) => {
+                        return Joined::Beyond;
+                    }
                     Some(_) => {}
                     None => return Joined::Beyond,
                 }
@@ -105,7 +168,7 @@ impl Conjunction {
 
     /// Each key and its ways are as `fits` wants.
     pub(super) fn every(&self, fits: impl Fn(&Key, &[Way]) -> bool) -> bool {
-        self.parts.iter().all(|(key, ways)| fits(key, ways))
+        self.parts.iter().rev().all(|(key, ways)| fits(key, ways))
     }
 
     /// Nothing is asked for beside host, path and listener.
@@ -119,32 +182,42 @@ impl Conjunction {
     }
 
     /// Whatever is like `other` is like this, too.
-    pub(super) fn covers(&self, other: &Self) -> bool {
-        self.parts.iter().all(|(key, ways)| {
+    pub(super) fn covers(&self, other: &Self, judge: &Judge) -> bool {
+        // Hosts last: they may be many.
+        self.parts.iter().rev().all(|(key, ways)| {
             let narrow = other.parts.get(key);
-            let within = |way: &Way| ways.iter().any(|wide| meet(key, wide, way) == Some(Some(way.clone())));
+            let within = |way: &Way| ways.iter().any(|wide| meet(judge, key, wide, way) == Some(Some(way.clone())));
             narrow.is_some_and(|narrow| narrow.iter().all(within))
         })
     }
 
     /// Where it would go first though it stands behind `earlier`, and a request may be for both.
-    pub(super) fn overtakes(&self, earlier: &Self) -> bool {
-        for (key, ways) in self.parts.iter().filter(|(key, _)| **key != Key::Path) {
-            let Some(other) = earlier.parts.get(key) else { continue };
-            let apart = |one: &Way| other.iter().all(|two| matches!(meet(key, one, two), Some(None)));
-            if ways.iter().all(apart) {
-                return false;
-            }
+    pub(super) fn overtakes(&self, earlier: &Self, judge: &Judge) -> bool {
+        if judge.is_spent() {
+            return true;
         }
         let all = [Way::Begins(String::new())];
         let paths = |of: &Self| of.parts.get(&Key::Path).cloned().unwrap_or_else(|| all.to_vec());
         let first = paths(earlier);
-        paths(self).iter().any(|own| {
+        let before = paths(self).iter().any(|own| {
             first.iter().any(|other| {
-                let may_meet = !matches!(meet(&Key::Path, own, other), Some(None));
-                may_meet && (rank(own), self.count()) > (rank(other), earlier.count())
+                (rank(own), self.count()) > (rank(other), earlier.count())
+                    && !matches!(meet(judge, &Key::Path, own, other), Some(None))
             })
-        })
+        });
+        if !before {
+            return false;
+        }
+        for (key, ways) in self.parts.iter().filter(|(key, _)| **key != Key::Path) {
+            let Some(other) = earlier.parts.get(key) else { continue };
+            let apart = |one: &Way| other.iter().all(|two| matches!(meet(judge, key, one, two), Some(None)));
+            if (!key.has_many() || other.contains(&Way::Absent) || ways.contains(&Way::Absent))
+                && ways.iter().all(apart)
+            {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes it into `route`. `ordered`: paths as expressions, which are asked in the order of the file.
@@ -185,6 +258,11 @@ impl Conjunction {
     }
 }
 
+/// `host` is one of those that `wild` means, `*.` and a name.
+pub(super) fn is_below(host: &str, wild: &str) -> bool {
+    wild.strip_prefix('*').is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
+}
+
 fn rank(way: &Way) -> (u8, usize) {
     match way {
         Way::Is(_) => (3, 0),
@@ -195,15 +273,16 @@ fn rank(way: &Way) -> (u8, usize) {
 }
 
 /// What both ways take: `Some(None)`: nothing; `None`: it cannot be said in one way.
-fn meet(key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
+fn meet(judge: &Judge, key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
+    if !judge.may_go_on() {
+        return None;
+    }
     if one == other {
         return Some(Some(one.clone()));
     }
     if *key == Key::Client {
         let net = |way: &Way| match way {
-            Way::Is(net) => {
-                net.parse::<ipnet::IpNet>().ok().or_else(|| net.parse::<std::net::IpAddr>().ok().map(Into::into))
-            }
+            Way::Is(net) => judge.net(net),
             _ => None,
         };
         let (first, second) = (net(one)?, net(other)?);
@@ -214,16 +293,11 @@ fn meet(key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
         });
     }
     match (one, other) {
-        (Way::Is(one), Way::Is(two)) if *key == Key::Host => {
-            let within = |host: &str, wild: &str| {
-                wild.strip_prefix('*').is_some_and(|suffix| host.len() > suffix.len() && host.ends_with(suffix))
-            };
-            Some(match (within(one, two), within(two, one)) {
-                (true, _) => Some(Way::Is(one.clone())),
-                (_, true) => Some(Way::Is(two.clone())),
-                _ => None,
-            })
-        }
+        (Way::Is(one), Way::Is(two)) if *key == Key::Host => Some(match (is_below(one, two), is_below(two, one)) {
+            (true, _) => Some(Way::Is(one.clone())),
+            (_, true) => Some(Way::Is(two.clone())),
+            _ => None,
+        }),
         (Way::Is(_), Way::Is(_)) => Some(None),
         (Way::Absent, _) | (_, Way::Absent) => Some(None),
         (Way::Present, way) | (way, Way::Present) => Some(Some(way.clone())),
@@ -238,8 +312,7 @@ fn meet(key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
             Some(text.starts_with(prefix.as_str()).then(|| Way::Is(text.clone())))
         }
         (Way::Is(text), Way::Regex(regex)) | (Way::Regex(regex), Way::Is(text)) => {
-            let regex = regex::Regex::new(regex).ok()?;
-            Some(regex.is_match(text).then(|| Way::Is(text.clone())))
+            Some(judge.is_found(regex, text)?.then(|| Way::Is(text.clone())))
         }
         // What an empty prefix begins is anything.
         (Way::Begins(prefix), way) | (way, Way::Begins(prefix)) if prefix.is_empty() => Some(Some(way.clone())),
@@ -251,12 +324,7 @@ fn meet(key: &Key, one: &Way, other: &Way) -> Option<Option<Way>> {
 /// What begins with `prefix`, and `regex` is found in, where one expression can say so.
 fn both(prefix: &str, regex: &str) -> Option<Option<Way>> {
     let (any_case, bare) = regex.strip_prefix("(?i)").map_or((false, regex), |bare| (true, bare));
-    let mut depth = 0;
-    let several = bare.chars().any(|letter| {
-        depth += i32::from(letter == '(') - i32::from(letter == ')');
-        letter == '|' && depth == 0
-    });
-    if several || any_case {
+    if text::has_ways(bare) || any_case {
         return None;
     }
     if let Some(rest) = bare.strip_prefix('^') {
@@ -318,7 +386,7 @@ mod tests {
 
     fn all(parts: &[(Key, Way)]) -> Conjunction {
         parts.iter().fold(Conjunction::default(), |known, (key, way)| {
-            match known.with(&Predicate { key: key.clone(), ways: vec![way.clone()] }) {
+            match known.with(&Predicate { key: key.clone(), ways: vec![way.clone()] }, &Judge::default()) {
                 Joined::Fine(fine) => fine,
                 _ => panic!("{key:?} {way:?}"),
             }
@@ -328,7 +396,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_seen() {
         let api = all(&[(Key::Path, Way::Begins("/api".into()))]);
-        let with = |way: Way| api.with(&Predicate { key: Key::Path, ways: vec![way] });
+        let with = |way: Way| api.with(&Predicate { key: Key::Path, ways: vec![way] }, &Judge::default());
         assert!(matches!(with(Way::Is("/x".into())), Joined::Never));
         assert!(matches!(with(Way::Regex("a|b".into())), Joined::Beyond));
         assert!(matches!(with(Way::Regex("^/b".into())), Joined::Never));
@@ -347,7 +415,8 @@ mod tests {
         let other = all(&[(Key::Path, Way::Begins("/b".into()))]);
         let post = all(&[(Key::Method, Way::Is("POST".into()))]);
         let get = all(&[(Key::Method, Way::Is("GET".into())), (Key::Path, Way::Is("/api/v1".into()))]);
-        assert!(v1.overtakes(&api) && !api.overtakes(&v1) && !v1.overtakes(&other));
-        assert!(api.overtakes(&post) && !get.overtakes(&post) && !post.overtakes(&api));
+        let overtakes = |one: &Conjunction, other: &Conjunction| one.overtakes(other, &Judge::default());
+        assert!(overtakes(&v1, &api) && !overtakes(&api, &v1) && !overtakes(&v1, &other));
+        assert!(overtakes(&api, &post) && !overtakes(&get, &post) && !overtakes(&post, &api));
     }
 }

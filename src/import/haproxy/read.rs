@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use super::super::{
     Unreadable,
-    report::{Outcome, Place, Report},
+    report::{Outcome, Place, Report, is_secret},
 };
 
 /// Lines of the file.
@@ -52,9 +52,22 @@ impl Line {
             true => format!("\"{word}\""),
             false => word.clone(),
         };
-        let hidden = |at: usize| at.checked_sub(1).is_some_and(|before| secret(self.word(before)));
-        let word = |(at, word): (usize, &String)| if hidden(at) { "***".to_owned() } else { quoted(word) };
-        self.words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
+        // The value of a header, or what one is compared to.
+        let mut value = false;
+        let mut out = Vec::new();
+        for (at, word) in self.words.iter().enumerate() {
+            let before = at.checked_sub(1).map_or("", |before| self.word(before));
+            let named = before.ends_with("-header") && is_secret(word);
+            let asked = ["hdr(", "cook(", "urlp(", "url_param("].iter().find_map(|fetch| word.split(fetch).nth(1));
+            let asked = asked.is_some_and(|name| is_secret(name.split([')', ',']).next().unwrap_or_default()));
+            value &= !["if", "unless", "}", "or", "||"].contains(&word.as_str());
+            out.push(match secret(before) || value && !word.starts_with('-') {
+                true => "***".to_owned(),
+                false => quoted(word),
+            });
+            value |= named || asked;
+        }
+        out.join(" ")
     }
 
     pub(super) fn is_told(&self) -> bool {

@@ -10,6 +10,7 @@ use super::{
     acl::{Acls, Beyond, Literal, Terms, Test},
     decide::{Act, Rule},
     format::{format, groups, strip},
+    frontend::refuses,
     read::Line,
 };
 
@@ -97,7 +98,7 @@ impl<'a> Import<'a> {
         asks: bool,
         rules: &mut Vec<Rule<Edit, End>>,
     ) {
-        let refuses = matches!(&act, Act::End(End::Answer("respond", _, 400..) | End::Closed));
+        let refuses = matches!(&act, Act::End(end) if refuses(end));
         match condition {
             Ok(terms) => {
                 if terms.is_empty() {
@@ -381,14 +382,10 @@ impl<'a> Import<'a> {
         let pairs = match name {
             "replace-path" => {
                 let regex = first.replace("\\/", "/");
-                let fits = regex::Regex::new(&regex).ok();
                 groups(second)
                     .filter(|to| to.starts_with('/') && text::is_path(&to.replace(['$', '{', '}'], "")))
-                    .and_then(|to| {
-                        let count = fits?.captures_len();
-                        let known = (1..10).all(|group| !to.contains(&format!("${{{group}}}")) || group < count);
-                        known.then(|| vec![("regex", text::whole_path(&regex)), ("replacement", to)])
-                    })
+                    .filter(|to| text::groups_fit(&regex, to))
+                    .map(|to| vec![("regex", text::whole_path(&regex)), ("replacement", to)])
             }
             // The path with something in front or behind.
             _ => match first.split_once("%[path]").or_else(|| first.split_once("%[pathq]")) {

@@ -37,8 +37,12 @@ impl<'a> Import<'a> {
         // What has been converted above, wherever it stands.
         let done = ["allow", "deny", "auth_basic", "auth_basic_user_file", "auth_request"];
         for directive in scope.levels().filter(|one| known::protects(&one.name) && !done.contains(&one.name.as_str())) {
+            let why = match directive.name.as_str() {
+                "include" => "the file is not there, and may have protected something",
+                _ => "there is nothing like it that could be written",
+            };
             if directive.word(0) != "off" {
-                self.shut(route, end, directive, "there is nothing like it that could be written");
+                self.shut(route, end, directive, why);
             }
         }
     }
@@ -266,10 +270,7 @@ fn access(rules: &[&Directive]) -> (Access, bool) {
 }
 
 fn overlap(one: &str, other: &str) -> bool {
-    let network = |text: &str| {
-        text.parse::<ipnet::IpNet>().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from))
-    };
-    match (network(one), network(other)) {
+    match (text::net(one), text::net(other)) {
         (Some(one), Some(other)) => one.contains(&other) || other.contains(&one),
         _ => true,
     }

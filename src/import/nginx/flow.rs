@@ -8,6 +8,7 @@ use super::{
     },
     Import,
     condition::{Condition, condition},
+    location,
     read::Directive,
     scope::Scope,
     variables,
@@ -23,6 +24,12 @@ pub(super) struct Action {
 }
 
 impl Action {
+    /// What is refused until people decide, for the sake of `one`.
+    pub(super) fn closed(one: &Directive) -> Self {
+        let answer = [("status", 503.into()), ("body", "closed by the import of its configuration".into())];
+        Self { key: "respond", value: Value::table(answer), status: 503, place: one.place.clone() }
+    }
+
     /// Makes it what `route` does.
     pub(super) fn write(&self, route: &mut Table) {
         route.set(&[self.key], self.value.clone(), Some(&self.place));
@@ -42,6 +49,8 @@ pub(super) struct Flow<'a> {
     pub(super) rewrite: Option<(String, String, Place)>,
     /// What protects and could not be converted.
     pub(super) closed: Option<&'a Directive>,
+    /// Rewrites that lead to what protects.
+    pub(super) jumps: Vec<&'a Directive>,
 }
 
 impl<'a> Import<'a> {
@@ -114,7 +123,7 @@ impl<'a> Import<'a> {
     }
 
     fn rewrite(&mut self, one: &'a Directive, flow: &mut Flow<'a>, server: &str) {
-        let (regex, to, flag) = (super::location::regex(one.word(0)), one.word(1), one.word(2));
+        let (regex, to, flag) = (location::regex(one.word(0)), one.word(1), one.word(2));
         let away = ["http://", "https://", "$scheme://"].iter().any(|scheme| to.starts_with(scheme));
         let report = &mut self.draft.report;
         if flag == "redirect" || flag == "permanent" || away {
@@ -143,7 +152,7 @@ impl<'a> Import<'a> {
         }
         let replacement = replacement(to);
         match (flag, replacement) {
-            ("break", Some(replacement)) if text::is_regex(&regex) && groups_fit(&regex, &replacement) => {
+            ("break", Some(replacement)) if text::is_regex(&regex) && text::groups_fit(&regex, &replacement) => {
                 match flow.rewrite {
                     None => one.converted(report),
                     Some(_) => return one.unsupported(report, "a route has one rewrite"),
@@ -151,6 +160,7 @@ impl<'a> Import<'a> {
                 flow.rewrite = Some((text::whole_path(&regex), replacement, one.place.clone()));
             }
             ("break", _) => one.unsupported(report, "this cannot be written as an expression and a path"),
+            _ if location::leads_in(&self.server_locations, &regex, to) => flow.jumps.push(one),
             _ => {
                 one.unsupported(
                     report,
@@ -164,7 +174,8 @@ impl<'a> Import<'a> {
         let inner = self.flow(&scope.within(one.inside()), server);
         let refuses = inner.end.as_ref().is_some_and(|action| action.status >= 400)
             || one.inside().iter().any(|inside| super::known::protects(&inside.name))
-            || inner.closed.is_some();
+            || inner.closed.is_some()
+            || !inner.jumps.is_empty();
         match (condition(one), inner.end) {
             (Some(condition), Some(action)) => {
                 one.converted(&mut self.draft.report);
@@ -222,11 +233,6 @@ fn replacement(to: &str) -> Option<String> {
         }
     }
     Some(out)
-}
-
-fn groups_fit(regex: &str, replacement: &str) -> bool {
-    let Ok(regex) = ::regex::Regex::new(regex) else { return false };
-    (1..10).all(|group| !replacement.contains(&format!("${{{group}}}")) || group < regex.captures_len())
 }
 
 #[cfg(test)]

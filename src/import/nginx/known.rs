@@ -5,7 +5,7 @@ use super::super::report::Outcome::{self, Approximated, Converted, Unsupported};
 
 /// What protects: where it cannot be converted, its requests are refused.
 pub(super) fn protects(name: &str) -> bool {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
         "allow",
         "deny",
         "auth_basic",
@@ -23,6 +23,8 @@ pub(super) fn protects(name: &str) -> bool {
         "auth_oidc",
         "modsecurity",
         "auth_ldap",
+        // Of a file that is not there: it may have protected something.
+        "include",
     ];
     NAMES.contains(&name) || name.starts_with("access_by_lua") || name.starts_with("js_access")
 }

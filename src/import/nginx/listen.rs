@@ -1,6 +1,9 @@
 //! `listen`, and TLS of those who listen: sockets of nginx's servers become our listeners. Called by `nginx::servers`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -198,8 +201,8 @@ impl<'a> Import<'a> {
         ];
         for (theirs, ours, default) in TIMES {
             let Some(directive) = server.scope.last(theirs) else { continue };
-            match text::read_time(directive.word(0), std::time::Duration::from_secs(1)) {
-                Some(time) if time.as_secs() == default => directive.converted(&mut self.draft.report),
+            match text::read_time(directive.word(0), Duration::from_secs(1)) {
+                Some(time) if time == Duration::from_secs(default) => directive.converted(&mut self.draft.report),
                 Some(time) => {
                     let value = if time.is_zero() { "off".to_owned() } else { text::time(time) };
                     if time.is_zero() && ours == "idle_timeout" {

@@ -2,8 +2,14 @@
 //! Called by `nginx::servers`. Pure.
 //!
 //! nginx takes an exact location, else the longest prefix if that says `^~`, else the first expression that is found, else
-//! the longest prefix. Ours take prefixes before expressions; so where a server has expressions, its plain prefixes become
-//! expressions too, behind those, the longest first.
+//! the longest prefix; and it looks within the prefix, in the same way, before it looks for an expression beside it. Ours
+//! take prefixes before expressions; so where a server has expressions, its plain prefixes become expressions too, behind
+//! those, the longest first.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use regex::Regex;
 
@@ -30,18 +36,52 @@ pub(super) struct Location<'a> {
     pub(super) text: String,
     pub(super) directive: &'a Directive,
     pub(super) scope: Scope<'a>,
-    /// An expression within another location.
-    pub(super) nested: bool,
+    /// The locations that it stands in, the outermost first.
+    outer: Vec<&'a Directive>,
+    /// Compiled, if it is an expression that ours take.
+    regex: Option<Rc<Regex>>,
 }
 
-/// Those in `scope`, and those in them; expressions within others first, as nginx asks them first.
+impl<'a> Location<'a> {
+    /// All paths of a server, in its own block.
+    pub(super) fn whole(directive: &'a Directive, scope: &Scope<'a>) -> Self {
+        Self {
+            kind: Kind::Prefix,
+            text: "/".to_owned(),
+            directive,
+            scope: scope.clone(),
+            outer: Vec::new(),
+            regex: None,
+        }
+    }
+
+    /// An expression that ours take.
+    pub(super) fn is_compiled(&self) -> bool {
+        self.regex.is_some()
+    }
+
+    fn is_found(&self, path: &str) -> bool {
+        self.regex.as_ref().is_some_and(|regex| regex.is_match(path))
+    }
+
+    fn is_below(&self, outer: Option<&Self>) -> bool {
+        match (self.outer.last(), outer) {
+            (None, None) => true,
+            (Some(known), Some(outer)) => std::ptr::eq(*known, outer.directive),
+            _ => false,
+        }
+    }
+}
+
+/// Those in `scope`, and those in them, which stand first.
 pub(super) fn all<'a>(scope: &Scope<'a>) -> Vec<Location<'a>> {
     let mut found = Vec::new();
-    collect(scope, None, &mut found);
+    collect(scope, &[], Some(""), &mut found);
     found
 }
 
-fn collect<'a>(scope: &Scope<'a>, outer: Option<&str>, found: &mut Vec<Location<'a>>) {
+/// `prefix`: what paths begin with in the locations `outer`; `None`: they are in an expression.
+fn collect<'a>(scope: &Scope<'a>, outer: &[&'a Directive], prefix: Option<&str>, found: &mut Vec<Location<'a>>) {
     for directive in scope.own().iter().filter(|one| one.name == "location") {
         let (kind, written) = match (directive.word(0), directive.word(1)) {
             ("=", path) => (Kind::Exact, path.to_owned()),
@@ -56,67 +96,153 @@ fn collect<'a>(scope: &Scope<'a>, outer: Option<&str>, found: &mut Vec<Location<
             (word, _) if word.starts_with('=') => (Kind::Exact, word[1..].to_owned()),
             (path, _) => (Kind::Prefix, path.to_owned()),
         };
-        let nested = outer.is_some() && kind == Kind::Regex;
-        let text = match outer.filter(|_| nested) {
-            Some(outer) => below(outer, &written),
-            None if kind == Kind::Regex => regex(&written),
-            None => written,
+        let text = match (kind, prefix) {
+            (Kind::Regex, Some("")) => regex(&written),
+            (Kind::Regex, Some(prefix)) => match below(prefix, &written) {
+                Below::Said(said) => said,
+                Below::Nowhere | Below::Beyond => NEVER.to_owned(),
+            },
+            // What is found in both is not one expression.
+            (Kind::Regex, None) => NEVER.to_owned(),
+            _ => written,
         };
         let inside = scope.within(directive.inside());
-        collect(&inside, Some(if kind == Kind::Regex { outer.unwrap_or("/") } else { &text }), found);
-        found.push(Location { kind, text, directive, scope: inside, nested });
+        let within: Vec<_> = outer.iter().copied().chain([directive]).collect();
+        collect(&inside, &within, (kind != Kind::Regex).then_some(text.as_str()), found);
+        let regex = (kind == Kind::Regex).then(|| text::compiled(&text)).flatten().map(Rc::new);
+        found.push(Location { kind, text, directive, scope: inside, outer: outer.to_vec(), regex });
     }
 }
+
+/// An expression that does not compile.
+const NEVER: &str = "(?!";
 
 /// What PCRE takes and ours does not know, where it means nothing else: `\/`.
 pub(super) fn regex(theirs: &str) -> String {
     theirs.replace("\\/", "/").replace("(?<", "(?P<").replace("(?P<=", "(?<=").replace("(?P<!", "(?<!")
 }
 
-/// `inner` where the path begins with `outer`; an expression that does not compile where one cannot say so, which is told as
-/// all others are.
-fn below(outer: &str, inner: &str) -> String {
-    const NEVER: &str = "(?!";
+/// An expression, asked for where paths begin with a prefix.
+#[derive(Debug, PartialEq)]
+enum Below {
+    /// This one says so.
+    Said(String),
+    /// It is found nowhere there.
+    Nowhere,
+    /// One expression cannot say so.
+    Beyond,
+}
+
+/// `inner` where the path begins with `outer`.
+fn below(outer: &str, inner: &str) -> Below {
     let (flags, bare) = inner.strip_prefix("(?i)").map_or(("", inner), |bare| ("(?i)", bare));
     let bare = regex(bare);
     let whole = format!("{flags}{bare}");
-    if bare.starts_with('^') || outer == "/" {
-        return whole;
+    if outer == "/" {
+        return Below::Said(whole);
+    }
+    let lower = outer.to_ascii_lowercase();
+    if let Some(anchored) = bare.strip_prefix('^') {
+        let first = text::first_letters(anchored).to_ascii_lowercase();
+        let rest = anchored
+            .get(outer.len()..)
+            .filter(|rest| anchored[..anchored.len() - rest.len()].eq_ignore_ascii_case(outer));
+        return match rest {
+            _ if text::has_ways(anchored) => Below::Beyond,
+            _ if flags.is_empty() && text::first_letters(anchored).starts_with(outer) => Below::Said(whole),
+            // The prefix is of one case whatever the expression is of.
+            Some(rest) if first.starts_with(&lower) => {
+                Below::Said(format!("{flags}^(?-i:{}){rest}", ::regex::escape(outer)))
+            }
+            _ if !first.starts_with(&lower) && !lower.starts_with(&first) => Below::Nowhere,
+            _ => Below::Beyond,
+        };
     }
     let front = ::regex::escape(outer);
     // It is in every path there.
-    if Regex::new(&whole).is_ok_and(|regex| regex.is_match(outer)) {
-        return format!("^{front}");
+    if text::compiled(&whole).is_some_and(|regex| regex.is_match(outer)) && !bare.ends_with('$') {
+        return Below::Said(format!("^{front}"));
     }
-    let [first, outside] = [text::first_letters(&bare), outer.to_owned()].map(|text| text.to_ascii_lowercase());
-    let Some(letter) = first.chars().next() else { return NEVER.to_owned() };
+    let first = text::first_letters(&bare).to_ascii_lowercase();
+    let Some(letter) = first.chars().next().filter(|_| !text::has_ways(&bare)) else { return Below::Beyond };
     // What is found may begin with the last slash of what is outside, and nowhere else in it.
-    let slash = letter == '/' && outside.ends_with('/');
-    let end = outside.len() - usize::from(slash);
-    let may_begin = |at: usize| outside[at..].starts_with(&first) || first.starts_with(&outside[at..]);
-    let inside = outside[..end].char_indices().filter(|(_, other)| *other == letter).any(|(at, _)| may_begin(at));
+    let slash = letter == '/' && lower.ends_with('/');
+    let end = lower.len() - usize::from(slash);
+    let may_begin = |at: usize| lower[at..].starts_with(&first) || first.starts_with(&lower[at..]);
+    let inside = lower[..end].char_indices().filter(|(_, other)| *other == letter).any(|(at, _)| may_begin(at));
     match (inside, slash) {
-        (true, _) => NEVER.to_owned(),
-        (false, true) => format!("{flags}^(?-i:{})(?:/.*)?(?:{bare})", ::regex::escape(&outer[..outer.len() - 1])),
-        (false, false) => format!("{flags}^(?-i:{front}).*(?:{bare})"),
+        (true, _) => Below::Beyond,
+        (false, true) => {
+            Below::Said(format!("{flags}^(?-i:{})(?:/.*)?(?:{bare})", ::regex::escape(&outer[..outer.len() - 1])))
+        }
+        (false, false) => Below::Said(format!("{flags}^(?-i:{front}).*(?:{bare})")),
     }
 }
 
-/// The one that nginx chooses for `path`.
-pub(super) fn choose<'l, 'a>(locations: &'l [Location<'a>], path: &str) -> Option<&'l Location<'a>> {
-    let of = |kind| locations.iter().filter(move |one: &&Location<'a>| one.kind == kind);
-    if let Some(exact) = of(Kind::Exact).find(|one| one.text == path) {
-        return Some(exact);
+/// Locations by where they stand, to be asked for many paths.
+pub(super) struct Choice<'l, 'a> {
+    within: HashMap<Option<*const Directive>, Vec<&'l Location<'a>>>,
+}
+
+impl<'l, 'a> Choice<'l, 'a> {
+    pub(super) fn new(locations: &'l [Location<'a>]) -> Self {
+        let mut within: HashMap<_, Vec<_>> = HashMap::new();
+        for one in locations {
+            within.entry(one.outer.last().map(|outer| std::ptr::from_ref(*outer))).or_default().push(one);
+        }
+        Self { within }
     }
-    let prefixes = locations.iter().filter(|one| matches!(one.kind, Kind::Prefix | Kind::Stop));
-    let longest = prefixes.filter(|one| path.starts_with(&one.text)).max_by_key(|one| one.text.len());
-    if let Some(stop) = longest.filter(|one| one.kind == Kind::Stop) {
-        return Some(stop);
+
+    /// The one that nginx chooses for `path`.
+    pub(super) fn choose(&self, path: &str) -> Option<&'l Location<'a>> {
+        self.within(None, path).map(|(found, _)| found)
     }
-    let found = |one: &&Location<'a>| Regex::new(&one.text).is_ok_and(|regex| regex.is_match(path));
-    let mut expressions: Vec<_> = of(Kind::Regex).collect();
-    expressions.sort_by_key(|one| !one.nested);
-    expressions.into_iter().find(found).or(longest)
+
+    /// The one among those in `outer`, and whether nothing beside `outer` is asked for then.
+    fn within(&self, outer: Option<&Location<'a>>, path: &str) -> Option<(&'l Location<'a>, bool)> {
+        let here = self.within.get(&outer.map(|outer| std::ptr::from_ref(outer.directive)))?;
+        let mut longest: Option<&Location<'a>> = None;
+        for one in here {
+            match one.kind {
+                Kind::Exact if one.text == path => return Some((one, true)),
+                Kind::Prefix | Kind::Stop if path.starts_with(&one.text) => {
+                    longest = longest.filter(|known| known.text.len() > one.text.len()).or(Some(one));
+                }
+                _ => {}
+            }
+        }
+        let mut best = None;
+        if let Some(longest) = longest {
+            let (found, last) = self.within(Some(longest), path).unwrap_or((longest, false));
+            if last {
+                return Some((found, true));
+            }
+            best = Some((found, false));
+        }
+        if longest.is_none_or(|longest| longest.kind != Kind::Stop)
+            && let Some(regex) = here.iter().find(|one| one.kind == Kind::Regex && one.is_found(path))
+        {
+            let (found, _) = self.within(Some(regex), path).unwrap_or((regex, true));
+            return Some((found, true));
+        }
+        best
+    }
+
+    /// A path that nginx brings to `location`, to be asked in a test; `None`: none is found by simple means.
+    pub(super) fn sample(&self, location: &Location<'_>) -> Option<String> {
+        let is_it = |path: &String| {
+            let chosen = || self.choose(path).is_some_and(|one| std::ptr::eq(one.directive, location.directive));
+            text::is_path(path) && !path.contains("//") && chosen()
+        };
+        let base = match location.kind {
+            Kind::Named => return None,
+            Kind::Regex => return simple(&location.text).into_iter().find(is_it),
+            Kind::Exact => return text::is_path(&location.text).then(|| location.text.clone()),
+            Kind::Prefix | Kind::Stop => location.text.clone(),
+        };
+        let tries = ["", "x", "/x", "test-of-import"].map(|end| format!("{base}{end}"));
+        tries.into_iter().find(is_it)
+    }
 }
 
 /// How the path of a route is written.
@@ -131,41 +257,142 @@ pub(super) enum Path {
     Regex(String),
 }
 
-/// The order in which routes of `locations` are written, each with its path. `ordered`: prefixes stand behind expressions.
-pub(super) fn order<'l, 'a>(locations: &'l [Location<'a>], ordered: bool) -> Vec<(&'l Location<'a>, Path)> {
-    let mut routes: Vec<(usize, usize, &Location<'a>, Path)> = Vec::new();
-    for (at, one) in locations.iter().enumerate() {
-        let backwards = usize::MAX - one.text.len();
-        let (rank, place, path) = match one.kind {
-            Kind::Named => continue,
-            Kind::Exact => (0, at, Path::Exact(one.text.clone())),
-            Kind::Stop => (1, backwards, Path::Prefix(one.text.clone())),
-            Kind::Regex if one.nested => (2, at, Path::Regex(one.text.clone())),
-            Kind::Regex => (3, at, Path::Regex(one.text.clone())),
-            Kind::Prefix if one.text == "/" => (5, 0, Path::All),
-            Kind::Prefix if ordered => (4, backwards, Path::Regex(format!("^{}", ::regex::escape(&one.text)))),
-            Kind::Prefix => (4, backwards, Path::Prefix(one.text.clone())),
-        };
-        routes.push((rank, place, one, path));
+/// How the paths of a server are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Prefixes as they are: nothing else is there.
+    Plain,
+    /// Plain prefixes as expressions, behind those that nginx asks first.
+    Ordered,
+    /// Those with `^~` as well: something is asked for before them.
+    Strict,
+}
+
+/// A route's location and path.
+type Written<'l, 'a> = (&'l Location<'a>, Path);
+
+/// The order in which routes of `locations` are written, each with its path; and those whose expressions beside them would
+/// have to be asked first, which cannot be said.
+pub(super) fn order<'l, 'a>(
+    locations: &'l [Location<'a>],
+    style: Style,
+) -> (Vec<Written<'l, 'a>>, Vec<(&'l Location<'a>, &'l Location<'a>)>) {
+    let mut order = Order { locations, missed: Vec::new(), strict: style == Style::Strict };
+    let exact = locations.iter().filter(|one| one.kind == Kind::Exact);
+    let mut routes: Vec<_> = exact.map(|one| (one, Path::Exact(one.text.clone()))).collect();
+    let (first, last) = order.walk(None);
+    let Order { missed, strict, .. } = order;
+    let regex = |one: &Location<'a>| Path::Regex(format!("^{}", ::regex::escape(&one.text)));
+    let mut stops = Vec::new();
+    let mut rest = Vec::new();
+    for (one, said) in first.into_iter().chain(last.into_iter().map(|one| (one, None))) {
+        match (one.kind, said) {
+            (_, Some(said)) => rest.push((one, Path::Regex(said))),
+            (Kind::Stop, _) if strict => rest.push((one, regex(one))),
+            (Kind::Stop, _) => stops.push((one, Path::Prefix(one.text.clone()))),
+            (_, _) if one.text == "/" && one.outer.is_empty() => rest.push((one, Path::All)),
+            (_, _) if style == Style::Plain => rest.push((one, Path::Prefix(one.text.clone()))),
+            (_, _) => rest.push((one, regex(one))),
+        }
     }
-    routes.sort_by_key(|(rank, place, ..)| (*rank, *place));
-    routes.into_iter().map(|(.., one, path)| (one, path)).collect()
+    stops.sort_by_key(|(one, _)| usize::MAX - one.text.len());
+    routes.extend(stops.into_iter().chain(rest));
+    (routes, missed)
 }
 
-/// A path that nginx brings to `location`, to be asked in a test; `None`: none is found by simple means.
-pub(super) fn sample(locations: &[Location<'_>], location: &Location<'_>) -> Option<String> {
-    let base = match location.kind {
-        Kind::Named => return None,
-        Kind::Regex => return simple(&location.text).into_iter().find(|path| is_it(locations, location, path)),
-        Kind::Exact => return text::is_path(&location.text).then(|| location.text.clone()),
-        Kind::Prefix | Kind::Stop => location.text.clone(),
-    };
-    let tries = ["", "x", "/x", "test-of-import"].map(|end| format!("{base}{end}"));
-    tries.into_iter().find(|path| is_it(locations, location, path))
+struct Order<'l, 'a> {
+    locations: &'l [Location<'a>],
+    missed: Vec<(&'l Location<'a>, &'l Location<'a>)>,
+    strict: bool,
 }
 
-fn is_it(locations: &[Location<'_>], location: &Location<'_>, path: &str) -> bool {
-    text::is_path(path) && choose(locations, path).is_some_and(|one| std::ptr::eq(one.directive, location.directive))
+impl<'l, 'a> Order<'l, 'a> {
+    /// Those in `outer`: what is asked for before expressions beside it, each with its expression where it is one; and behind
+    /// them.
+    #[allow(clippy::type_complexity, reason = "two lists")]
+    fn walk(
+        &mut self,
+        outer: Option<&'l Location<'a>>,
+    ) -> (Vec<(&'l Location<'a>, Option<String>)>, Vec<&'l Location<'a>>) {
+        let locations = self.locations;
+        let of = |kinds: &'static [Kind]| {
+            locations.iter().filter(move |one| kinds.contains(&one.kind) && one.is_below(outer))
+        };
+        let mut prefixes: Vec<_> = of(&[Kind::Prefix, Kind::Stop]).collect();
+        prefixes.sort_by_key(|one| usize::MAX - one.text.len());
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for prefix in prefixes {
+            let (inner_first, inner_last) = self.walk(Some(prefix));
+            let stop = prefix.kind == Kind::Stop;
+            if stop || !inner_first.is_empty() {
+                // Longer ones go first, and within them the expressions beside this one.
+                let (longer, others): (Vec<_>, Vec<_>) =
+                    last.into_iter().partition(|one: &&Location<'a>| one.text.starts_with(&prefix.text));
+                last = others;
+                self.strict |= stop && !(longer.is_empty() && inner_first.is_empty());
+                for one in longer {
+                    for regex in of(&[Kind::Regex]) {
+                        match below(&one.text, &regex.text) {
+                            Below::Said(said) => first.push((regex, Some(said))),
+                            Below::Nowhere => {}
+                            Below::Beyond => self.missed.push((one, regex)),
+                        }
+                    }
+                    first.push((one, None));
+                }
+            }
+            first.extend(inner_first);
+            if stop {
+                first.extend(inner_last.into_iter().chain([prefix]).map(|one| (one, None)));
+            } else {
+                last.extend(inner_last.into_iter().chain([prefix]));
+            }
+        }
+        for regex in of(&[Kind::Regex]) {
+            first.extend(self.walk(Some(regex)).0);
+            first.push((regex, Some(regex.text.clone())));
+        }
+        (first, last)
+    }
+}
+
+/// A path in which `regex` was found, and that is `to` now, may lead to one of `locations` that protects, and did not before.
+pub(super) fn leads_in(locations: &[Location<'_>], regex: &str, to: &str) -> bool {
+    let to = to.split('$').next().unwrap_or_default();
+    let from = regex.strip_prefix('^').map(text::first_letters).unwrap_or_default();
+    let meet = |prefix: &str| prefix.starts_with(to) || to.starts_with(prefix);
+    let letters = |anchored: &str| text::first_letters(anchored.strip_prefix("(?-i:").unwrap_or(anchored));
+    locations.iter().filter(|one| super::route::shields(one)).any(|one| match one.kind {
+        Kind::Named => false,
+        Kind::Regex => match one.text.trim_start_matches("(?i)").strip_prefix('^') {
+            Some(anchored) => meet(&letters(anchored)),
+            // What is found in the new path is found in the old one, but for what is written here.
+            None => one.is_found(to),
+        },
+        Kind::Exact | Kind::Stop | Kind::Prefix => one.text != "/" && meet(&one.text) && !from.starts_with(&one.text),
+    })
+}
+
+/// An expression for paths that lead elsewhere here than in nginx, which decodes all escapes before it chooses and merges
+/// slashes: those with `//`, `%2F`, or an escape of what stands in the path of one of `locations`.
+pub(super) fn disguises(locations: &[&Location<'_>]) -> String {
+    let mut octets = BTreeSet::from([b'/']);
+    for one in locations {
+        let letters = one.text.strip_prefix("(?i)").unwrap_or(&one.text).bytes();
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        // What expressions are made of is seldom meant as it is.
+        let meant = |byte: &u8| one.kind != Kind::Regex || !b"\\^$.|?*+()[]{}:<>!=,".contains(byte);
+        octets.extend(letters.filter(|byte| !plain(byte) && meant(byte)));
+        for pair in one.text.as_bytes().windows(2).filter(|_| one.kind == Kind::Regex) {
+            match pair {
+                [b'\\', b's'] => octets.extend([b' ']),
+                [b'\\', byte] if !byte.is_ascii_alphanumeric() && !plain(byte) => octets.extend([*byte]),
+                _ => {}
+            }
+        }
+    }
+    let escapes: Vec<_> = octets.into_iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("//|(?i:%(?:{}))", escapes.join("|"))
 }
 
 /// Paths that an expression may be found in, guessed by its letters: `\.(css|js)$` is in `/x.css`.
@@ -222,10 +449,16 @@ mod tests {
             ("/a", "(?i)/SECRET", "/abc/secret", "/a"),
             ("/a/b/", "/b/", "/a/b/c", "/a/c"),
         ] {
-            let regex = Regex::new(&below(outer, inner)).unwrap();
+            let Below::Said(regex) = below(outer, inner) else { panic!("{outer} {inner}") };
+            let regex = Regex::new(&regex).unwrap();
             assert!(regex.is_match(found) && !regex.is_match(not), "{outer} {inner}: {regex}");
         }
-        assert!(Regex::new(&below("/a/b/", "/b/c")).is_err() && Regex::new(&below("/a/", "(x|y)")).is_err());
+        assert_eq!(below("/a/", "^/b"), Below::Nowhere);
+        for (outer, inner) in
+            [("/a/b/", "/b/c"), ("/a/", "(x|y)"), ("/a/", "^/(a|b)/x"), ("/a/", "^/a/x|y"), ("/a/", "x|/y")]
+        {
+            assert_eq!(below(outer, inner), Below::Beyond, "{outer} {inner}");
+        }
     }
 
     #[test]
@@ -236,8 +469,9 @@ mod tests {
         let mut files = Files::new(std::path::Path::new("x"));
         let read = read::read(text, &mut files, &mut Report::default()).unwrap();
         let locations = all(&Scope::default().within(&read));
+        let choice = Choice::new(&locations);
         let chosen = |path: &str| {
-            let inside = choose(&locations, path).unwrap().directive.inside();
+            let inside = choice.choose(path).unwrap().directive.inside();
             inside.iter().find(|one| one.name != "location").unwrap().name.clone()
         };
         for (path, name) in [
@@ -252,7 +486,7 @@ mod tests {
         ] {
             assert_eq!(chosen(path), name, "{path}");
         }
-        let samples: Vec<_> = locations.iter().map(|one| sample(&locations, one)).collect();
+        let samples: Vec<_> = locations.iter().map(|one| choice.sample(one)).collect();
         let samples: Vec<_> = samples.iter().map(|path| path.as_deref().unwrap()).collect();
         assert_eq!(samples, ["/", "/x", "/documents/", "/images/", "/x.gif", "/x/x.php", "/x/"]);
     }

@@ -8,6 +8,7 @@ mod access;
 mod condition;
 mod flow;
 mod headers;
+mod hosts;
 mod known;
 mod limits;
 mod listen;
@@ -20,11 +21,12 @@ mod upstream;
 mod variables;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
 use self::{
+    hosts::{sample, shadowed},
     limits::Zone,
     listen::Door,
     location::{Kind, Location},
@@ -51,6 +53,8 @@ struct Server<'a> {
     name: String,
     /// As routes of ours match them.
     hosts: Vec<String>,
+    /// It has further names, which they cannot match.
+    unmatched: bool,
 }
 
 /// What is known while it is converted.
@@ -67,10 +71,10 @@ struct Import<'a> {
     constants: Constants,
     /// Of the server at hand.
     server_locations: Vec<Location<'a>>,
+    /// A path that leads to each of them, as far as one is found.
+    samples: HashMap<*const Directive, String>,
     /// Upstream, table, and the name that it has.
     pools: Vec<(String, Table, String)>,
-    /// Of what has closed a route: told once.
-    shutting: Vec<Place>,
     auths: Vec<(String, Table)>,
     auth_names: Names,
     limits: Vec<(String, Table)>,
@@ -130,8 +134,8 @@ impl<'a> Import<'a> {
             conns: Vec::new(),
             constants: Constants::new(),
             server_locations: Vec::new(),
+            samples: HashMap::new(),
             pools: Vec::new(),
-            shutting: Vec::new(),
             auths: Vec::new(),
             auth_names: Names::default(),
             limits: Vec::new(),
@@ -178,6 +182,7 @@ impl<'a> Import<'a> {
     fn server(&mut self, one: &'a Directive, scope: &Scope<'a>) -> Server<'a> {
         let scope = scope.within(one.inside());
         let mut hosts: Vec<String> = Vec::new();
+        let mut unmatched = false;
         let report = &mut self.draft.report;
         for names in scope.own().iter().filter(|inside| inside.name == "server_name") {
             let mut missing = Vec::new();
@@ -189,6 +194,7 @@ impl<'a> Import<'a> {
                     None => missing.push(word.as_str()),
                 }
             }
+            unmatched |= !missing.is_empty();
             match missing.as_slice() {
                 [] => names.converted(report),
                 some => names.unsupported(
@@ -198,7 +204,7 @@ impl<'a> Import<'a> {
             }
         }
         one.converted(report);
-        Server { directive: one, name: hosts.first().cloned().unwrap_or_default(), hosts, scope }
+        Server { directive: one, name: hosts.first().cloned().unwrap_or_default(), hosts, unmatched, scope }
     }
 
     /// Whose word on the client's address is taken.
@@ -256,17 +262,32 @@ impl<'a> Import<'a> {
                 behind.iter().copied().partition(|door| door.default == number);
             let label = self.label(server, &behind);
             let everywhere = |some: &[&Door]| some.len() == doors.len();
-            if !first.is_empty() {
+            let lost = self.lost(number, servers, &first);
+            if let Some(lost) = lost {
+                // Requests for names that no server has may be for it.
+                let spot = Spot {
+                    everywhere: everywhere(&first),
+                    doors: first,
+                    hosts: server.hosts.clone(),
+                    label: label.clone(),
+                    sample: sample(&server.hosts, servers),
+                };
+                if !server.hosts.is_empty() {
+                    self.routes(server, &spot);
+                }
+                let sample = sample(&[], servers);
+                self.refused(lost.directive, Spot { hosts: Vec::new(), label: format!("{label}!"), sample, ..spot });
+            } else if !first.is_empty() {
                 // A wildcard of another server would be asked before a route for any host.
                 let shadowed = shadowed(server, servers, &first);
                 if !shadowed.is_empty() {
-                    let sample = shadowed[0].clone();
+                    let sample = sample(&shadowed[..1], servers);
                     let label = format!("{label}!");
                     let spot =
                         Spot { doors: first.clone(), everywhere: everywhere(&first), hosts: shadowed, label, sample };
                     self.routes(server, &spot);
                 }
-                let sample = sample(&server.hosts).unwrap_or_else(|| "any.example".to_owned());
+                let sample = sample(&server.hosts, servers);
                 let spot = Spot {
                     everywhere: everywhere(&first),
                     doors: first,
@@ -279,13 +300,14 @@ impl<'a> Import<'a> {
             if named.is_empty() {
                 continue;
             }
-            match sample(&server.hosts) {
-                Some(sample) => {
+            match server.hosts.is_empty() {
+                false => {
                     let hosts = server.hosts.clone();
+                    let sample = sample(&hosts, servers);
                     let spot = Spot { everywhere: everywhere(&named), doors: named, hosts, label, sample };
                     self.routes(server, &spot);
                 }
-                None => {
+                true => {
                     let note = "no request has a name that leads here, and it is not the default of its address";
                     self.draft.report.add(
                         Outcome::Unsupported,
@@ -297,6 +319,24 @@ impl<'a> Import<'a> {
             }
         }
         self.finish(doors);
+    }
+
+    /// A server that refuses somebody and has names that cannot be matched, so that its requests would go to the server
+    /// `number`, the default of `doors`.
+    fn lost<'s>(&mut self, number: usize, servers: &'s [Server<'a>], doors: &[&Door]) -> Option<&'s Server<'a>> {
+        let mut found = None;
+        for (other, server) in servers.iter().enumerate().filter(|(other, one)| *other != number && one.unmatched) {
+            let here = doors.iter().any(|door| door.servers.contains(&other));
+            let refuses =
+                || server.scope.levels().any(route::refuses) || location::all(&server.scope).iter().any(route::shields);
+            if here && refuses() {
+                let note = "it protects, and has names that cannot be matched: requests for names that no server has get \
+                            503 until you decide";
+                server.directive.tell(&mut self.draft.report, Outcome::Closed, note);
+                found = Some(server);
+            }
+        }
+        found
     }
 
     /// In front of the names of a server's routes.
@@ -311,17 +351,15 @@ impl<'a> Import<'a> {
     /// Writes the listeners, and where bodies have other bounds than theirs.
     fn finish(&mut self, doors: Vec<Door>) {
         let bodies = std::mem::take(&mut self.bodies);
-        let largest = |door: &str| -> Option<u64> {
-            let sizes: Vec<Option<u64>> = bodies
-                .iter()
-                .filter(|(_, doors, _)| doors.iter().any(|one| one == door))
-                .map(|(.., size)| *size)
-                .collect();
-            match sizes.contains(&None) {
-                true => None,
-                false => sizes.into_iter().flatten().max(),
+        // Bytes by listener; none: any number.
+        let mut most: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+        for (_, names, size) in &bodies {
+            for name in names {
+                let known = most.entry(name).or_insert(*size);
+                *known = known.zip(*size).map(|(one, other)| one.max(other));
             }
-        };
+        }
+        let largest = |door: &str| most.get(door).copied().flatten();
         for (at, names, size) in &bodies {
             let Some(size) = size else { continue };
             let wider = names.iter().any(|name| largest(name).is_none_or(|largest| largest > *size));
@@ -339,9 +377,10 @@ impl<'a> Import<'a> {
     /// error_page, where it is a file.
     fn pages(&mut self, servers: &[Server<'a>]) {
         for server in servers {
-            for page in server.scope.all("error_page") {
+            let pages = server.scope.all("error_page");
+            let locations = if pages.is_empty() { Vec::new() } else { location::all(&server.scope) };
+            for page in pages {
                 let Some(uri) = page.words.last().filter(|uri| uri.starts_with('/')) else { continue };
-                let locations = location::all(&server.scope);
                 let scope = locations
                     .iter()
                     .find(|one| one.kind == Kind::Exact && one.text == *uri)
@@ -431,24 +470,6 @@ fn wildcard(regex: &str) -> Option<String> {
     (plain && text::is_match(&host)).then_some(host)
 }
 
-/// A host that one of `hosts` matches.
-fn sample(hosts: &[String]) -> Option<String> {
-    let exact = hosts.iter().find(|host| !host.starts_with('*'));
-    exact.or(hosts.first()).map(|host| host.replacen('*', "x", 1))
-}
-
-/// Names of a default server that wildcards of others, behind the same listeners, would take.
-fn shadowed(server: &Server<'_>, servers: &[Server<'_>], doors: &[&Door]) -> Vec<String> {
-    let others = doors.iter().flat_map(|door| &door.servers).map(|number| &servers[*number]);
-    let wild: Vec<&str> = others
-        .filter(|other| !std::ptr::eq(other.directive, server.directive))
-        .flat_map(|other| &other.hosts)
-        .filter_map(|host| host.strip_prefix('*'))
-        .collect();
-    let taken = |host: &&String| wild.iter().any(|suffix| host.trim_start_matches('*').ends_with(suffix));
-    server.hosts.iter().filter(taken).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -462,5 +483,21 @@ mod tests {
         assert_eq!(host("~^(?<sub>.+)\\.a\\.example$"), some(&["*.a.example"]));
         assert_eq!(host("~^www\\d+\\.a\\.example$"), None);
         assert_eq!(host("www.*"), None);
+    }
+
+    #[test]
+    fn times_are_compared_whole() {
+        let text = "upstream u { server 10.0.0.1:80 max_fails=2 fail_timeout=10500ms; }\n\
+                    server { listen 80; client_header_timeout 10500ms; client_body_timeout 30s;\n\
+                    location / { proxy_pass http://u; proxy_read_timeout 60500ms; } }";
+        let made = import(text, &mut Files::new(Path::new("/nowhere/x.conf"))).unwrap();
+        let made: ::toml::Table = made.toml.parse().unwrap();
+        let listener = &made["listener"][0];
+        assert_eq!(listener.get("header_timeout").and_then(::toml::Value::as_str), Some("10500ms"));
+        assert_eq!(listener.get("body_timeout"), None, "it is the default");
+        let pool = &made["pool"]["u"];
+        assert_eq!(pool.get("body_timeout").and_then(::toml::Value::as_str), Some("60500ms"));
+        assert_eq!(pool["circuit_breaker"].get("open_for").and_then(::toml::Value::as_str), Some("10500ms"));
+        assert_eq!(made["route"][0].get("timeout").and_then(::toml::Value::as_str), Some("60500ms"));
     }
 }

@@ -1,6 +1,8 @@
 //! proxy_pass and its like: which pool a location leads to, and with what path; and what is answered where none is. Called by
 //! `route`.
 
+use std::time::Duration;
+
 use super::{
     super::{draft::End, report::Outcome, text, toml::Value},
     Import, Server,
@@ -176,8 +178,8 @@ impl<'a> Import<'a> {
     /// nginx bounds the wait for each backend, ours all of them as well.
     fn waits(&mut self, route: &mut Draft, scope: &Scope<'a>) {
         let read = scope.last("proxy_read_timeout").or_else(|| scope.last("grpc_read_timeout"));
-        let time = read.and_then(|read| text::read_time(read.word(0), std::time::Duration::from_secs(1)));
-        if let Some(time) = time.filter(|time| time.as_secs() > 60) {
+        let time = read.and_then(|read| text::read_time(read.word(0), Duration::from_secs(1)));
+        if let Some(time) = time.filter(|time| *time > Duration::from_secs(60)) {
             route.table.set(&["timeout"], text::time(time), read.map(|read| &read.place));
         }
     }

@@ -5,7 +5,7 @@ use std::{cell::Cell, rc::Rc};
 use super::super::{
     Unreadable,
     files::Files,
-    report::{Outcome, Place, Report},
+    report::{Outcome, Place, Report, is_secret},
 };
 
 /// Blocks in blocks, and files in files.
@@ -33,12 +33,19 @@ impl Directive {
 
     /// As it was written, without credentials.
     pub(super) fn text(&self) -> String {
-        const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
-        let hidden = self.name.ends_with("_set_header") && SECRET.contains(&self.word(0).to_ascii_lowercase().as_str());
+        let asked = self.word(0).trim_start_matches(['(', '$']);
+        let asked = ["http_", "cookie_", "arg_"].iter().find_map(|kind| asked.strip_prefix(kind));
+        // From which word on.
+        let hidden = match self.name.as_str() {
+            "secure_link_md5" | "secure_link_secret" => Some(0),
+            "if" if asked.is_some_and(is_secret) => Some(2),
+            name if name.ends_with("_header") && is_secret(self.word(0)) => Some(1),
+            _ => None,
+        };
         let mut text = self.name.clone();
         for (at, word) in self.words.iter().enumerate() {
             text.push(' ');
-            if hidden && at > 0 {
+            if hidden.is_some_and(|first| at >= first) {
                 text.push_str("***");
                 continue;
             }
@@ -124,7 +131,9 @@ impl Reader<'_> {
             let place = Place { file: tokens.file.clone(), line };
             let directive = self.rest(tokens, name, place, depth)?;
             if directive.name == "include" && directive.block.is_none() {
-                self.include(&directive, &mut directives, depth)?;
+                if !self.include(&directive, &mut directives, depth)? {
+                    directives.push(directive);
+                }
             } else {
                 directives.push(directive);
             }
@@ -159,30 +168,37 @@ impl Reader<'_> {
         Ok(Directive { name, words, block, place, told: Cell::new(false) })
     }
 
-    fn include(&mut self, include: &Directive, into: &mut Vec<Directive>, depth: usize) -> Result<(), Unreadable> {
+    /// Puts what is included `into` the block; `false`: it is not there, and nobody knows what it says.
+    fn include(&mut self, include: &Directive, into: &mut Vec<Directive>, depth: usize) -> Result<bool, Unreadable> {
         let pattern = include.word(0);
         // What stands there says nothing about proxying.
         if pattern.ends_with("mime.types") {
             include.converted(self.report);
-            return Ok(());
+            return Ok(true);
         }
-        for path in self.files.matching(pattern) {
+        let found = self.files.matching(pattern);
+        if found.is_empty() {
+            include.approximated(self.report, "no file has such a name here");
+            return Ok(true);
+        }
+        for path in found {
             match self.files.read(&path) {
                 Ok(text) => {
                     let file = self.files.shown(&path);
                     into.extend(self.file(&text, &file, depth + 1)?);
                 }
                 Err(unreadable) if path.exists() => return Err(unreadable),
-                Err(unreadable) => {
-                    let note =
-                        format!("{}: what it says is missing here, and may have protected something", unreadable.why);
+                // They come with nginx, and say what backends are told.
+                Err(unreadable) if ["_params", "fastcgi.conf"].iter().any(|end| pattern.ends_with(end)) => {
+                    let note = format!("{}: what it says is missing here", unreadable.why);
                     include.unsupported(self.report, note);
-                    return Ok(());
+                    return Ok(true);
                 }
+                Err(_) => return Ok(false),
             }
         }
         include.converted(self.report);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     condition::{Condition, Test},
     flow::{Action, Flow},
     listen::Door,
-    location::{self, Kind, Location, Path},
+    location::{self, Choice, Kind, Location, Path, Style},
     pass::respond,
     read::Directive,
     scope::Scope,
@@ -45,17 +45,14 @@ impl<'a> Import<'a> {
     pub(super) fn routes(&mut self, server: &Server<'a>, spot: &Spot<'_>) {
         self.constants = Constants::new();
         self.server_locations = location::all(&server.scope);
+        let choice = Choice::new(&self.server_locations);
+        let sampled = self.server_locations.iter().map(|one| (std::ptr::from_ref(one.directive), choice.sample(one)));
+        self.samples = sampled.filter_map(|(directive, path)| Some((directive, path?))).collect();
         let mut outer = self.flow(&server.scope, &server.name);
         let constants = self.constants.clone();
         let locations = self.readable(&mut outer);
         if outer.end.is_some() {
-            let all = Location {
-                kind: Kind::Prefix,
-                text: "/".to_owned(),
-                directive: server.directive,
-                scope: server.scope.clone(),
-                nested: false,
-            };
+            let all = Location::whole(server.directive, &server.scope);
             for one in &locations {
                 one.directive
                     .unsupported(&mut self.draft.report, "the server answers before it looks at its locations");
@@ -63,33 +60,61 @@ impl<'a> Import<'a> {
             self.route(&outer, Flow::default(), &all, Path::All, server, spot, false);
             return;
         }
-        let shields = locations.iter().any(|one| shields(one));
-        let ordered = shields || !outer.paths.is_empty() || locations.iter().any(|one| one.kind == Kind::Regex);
-        self.firsts(
-            server,
-            spot,
-            &outer,
-            shields && locations.iter().any(|one| one.kind != Kind::Regex && shields_path(one)),
-        );
-        let stops: Vec<_> = locations.iter().filter(|one| one.kind == Kind::Stop).collect();
-        for one in locations.iter().filter(|one| one.kind == Kind::Prefix && ordered) {
-            if stops.iter().any(|stop| one.text.starts_with(&stop.text) && one.text != stop.text) {
-                let note = "a `^~` prefix that it begins with takes its requests: write it with `^~` as well";
-                self.draft.report.add(Outcome::Approximated, &one.directive.place, &one.directive.text(), note);
+        for jump in std::mem::take(&mut outer.jumps) {
+            let regex = location::regex(jump.word(0));
+            match text::is_regex(&regex) {
+                true => {
+                    let note =
+                        "it leads to what protects, and paths are not looked up again: they get 503 until you decide";
+                    jump.tell(&mut self.draft.report, Outcome::Closed, note);
+                    outer.paths.push((regex, Action::closed(jump)));
+                }
+                false => outer.closed = Some(jump),
             }
         }
+        let guarded = locations.iter().filter(|one| shields_path(one)).collect::<Vec<_>>();
+        let expressions = locations.iter().any(|one| one.kind == Kind::Regex);
+        let style = match () {
+            () if !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
+            () if expressions || locations.iter().any(shields) => Style::Ordered,
+            () => Style::Plain,
+        };
+        self.firsts(server, spot, &outer, &guarded);
+        let (order, missed) = location::order(&locations, style);
+        for (one, regex) in missed {
+            let text = regex.directive.text();
+            let note = format!("`{text}` is not asked for within it, where nginx does so");
+            match shields(regex) && !shields(one) {
+                true => {
+                    let note = format!("{note}, and it protects: all of its server gets 503 until you decide");
+                    one.directive.tell(&mut self.draft.report, Outcome::Closed, note);
+                    outer.closed = Some(regex.directive);
+                }
+                false => one.directive.approximated(&mut self.draft.report, note),
+            }
+        }
+        let choice = Choice::new(&locations);
         let mut whole = false;
-        for (one, path) in location::order(&locations, ordered) {
+        for (one, path) in order {
             whole |= path == Path::All;
             self.constants = constants.clone();
             let inner = self.flow(&one.scope, &server.name);
-            let path = self.loosened(one, path, &locations);
+            let path = self.loosened(one, path, &choice);
             let one = one.clone();
             self.route(&outer, inner, &one, path, server, spot, true);
         }
         if !whole {
             self.rest(server, spot, &outer);
         }
+    }
+
+    /// Refuses all requests at `spot`, for the sake of `closing`.
+    pub(super) fn refused(&mut self, closing: &Directive, spot: Spot<'_>) {
+        let mut route = self.begin(&spot, &Path::All, "");
+        close(&mut route.table, &closing.place, &closing.text());
+        route.end = End::Status(503);
+        let url = url(&spot, "/", None);
+        self.push(route, url);
     }
 
     /// The locations that can be asked for; what cannot and protects closes the server.
@@ -99,7 +124,7 @@ impl<'a> Import<'a> {
         locations.retain(|one| {
             let fine = match one.kind {
                 Kind::Named => true,
-                Kind::Regex => text::is_regex(&one.text),
+                Kind::Regex => one.is_compiled(),
                 _ => text::is_path(&one.text),
             };
             if fine {
@@ -113,7 +138,6 @@ impl<'a> Import<'a> {
             if shields(one) {
                 let note = format!("{what}, and it protects: all of its server gets 503 until you decide");
                 one.directive.tell(report, Outcome::Closed, note);
-                self.shutting.push(one.directive.place.clone());
                 outer.closed = Some(one.directive);
             } else {
                 one.directive.unsupported(report, format!("{what}: its requests go to another location"));
@@ -132,7 +156,7 @@ impl<'a> Import<'a> {
     }
 
     /// Routes before all others: for paths that nginx would have merged, and for rewrites of the server.
-    fn firsts(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>, slashes: bool) {
+    fn firsts(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>, guarded: &[&Location<'a>]) {
         // Routes of a host that an `if` asks for are tried before those of any host.
         let asked = outer.guards.iter().filter_map(|(condition, _)| match &condition.test {
             Test::Host(host) if condition.negated => Some(vec![host.clone()]),
@@ -140,12 +164,12 @@ impl<'a> Import<'a> {
         });
         let spots: Vec<_> = asked.map(|hosts| Spot { hosts, ..spot.clone() }).chain([spot.clone()]).collect();
         for spot in &spots {
-            if slashes {
-                let mut route = self.begin(spot, &Path::Regex("//".to_owned()), "//");
+            if !guarded.is_empty() {
+                let mut route = self.begin(spot, &Path::Regex(location::disguises(guarded)), "//");
                 let place = &server.directive.place;
-                route
-                    .table
-                    .comment(format!("{place}: nginx merges slashes, so that `//admin` is refused as `/admin` is"));
+                route.table.comment(format!(
+                    "{place}: nginx merges slashes and decodes %2F, so that `//admin` and `/%2Fadmin` are refused as `/admin` is"
+                ));
                 route.table.set(&["respond"], Value::table([("status", 400.into())]), None);
                 self.push(route, None);
             }
@@ -155,18 +179,18 @@ impl<'a> Import<'a> {
                 self.push(route, None);
             }
         }
-        if slashes {
-            let note = "it has locations that protect: paths with `//`, which nginx merges, get 400";
+        if !guarded.is_empty() {
+            let note = "it has locations that protect: paths with `//`, which nginx merges, and with `%2F` and its like, \
+                        which it decodes, get 400";
             self.draft.report.add(Outcome::Approximated, &server.directive.place, &server.directive.text(), note);
         }
     }
 
     /// `/a/` takes `/a` as well where it is passed on: nginx answers with a redirect there.
-    fn loosened(&mut self, one: &Location<'a>, path: Path, locations: &[Location<'a>]) -> Path {
+    fn loosened(&mut self, one: &Location<'a>, path: Path, choice: &Choice<'_, 'a>) -> Path {
         let Some(folder) = one.text.strip_suffix('/').filter(|folder| !folder.is_empty()) else { return path };
         let passes = one.scope.own().iter().find(|pass| pass.name == "proxy_pass");
-        let taken =
-            location::choose(locations, folder).is_some_and(|other| other.kind != Kind::Prefix || other.text == folder);
+        let taken = choice.choose(folder).is_some_and(|other| other.kind != Kind::Prefix || other.text == folder);
         let Some(pass) = passes.filter(|_| !taken && one.kind != Kind::Exact && one.kind != Kind::Regex) else {
             return path;
         };
@@ -184,13 +208,7 @@ impl<'a> Import<'a> {
 
     /// What no location takes: nginx looks for a file.
     fn rest(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>) {
-        let all = Location {
-            kind: Kind::Prefix,
-            text: "/".to_owned(),
-            directive: server.directive,
-            scope: server.scope.clone(),
-            nested: false,
-        };
+        let all = Location::whole(server.directive, &server.scope);
         self.route(outer, Flow::default(), &all, Path::All, server, spot, false);
     }
 
@@ -252,8 +270,13 @@ impl<'a> Import<'a> {
         // A host that one location alone asks for would go before all others of any host.
         let alone =
             |(condition, _): &&(Condition, Action)| matches!(condition.test, Test::Host(_)) && condition.negated;
-        let guards: Vec<_> =
-            outer.guards.iter().chain(inner.guards.iter().filter(|guard| !alone(guard))).cloned().collect();
+        let guards: Vec<_> = outer
+            .guards
+            .iter()
+            .chain(inner.guards.iter().filter(|guard| !alone(guard)))
+            .cloned()
+            .flat_map(empty)
+            .collect();
         let mut end = outer.end.clone().or_else(|| inner.end.clone());
         let mut after = Vec::new();
         // A plain GET comes past all of them, by a listener that is not of this kind.
@@ -285,7 +308,7 @@ impl<'a> Import<'a> {
                 _ => self.draft.report.add(Outcome::Unsupported, &action.place, "if ($host …)", note),
             }
         }
-        if let Some(closing) = outer.closed.or(inner.closed) {
+        if let Some(closing) = outer.closed.or(inner.closed).or(inner.jumps.first().copied()) {
             self.shut(&mut main.table, &mut main.end, closing, "it protects, and cannot be converted");
         }
         self.bodies.push((
@@ -294,9 +317,11 @@ impl<'a> Import<'a> {
             body(&one.scope),
         ));
         let sampled = match own {
-            true => location::sample(&self.server_locations, one),
+            true => self.samples.get(&std::ptr::from_ref(one.directive)).cloned(),
             false => text_of_rest(&self.server_locations),
         };
+        // The same expression may stand before other places as well.
+        certain &= one.kind != Kind::Regex || path == Path::Regex(one.text.clone());
         let url = sampled.filter(|_| certain).and_then(|path| url(spot, &path, not));
         self.push(main, url);
         for route in after.into_iter().rev() {
@@ -393,6 +418,18 @@ impl<'a> Import<'a> {
     }
 }
 
+/// What nginx takes for empty is there and empty as well, which is another predicate of ours.
+fn empty((condition, action): (Condition, Action)) -> Vec<(Condition, Action)> {
+    let mut both = vec![(condition.clone(), action.clone())];
+    if let (Test::Key(key, value), false) = (condition.test, condition.negated)
+        && value == Value::table([("absent", true.into())])
+    {
+        let test = Test::Key(key, Value::table([("regex", "^$".into())]));
+        both.push((Condition { test, negated: false }, action));
+    }
+    both
+}
+
 /// Where an `if` leads.
 enum Branch {
     /// A route that goes first.
@@ -410,13 +447,18 @@ fn body(scope: &Scope<'_>) -> Option<u64> {
 }
 
 /// It refuses somebody.
-fn shields(one: &Location<'_>) -> bool {
-    let refuses =
-        |inside: &Directive| inside.name == "return" && inside.word(0).parse::<u64>().is_ok_and(|status| status >= 400);
-    one.scope
-        .own()
-        .iter()
-        .any(|inside| super::known::protects(&inside.name) && inside.word(0) != "off" || refuses(inside))
+pub(super) fn shields(one: &Location<'_>) -> bool {
+    one.scope.own().iter().any(refuses)
+}
+
+/// Somebody may be refused by `one`, or by what is in it.
+pub(super) fn refuses(one: &Directive) -> bool {
+    let name = one.name.as_str();
+    match name {
+        "return" => one.word(0).parse::<u64>().is_ok_and(|status| status >= 400),
+        "if" => one.inside().iter().any(refuses),
+        _ => super::known::protects(name) && one.word(0) != "off",
+    }
 }
 
 /// Another spelling of its path would lead elsewhere.
@@ -435,7 +477,8 @@ fn is_get(condition: &Condition) -> bool {
 /// A path that no location takes.
 fn text_of_rest(locations: &[Location<'_>]) -> Option<String> {
     let tries = ["/", "/x-none-of-them", "/import.test"];
-    tries.iter().find(|path| location::choose(locations, path).is_none()).map(|&path| path.to_owned())
+    let choice = Choice::new(locations);
+    tries.iter().find(|path| choice.choose(path).is_none()).map(|&path| path.to_owned())
 }
 
 /// `not`: by a listener without TLS, or with it.

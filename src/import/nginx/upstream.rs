@@ -103,7 +103,7 @@ impl<'a> Import<'a> {
             self.pool_tls(&mut pool, scope);
         }
         self.times(&mut pool, scope, target.grpc);
-        self.retries(&mut pool, scope, upstream);
+        self.retries(&mut pool, scope);
         self.host(&mut pool, scope, upstream.is_some());
         if let Some((.., name)) = self.pools.iter().find(|(host, known, _)| *host == target.host && known.same(&pool)) {
             return Some(name.clone());
@@ -340,7 +340,7 @@ impl<'a> Import<'a> {
         match time("read") {
             Some((one, Some(time))) => {
                 for key in ["response_timeout", "body_timeout"] {
-                    if key == "response_timeout" || time.as_secs() != 60 {
+                    if key == "response_timeout" || time != Duration::from_secs(60) {
                         pool.set(&[key], text::time(time), Some(&one.place));
                     }
                 }
@@ -353,7 +353,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    fn retries(&mut self, pool: &mut Table, scope: &Scope<'a>, upstream: Option<&Directive>) {
+    fn retries(&mut self, pool: &mut Table, scope: &Scope<'a>) {
         let report = &mut self.draft.report;
         let next = scope.last("proxy_next_upstream").or_else(|| scope.last("grpc_next_upstream"));
         if let Some(next) = next {
@@ -397,7 +397,6 @@ impl<'a> Import<'a> {
         if let Some(time) = scope.last("proxy_next_upstream_timeout") {
             time.approximated(report, "timeout of the route bounds all attempts together");
         }
-        let _ = upstream;
     }
 
     /// What backends get as Host: nginx sends the name of the upstream unless told otherwise.
@@ -435,9 +434,8 @@ fn breaker(pool: &mut Table, fails: &[(u64, Option<Duration>, &Directive)], serv
         return;
     }
     pool.set(&["circuit_breaker", "consecutive_failures"], *most, Some(&place.place));
-    if let Some(time) =
-        fails.iter().filter_map(|(_, time, _)| *time).max().filter(|time| time.as_secs() != 10 && !time.is_zero())
-    {
+    let usual = [Duration::from_secs(10), Duration::ZERO];
+    if let Some(time) = fails.iter().filter_map(|(_, time, _)| *time).max().filter(|time| !usual.contains(time)) {
         pool.set(&["circuit_breaker", "open_for"], text::time(time), Some(&place.place));
     }
 }

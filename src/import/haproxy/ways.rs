@@ -1,0 +1,109 @@
+//! Patterns of an ACL as ways to compare a text or a path. Called by `acl`. Pure.
+
+use super::{super::text, predicate::Way};
+
+/// Ways to compare text; `None`: ours have no such way.
+pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec<Way>> {
+    if how == "found" {
+        return Some(vec![Way::Present]);
+    }
+    let flag = if any_case { "(?i)" } else { "" };
+    let way = |pattern: &String| {
+        let escaped = regex::escape(pattern);
+        let regex = match how {
+            "" | "str" if !any_case => return Some(Way::Is(pattern.clone())),
+            "" | "str" => format!("{flag}^{escaped}$"),
+            "beg" if !any_case => return Some(Way::Begins(pattern.clone())),
+            "beg" => format!("{flag}^{escaped}"),
+            "end" => format!("{flag}{escaped}$"),
+            "sub" => format!("{flag}{escaped}"),
+            "dir" => format!("{flag}(?:^|/){}(?:/|$)", escaped.trim_matches('/')),
+            "reg" => format!("{flag}{}", pattern.replace("\\/", "/")),
+            _ => return None,
+        };
+        text::is_regex(&regex).then_some(Way::Regex(regex))
+    };
+    if patterns.is_empty() {
+        return None;
+    }
+    patterns.iter().map(way).collect()
+}
+
+/// Ways to compare a path, which ours is with the escapes that it needs. `decoded`: it is compared without them.
+pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: bool) -> Option<Vec<Way>> {
+    let safe = |pattern: &String| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let whole = pattern.strip_prefix('/').unwrap_or(pattern);
+        if decoded { whole.bytes().all(plain) } else { !pattern.contains('%') }
+    };
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let one = std::slice::from_ref(pattern);
+        if safe(pattern) && ["", "str", "beg"].contains(&how) && text::is_path(pattern) || safe(pattern) && how != "reg"
+        {
+            found.extend(ways(how, one, any_case)?.into_iter().map(path_way));
+        } else if how == "reg" && !decoded {
+            found.extend(ways(how, one, any_case)?);
+        } else {
+            let octets = octets(pattern, decoded)?;
+            let regex = match how {
+                "" | "str" => format!("^{octets}$"),
+                "beg" => format!("^{octets}"),
+                "end" => format!("{octets}$"),
+                "sub" => octets,
+                _ => return None,
+            };
+            let regex = if any_case { format!("(?i){regex}") } else { regex };
+            found.push(text::is_regex(&regex).then_some(Way::Regex(regex))?);
+        }
+    }
+    (!patterns.is_empty()).then_some(found)
+}
+
+/// What ours cannot say as a path it says as an expression.
+fn path_way(way: Way) -> Way {
+    match way {
+        Way::Is(path) if !text::is_path(&path) => Way::Regex(format!("^{}$", regex::escape(&path))),
+        Way::Begins(path) if !text::is_path(&path) => Way::Regex(format!("^{}", regex::escape(&path))),
+        way => way,
+    }
+}
+
+/// An expression for `pattern` in a path with escapes; `None`: it has one of a letter that is always decoded here.
+fn octets(pattern: &str, decoded: bool) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut out = String::new();
+    let mut bytes = pattern.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        let literal = regex::escape(&char::from(byte).to_string());
+        match byte {
+            byte if plain(byte) => out.push_str(&literal),
+            b'%' if !decoded => {
+                let escaped = u8::from_str_radix(pattern.get(at + 1..at + 3)?, 16).ok().filter(|byte| !plain(*byte))?;
+                out.push_str(&format!("(?i:%{escaped:02X})"));
+                bytes.nth(1);
+            }
+            byte if !decoded => out.push_str(if byte.is_ascii() { &literal } else { return None }),
+            byte if byte.is_ascii_graphic() => out.push_str(&format!("(?:{literal}|(?i:%{byte:02X}))")),
+            byte => out.push_str(&format!("(?i:%{byte:02X})")),
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_as_they_are_sent() {
+        let one = |how: &str, pattern: &str, decoded| paths(how, &[pattern.to_owned()], false, decoded);
+        let regex = |text: &str| Some(vec![Way::Regex(text.to_owned())]);
+        assert_eq!(one("beg", "/a/b", false), Some(vec![Way::Begins("/a/b".to_owned())]));
+        assert_eq!(one("beg", "/admin", true), Some(vec![Way::Begins("/admin".to_owned())]));
+        assert_eq!(one("beg", "/a b", true), regex("^(?:/|(?i:%2F))a(?i:%20)b"));
+        assert_eq!(one("", "/100%25", false), regex("^/100(?i:%25)$"));
+        assert_eq!(one("beg", "/a*", false), regex("^/a\\*"));
+        assert_eq!([one("beg", "/%61", false), one("reg", "^/a", true), one("beg", "/%", false)], [None, None, None]);
+    }
+}
