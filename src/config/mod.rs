@@ -412,8 +412,11 @@ impl Config {
     /// The file cannot be read, or does not say where the process is called.
     pub fn admin_of(path: &Path) -> Result<Admin, Problems> {
         let (written, findings) = (Written::read(path)?, Findings::default());
-        let table = |source| (Report::new(source, &findings), DeTable::parse_recoverable(&source.text).0);
-        let files: Vec<_> = written.0.iter().map(|source| table(source)).collect();
+        let parsed = written.0.iter().map(|source| {
+            let (table, _) = DeTable::parse_recoverable(&source.text);
+            (Report::new(source, &findings), table)
+        });
+        let files: Vec<_> = parsed.collect();
         let admin = read::admin(&Document::open(&files));
         match findings.finish(path) {
             Some(problems) if problems.iter().any(|problem| whereabouts(&problem.key)) => Err(problems),
