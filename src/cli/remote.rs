@@ -197,9 +197,7 @@ impl Caller {
     fn call(&self, method: Method, path: &str, body: String) -> Result<Bytes, Failure> {
         let request = self.request(method, path, body)?;
         let exchange = async { converse(self.connect().await?, request).await };
-        let exchange =
-            async { timeout(PATIENCE, exchange).await.map_err(|_| format!("no answer within {PATIENCE:?}"))? };
-        let (status, body) = self.block_on(exchange)?;
+        let (status, body) = self.block_on(async { in_time(exchange).await? })?;
         if status.is_success() {
             return Ok(body);
         }
@@ -268,12 +266,12 @@ async fn listen(
 ) -> Result<Option<(StatusCode, Bytes)>, Wrong> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async move {
-        let answer = timeout(PATIENCE, sender.send_request(request)).await??;
+        let answer = in_time(sender.send_request(request)).await??;
         if !answer.status().is_success() {
             return Ok(Some(whole(answer).await?));
         }
         let mut body = answer.into_body();
-        while let Some(frame) = timeout(PATIENCE, body.frame()).await? {
+        while let Some(frame) = in_time(body.frame()).await? {
             if frame?.data_ref().is_some_and(|data| !hear(data)) {
                 break;
             }
@@ -281,6 +279,11 @@ async fn listen(
         Ok(None)
     };
     driven(connection, exchange).await
+}
+
+/// What comes of `work`, unless the process lets it wait too long.
+async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    timeout(PATIENCE, work).await.map_err(|_| format!("no answer within {PATIENCE:?}"))
 }
 
 /// One request on a connection of its own.
@@ -333,6 +336,8 @@ fn read_token(path: &Path) -> Result<Secret, Failure> {
 mod tests {
     use super::super::testing::{File, file};
     use super::*;
+    use std::{convert::Infallible, future::pending};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     #[test]
     fn an_address_is_ip_and_port_or_a_socket() {
@@ -389,6 +394,23 @@ mod tests {
         for wrong in [empty.0.clone(), "/nowhere".into()] {
             remote.token_file = Some(wrong);
             assert!(remote.caller().unwrap_err().to_string().contains("token file"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_falls_silent_is_told_of_in_plain_words() {
+        for said in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+            let (ours, mut theirs) = duplex(1024);
+            let answering = async {
+                assert!(theirs.read(&mut [0; 512]).await.unwrap() > 0);
+                theirs.write_all(said.as_bytes()).await.unwrap();
+                pending::<Infallible>().await
+            };
+            let silent = tokio::select! {
+                silent = listen(Box::new(ours), Request::new(Full::default()), |_| true) => silent.unwrap_err(),
+                never = answering => match never {},
+            };
+            assert_eq!(silent.to_string(), "no answer within 15s", "after {said:?}");
         }
     }
 }
