@@ -86,7 +86,7 @@ def workload_table(rounds, names, connections, workload):
 
 
 def summary(results, workloads):
-    """evenkeel against the rest, a line a workload: the table of the README."""
+    """evenkeel against the rest, a line a workload: the table of config/SPEED.md."""
     peers = [peer for peer in PEERS if any(measured(rounds, [peer]) for rounds in results.values())]
     servers = [peer for peer in peers if peer != "relay"]
     head = ["evenkeel", *(f"CPU ÷ {peer}" for peer in peers), *(f"requests/s ÷ {peer}" for peer in servers),
