@@ -92,7 +92,7 @@ impl Api {
         }
     }
 
-    /// All of it comes from one status, so that the generation is the pools'.
+    /// All of it comes from one status: its generation may be older than what the pools say, and is never newer.
     async fn read(&self, resource: Resource) -> Result<Answer, Problem> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Status(reply))?;

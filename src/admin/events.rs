@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::Shared;
 use super::command::{Command, Counts, Look};
 use super::problem::{Answer, Problem, stream};
+use crate::telemetry::locked;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -139,7 +140,7 @@ fn later(why: &str) -> Problem {
 
 impl Hub {
     fn clients(&self) -> MutexGuard<'_, Clients> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.clients)
     }
 
     /// Looks and tells until nobody listens any more.
@@ -170,7 +171,7 @@ impl Hub {
         self.commands.send(Command::Snapshot(reply)).ok()?;
         let (sample, past) = (sample.await.ok()?, Arc::clone(past));
         // With a thousand backends it takes milliseconds, which are not control's.
-        let event = move || past.lock().unwrap_or_else(PoisonError::into_inner).event(sample);
+        let event = move || locked(&past).event(sample);
         spawn_blocking(event).await.ok()
     }
 

@@ -32,7 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -51,7 +51,7 @@ use self::events::Cut;
 use self::origin::Names;
 pub use self::problem::TEST_FAILED;
 use crate::config::Secret;
-use crate::telemetry::metrics::Telemetry;
+use crate::telemetry::{locked, metrics::Telemetry};
 
 /// Where the admin API is called.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub struct Shared {
 /// The bounds of what a client may take; tests have smaller ones.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Connections at a time; further ones wait in the kernel's queue.
+    /// Connections at a time; one more is accepted and waits, further ones wait in the kernel's queue.
     connections: usize,
     /// For a whole request head, the wait for its first byte included: short, so that silent connections make room.
     head: Duration,
@@ -149,7 +149,7 @@ async fn serve_within(limits: Limits, listener: Listener, shared: Shared, access
         while connections.try_join_next().is_some() {}
         if connections.len() >= limits.connections {
             // Who checks our health must not wait for those who say nothing.
-            if let Some((_, oldest)) = lock(&silent).pop_first() {
+            if let Some((_, oldest)) = locked(&silent).pop_first() {
                 oldest.notify_one();
             }
             connections.join_next().await;
@@ -177,12 +177,12 @@ struct Held {
 impl Held {
     fn new(silent: &Silent, number: u64) -> Self {
         let cut = Cut::default();
-        lock(silent).insert(number, Arc::clone(&cut));
+        locked(silent).insert(number, Arc::clone(&cut));
         Self { silent: Arc::clone(silent), number, cut }
     }
 
     fn leave(&self) {
-        lock(&self.silent).remove(&self.number);
+        locked(&self.silent).remove(&self.number);
     }
 }
 
@@ -190,10 +190,6 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-fn lock(silent: &Silent) -> MutexGuard<'_, BTreeMap<u64, Cut>> {
-    silent.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who asks.

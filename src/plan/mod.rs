@@ -24,7 +24,6 @@ pub use door::Door;
 pub use explain::{Answer, Candidate, Explanation, PoolSaid, Seen, Setting, Side, Tried};
 pub use pool::{Member, Pool, Settings};
 pub use route::{Act, Fallback, Forward, Mirror, Route};
-pub use side::unix_millis;
 pub use test::{TestError, test};
 
 use crate::{

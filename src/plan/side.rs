@@ -6,11 +6,9 @@ use crate::{
     balance::hash,
     http::Head,
     policy::{self, By, Read, Split},
+    telemetry::unix_millis,
 };
-use std::{
-    net::IpAddr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{net::IpAddr, time::SystemTime};
 
 impl Plan {
     /// The place in `forward` of the pool that `request` is kept at: by the key of `split`; else where that leaves it to
@@ -30,10 +28,12 @@ impl Plan {
         let sides = forward.pools.iter().map(|&pool| &self.pools[pool]).enumerate();
         let known = sides.filter(|&(place, _)| split.has_share(place)).filter_map(|(place, pool)| {
             let issued = match &pool.sticky.as_ref()?.by {
-                By::Cookie(cookie) => match cookie.read(policy::cookies(request, cookie.name()), unix_millis()) {
-                    Read::Valid(ticket) => ticket.issued,
-                    Read::Absent | Read::Invalid => return None,
-                },
+                By::Cookie(cookie) => {
+                    match cookie.read(policy::cookies(request, cookie.name()), unix_millis(SystemTime::now())) {
+                        Read::Valid(ticket) => ticket.issued,
+                        Read::Absent | Read::Invalid => return None,
+                    }
+                }
                 By::AppCookie(name, ttl) => pool.application(name, *ttl, request, second)?.1.map(|_| 0)?,
                 By::Key(_) => return None,
             };
@@ -50,10 +50,4 @@ impl Pool {
         let key = hash(policy::cookies(request, name).find(|value| !value.is_empty())?);
         Some((key, self.slot.sessions.find(key, second, ttl)))
     }
-}
-
-/// Now, as cookies count.
-pub fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,10 @@ use crate::{
     balance::{self, Load, Member},
     config::Address,
     net::{Budget, Permit, dns::Question},
-    telemetry::metrics::{BackendMetrics, State},
+    telemetry::{
+        metrics::{BackendMetrics, State},
+        unix_millis,
+    },
 };
 use std::sync::{
     Arc,
@@ -166,8 +169,7 @@ impl Backend {
     /// An operator says this of it. Control alone calls it, and then makes a new table.
     pub fn order(&self, ordered: Ordered) {
         if self.ordered.swap(ordered as u8, Relaxed) != ordered as u8 {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.ordered_at.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Relaxed);
+            self.ordered_at.store(unix_millis(SystemTime::now()), Relaxed);
         }
     }
 

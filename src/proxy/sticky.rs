@@ -12,10 +12,10 @@ use super::{Local, Record, client, queue::Full};
 use crate::{
     balance::{Pick, Tried, hash},
     http::{Client, Head, Name, Span},
-    plan::{Plan, Pool, unix_millis},
+    plan::{Plan, Pool},
     policy::{self, By, Read, Said, Sticky},
     pool::Table,
-    telemetry::metrics::Stuck,
+    telemetry::{metrics::Stuck, unix_millis},
 };
 use std::time::SystemTime;
 
@@ -91,7 +91,7 @@ pub(super) fn look(local: &Local, plan: &Plan, place: usize, request: &mut Head,
 /// By our own cookie; `taken` is what has been taken out of the request before.
 fn ours(local: &Local, cookie: &policy::Cookie, taken: Span, request: &mut Head) -> Session {
     let taken_text = Some(request.text(taken)).filter(|text| !text.is_empty());
-    let read = cookie.read(policy::cookies(request, cookie.name()).chain(taken_text), unix_millis());
+    let read = cookie.read(policy::cookies(request, cookie.name()).chain(taken_text), unix_millis(SystemTime::now()));
     let mut session = match read {
         Read::Absent => Session::unknown(),
         Read::Invalid => Session::of(Known::Invalid, 0, None),
@@ -190,7 +190,7 @@ pub(super) fn tell(local: &Local, plan: &Plan, head: &mut Head, request: &Head, 
     };
     let mut scratch = local.scratch();
     let secure = client::came_over_tls(client, request);
-    cookie.write(home, request.text(session.cookie), unix_millis(), secure, &mut scratch);
+    cookie.write(home, request.text(session.cookie), unix_millis(SystemTime::now()), secure, &mut scratch);
     if !scratch.is_empty() {
         head.add(Name::SetCookie, &scratch);
     }

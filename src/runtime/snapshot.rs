@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime},
 };
 
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use super::control::Control;
 use crate::{
     admin::command::{CheckView, Counts, Look, Snapshot, Status},
     plan::{Member, Plan},
-    telemetry::metrics::Telemetry,
+    telemetry::{metrics::Telemetry, unix_millis},
 };
 
 impl Control {
@@ -25,9 +25,7 @@ impl Control {
 
 /// `status`, which is of `plan`, and the counts of all.
 fn gather(status: Status, plan: &Plan, telemetry: &Telemetry) -> Look {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at_ms = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-    let mut snapshot = Snapshot::of(status, at_ms);
+    let mut snapshot = Snapshot::of(status, unix_millis(SystemTime::now()));
     for (live, listener) in snapshot.listeners.iter_mut().zip(plan.listeners()) {
         live.in_flight = listener.metrics.in_flight();
     }

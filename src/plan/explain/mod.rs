@@ -19,7 +19,7 @@ mod why;
 pub use said::{Answer, Candidate, Explanation, PoolSaid, Seen, Setting, Side, Tried};
 
 use self::{answer::Ours, pools::Kept};
-use super::{Act, Forward, Listener, Plan, Route, says_https, unix_millis};
+use super::{Act, Forward, Listener, Plan, Route, says_https};
 use crate::{
     config::{self, Config, Sample, Who},
     error::Kind,

@@ -1,6 +1,6 @@
 //! How a request goes to a backend, and which there are.
 
-use super::{Candidate, PoolSaid, Setting, Walk, time, unix_millis};
+use super::{Candidate, PoolSaid, Setting, Walk, time};
 use crate::{
     balance::{Pick, Tried},
     config::{self, HeaderRules, StickyBy, StickyFallback},
@@ -8,7 +8,9 @@ use crate::{
     plan::{Fallback, Forward, Member, Pool, Route},
     policy::{self, By, Read},
     pool::Table,
+    telemetry::unix_millis,
 };
+use std::time::SystemTime;
 
 /// What a request's session says of its backend.
 pub(super) struct Kept {
@@ -73,11 +75,13 @@ impl Walk<'_> {
             None => none(&format!("{what}, and that backend is gone: another one gets the session")),
         };
         match &sticky.by {
-            By::Cookie(cookie) => match cookie.read(policy::cookies(&self.head, cookie.name()), unix_millis()) {
-                Read::Absent => none("it has no cookie yet: it gets one, and keeps its backend from then on"),
-                Read::Invalid => none("its cookie is not valid any more, or never was: it gets a new one"),
-                Read::Valid(ticket) => home(ticket.backend, "its cookie says so"),
-            },
+            By::Cookie(cookie) => {
+                match cookie.read(policy::cookies(&self.head, cookie.name()), unix_millis(SystemTime::now())) {
+                    Read::Absent => none("it has no cookie yet: it gets one, and keeps its backend from then on"),
+                    Read::Invalid => none("its cookie is not valid any more, or never was: it gets a new one"),
+                    Read::Valid(ticket) => home(ticket.backend, "its cookie says so"),
+                }
+            }
             By::AppCookie(name, ttl) => match pool.application(name, *ttl, &self.head, self.second()) {
                 None => none("it has no session yet: it keeps the backend that sets the cookie"),
                 Some((_, Some(identity))) => home(identity, "its session began there"),

@@ -1,8 +1,8 @@
 //! What is said of requests, by example: against plans that nobody serves.
 
 use super::*;
-use crate::config::Sample;
-use std::path::Path;
+use crate::{config::Sample, telemetry::unix_millis};
+use std::{path::Path, time::SystemTime};
 
 const LISTENERS: &str = "[[listener]]\nname = \"plain\"\naddress = \"0.0.0.0:80\"\nredirect_to_https = true\n\
                          [[listener]]\nname = \"inner\"\naddress = \"0.0.0.0:8080\"\nmax_body_size = \"1KiB\"\n\
@@ -338,7 +338,7 @@ fn a_cookie_of_ours_is_read_and_a_backend_that_is_gone_is_told() {
         let own = pool.members[1].backend.identity;
         for (identity, backend, why) in [(own, Some("10.0.0.2:80"), "its cookie says so"), (own ^ 1, None, told)] {
             let mut field = Vec::new();
-            cookie.write(identity, &[], unix_millis(), false, &mut field);
+            cookie.write(identity, &[], unix_millis(SystemTime::now()), false, &mut field);
             let field = String::from_utf8(field).unwrap();
             let headers = vec![("cookie".to_owned(), field.split(';').next().unwrap().to_owned())];
             let sample = Sample::new("GET", "http://a.example:8080/", headers, Who::default()).unwrap();

@@ -30,7 +30,7 @@ use std::fmt;
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
@@ -48,7 +48,7 @@ pub use self::pool::{PoolGauges, PoolMetrics, ReadPool, Retry, Stuck};
 pub use self::reported::ReportedLoad;
 pub use self::resolution::Resolution;
 pub use self::route::{Copied, RequestMetrics, RouteMetrics};
-use super::{locked, trace::Spans};
+use super::{locked, trace::Spans, unix_millis};
 
 /// The content type of [`Telemetry::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -243,9 +243,8 @@ impl Telemetry {
 
     /// A configuration is in use from now on.
     pub fn config_accepted(&self, generation: u64, now: SystemTime) {
-        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.config_in_use(generation);
-        self.sources.accepted_at.store(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.sources.accepted_at.store(unix_millis(now), Relaxed);
         self.sources.accepted.store(true, Relaxed);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::thread;
+use std::time::UNIX_EPOCH;
 
 use super::*;
 
