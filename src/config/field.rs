@@ -93,6 +93,12 @@ pub(super) fn editable(text: &str) -> Result<String, Wrong> {
     }))
 }
 
+/// The name, in lower case, of a field of a response that a rule may edit. Its X-Request-Id is not ours: we send that to
+/// backends.
+pub(super) fn editable_in_response(text: &str) -> Result<String, Wrong> {
+    if text.eq_ignore_ascii_case("x-request-id") { name(text) } else { editable(text) }
+}
+
 /// The name, in lower case, of a field that a route can match.
 pub(super) fn matchable(text: &str) -> Result<String, Wrong> {
     let name = name(text)?;

@@ -205,7 +205,8 @@ pub(super) struct Mirror {
 }
 
 /// Edits of headers, done in the order remove, set, add. Values are text with variables, as in a redirect. Headers that
-/// frame or that are ours (Host, Connection, X-Forwarded-* and so on) are not for rules.
+/// frame or that are ours (Host, Connection, X-Forwarded-* and so on) are not for rules; X-Request-Id is one of them in
+/// requests alone: `response_headers = { set = { x-request-id = "{request_id}" } }` tells clients.
 #[derive(JsonSchema)]
 pub(super) struct HeaderRules {
     /// These replace what is there.

@@ -156,6 +156,22 @@ fn a_response_says_which_backend_it_is_from() {
     assert_eq!(response.field("x-id"), backend.last().field("x-request-id"));
 }
 
+#[test]
+fn a_response_tells_the_id_of_its_request_under_the_usual_name() {
+    let text = route("response_headers = { set = { x-request-id = \"{request_id}\" } }");
+    let backend = Backend::http(|_| Reply::new("200 OK", "X-Request-Id: its own\r\n", "fine"));
+    let response = site(&text, &backend).get("/");
+    let id = backend.last().field("x-request-id").unwrap().to_owned();
+    assert_eq!(response.head.fields.all("x-request-id"), [id.as_str()]);
+
+    // Our own answers tell it anyway, once.
+    let refused = Backend::refused();
+    let ours =
+        Site::new(text).pool("web", refused.address()).start().client().exchange(request("GET", "test", "/", ""));
+    assert!(ours.status >= 500, "{ours:?}");
+    assert_eq!(ours.head.fields.all("x-request-id").len(), 1, "{ours:?}");
+}
+
 /// Fails unless `response` has what [`SECURE`] sets.
 #[track_caller]
 fn assert_secured(response: &Response) {

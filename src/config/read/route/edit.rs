@@ -10,18 +10,21 @@ use super::super::super::{
     values,
 };
 
-/// The rules at `key` of `route`.
-pub(super) fn headers(route: &Section<'_>, key: &str) -> HeaderRules {
+/// The rules at `key` of `route`, for the headers whose names `editable` takes.
+pub(super) fn headers(route: &Section<'_>, key: &str, editable: Editable) -> HeaderRules {
     let Some(section) = route.section(key, &keys::HEADER_RULES) else { return HeaderRules::default() };
     HeaderRules {
-        set: named(&section, "set", false),
-        add: named(&section, "add", true),
-        remove: section.list("remove", |field| field::editable(values::text(field, "the name of a header")?)),
+        set: named(&section, "set", false, editable),
+        add: named(&section, "add", true, editable),
+        remove: section.list("remove", |field| editable(values::text(field, "the name of a header")?)),
     }
 }
 
+/// Gives a header's name in lower case, if rules may edit it.
+type Editable = fn(&str) -> Result<String, Wrong>;
+
 /// Names and values; `many` values of a name are possible where they stand beside each other.
-fn named(rules: &Section<'_>, key: &str, many: bool) -> Vec<(String, Template)> {
+fn named(rules: &Section<'_>, key: &str, many: bool, editable: Editable) -> Vec<(String, Template)> {
     let Some(table) = rules.field(key) else { return Vec::new() };
     if !table.value().is_table() {
         let help = format!("write {key} = {{ x-env = \"prod\" }}");
@@ -30,7 +33,7 @@ fn named(rules: &Section<'_>, key: &str, many: bool) -> Vec<(String, Template)> 
     let mut seen: Vec<(String, Field<'_>)> = Vec::new();
     let mut rules = Vec::new();
     for (written, field) in table.entries() {
-        let name = match field::editable(written) {
+        let name = match editable(written) {
             Ok(name) => name,
             Err(wrong) => {
                 field.wrong_name(wrong);

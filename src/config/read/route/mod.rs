@@ -12,7 +12,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     super::{
-        Action, Priority, Route, Variable, keys,
+        Action, Priority, Route, Variable, field, keys,
         report::Wrong,
         section::{Document, Field, Section},
         units::quoted,
@@ -71,8 +71,8 @@ fn route<'a>(field: &Field<'a>, names: &Names) -> Option<Entry<'a>> {
         fallback: None,
         mirror,
         timeout: section.read("timeout", Some(Duration::from_secs(60)), values::timeout),
-        request_headers: edit::headers(&section, "request_headers"),
-        response_headers: edit::headers(&section, "response_headers"),
+        request_headers: edit::headers(&section, "request_headers", field::editable),
+        response_headers: edit::headers(&section, "response_headers", field::editable_in_response),
         rewrite: section.field("rewrite").and_then(|field| edit::rewrite(&field)),
         max_body_size: section.read("max_body_size", None, values::size_limit),
         upgrade: upgrade(&section),
