@@ -152,7 +152,7 @@ fn status_and_pools_are_told_with_their_generation() {
         assert!(pools.contains("etag: \"7\"\r\n"), "{pools}");
         let backend = json!({
             "name": "a", "address": "10.0.0.1:80", "state": "ready", "weight": 1, "effective_weight": 1.0, "in_flight": 3,
-            "requests": 42, "circuit": "closed", "since": "2026-01-02T03:04:05Z",
+            "requests": 42, "errors": 2, "circuit": "closed", "since": "2026-01-02T03:04:05Z",
         });
         let pools = body(&pools);
         assert_eq!(pools.as_object().unwrap().len(), 1);

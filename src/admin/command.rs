@@ -370,6 +370,9 @@ pub struct BackendView {
     pub in_flight: u64,
     /// Attempts since the start.
     pub requests: u64,
+    /// Those of them that ended with a status of 500 or above: its own, or that of a failure.
+    #[serde(default)]
+    pub errors: u64,
     /// `closed`, `half-open` or `open`.
     pub circuit: String,
     /// It has been much slower than the others of its pool for long; left out if not.

@@ -67,6 +67,7 @@ fn backend(name: &str) -> BackendView {
         effective_weight: 1.0,
         in_flight: 3,
         requests: 42,
+        errors: 2,
         circuit: "closed".into(),
         deadline: None,
         outlier: false,

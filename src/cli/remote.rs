@@ -129,6 +129,8 @@ pub(super) fn backend_path(pool: &str, name: &str) -> String {
 pub(super) struct Caller {
     address: Address,
     token: Option<Secret>,
+    /// Why the configuration's token cannot be read; `None`: it could, or nobody wants it.
+    unread: Option<String>,
 }
 
 /// A problem as the API tells it.
@@ -144,10 +146,10 @@ impl Remote {
     pub(super) fn caller(&self) -> Result<Caller, Failure> {
         let shown = self.token_file.as_deref().map(read_token).transpose()?;
         if let Some(address) = &self.admin {
-            return Ok(Caller { address: address.clone(), token: shown });
+            return Ok(Caller { address: address.clone(), token: shown, unread: None });
         }
         let file = self.config.display();
-        let admin = Config::admin_of(&self.config).map_err(|problems| {
+        let (admin, unread) = Config::admin_of(&self.config).map_err(|problems| {
             let hint = "name the process with --admin ADDRESS, or its configuration with -c FILE";
             Failure::Unreachable(format!("the configuration does not say whom to call; {hint}:\n{problems}"))
         })?;
@@ -157,7 +159,8 @@ impl Remote {
             let why = "admin.address has port 0: name the one that it got with --admin ADDRESS";
             return Err(Failure::Unreachable(format!("{file}: {why}")));
         }
-        Ok(Caller { address, token: shown.or(admin.token) })
+        let unread = unread.filter(|_| shown.is_none());
+        Ok(Caller { address, token: shown.or(admin.token), unread })
     }
 }
 
@@ -178,7 +181,7 @@ impl Caller {
         let request = self.request(Method::GET, path, String::new())?;
         match self.block_on(async { listen(self.connect().await?, request, hear).await })? {
             None => Ok(()),
-            Some((status, body)) => Err(refused(status, &body)),
+            Some((status, body)) => Err(self.refused(status, &body)),
         }
     }
 
@@ -201,7 +204,17 @@ impl Caller {
         if status.is_success() {
             return Ok(body);
         }
-        Err(refused(status, &body))
+        Err(self.refused(status, &body))
+    }
+
+    /// What the answer `body` says of why not.
+    fn refused(&self, status: StatusCode, body: &Bytes) -> Failure {
+        let none = Problem { r#type: String::new(), detail: "without a reason".into() };
+        let mut problem = serde_json::from_slice(body).unwrap_or(none);
+        if let Some(unread) = self.unread.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
+            problem.detail = format!("{}; {unread}", problem.detail);
+        }
+        Failure::Refused { status, kind: problem.r#type, detail: problem.detail }
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Result<Request<Full<Bytes>>, Failure> {
@@ -250,13 +263,6 @@ fn hint(why: &(dyn std::error::Error + 'static)) -> &'static str {
 }
 
 type Wrong = Box<dyn std::error::Error + Send + Sync>;
-
-/// What the answer `body` says of why not.
-fn refused(status: StatusCode, body: &Bytes) -> Failure {
-    let problem =
-        serde_json::from_slice(body).unwrap_or(Problem { r#type: String::new(), detail: "without a reason".into() });
-    Failure::Refused { status, kind: problem.r#type, detail: problem.detail }
-}
 
 /// One request on a connection of its own, whose answer is heard as it comes. The answer, if it is a refusal.
 async fn listen(
@@ -336,6 +342,10 @@ fn read_token(path: &Path) -> Result<Secret, Failure> {
 mod tests {
     use super::super::testing::{File, file};
     use super::*;
+    use crate::admin::{
+        command::Reloaded,
+        testing::{Admin, Play},
+    };
     use std::{convert::Infallible, future::pending};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -395,6 +405,22 @@ mod tests {
             remote.token_file = Some(wrong);
             assert!(remote.caller().unwrap_err().to_string().contains("token file"));
         }
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_read_is_named_where_one_is_wanted() {
+        let admin = Admin::tcp(Play::default(), Some("0123456789abcdef"));
+        let token = "admin.token = { file = \"/nowhere/evenkeel.token\" }\n";
+        let (_file, mut remote) = remote(&format!("{POOL}admin.address = \"{}\"\n{token}", admin.address));
+        let reload = |remote: &Remote| {
+            let caller = remote.caller().unwrap();
+            caller.change::<Reloaded>(Method::POST, "/api/v1/reload", String::new()).unwrap_err().to_string()
+        };
+        let told = reload(&remote);
+        assert!(told.contains("a token is needed") && told.contains("/nowhere/evenkeel.token"), "{told}");
+        let wrong = file("fedcba9876543210");
+        remote.token_file = Some(wrong.0.clone());
+        assert_eq!(reload(&remote), "refused: the token is wrong (401 Unauthorized)");
     }
 
     #[tokio::test(start_paused = true)]

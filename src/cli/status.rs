@@ -88,14 +88,27 @@ fn now(status: &Status) -> Option<SystemTime> {
 
 /// The backends of `pools`, a line each, as they are `now`. The reason comes last: it may be long, and mostly there is none.
 pub(super) fn pools(pools: &[PoolView], now: Option<SystemTime>, out: &mut impl Write) -> io::Result<()> {
-    let title = ["POOL", "BACKEND", "ADDRESS", "STATE", "FOR", "CIRCUIT", "WEIGHT", "IN FLIGHT", "REQUESTS", "REASON"];
+    let title = [
+        "POOL",
+        "BACKEND",
+        "ADDRESS",
+        "STATE",
+        "FOR",
+        "CIRCUIT",
+        "WEIGHT",
+        "IN FLIGHT",
+        "REQUESTS",
+        "ERRORS",
+        "REASON",
+    ];
     let mut rows = vec![row(&title)];
     for pool in pools {
         if pool.backends.is_empty() {
-            rows.push(row(&[&pool.name, "(none)", "", "down", "", &pool.circuit, "", "", "", &pool.reason]));
+            rows.push(row(&[&pool.name, "(none)", "", "down", "", &pool.circuit, "", "", "", "", &pool.reason]));
         }
         for view in &pool.backends {
-            let [in_flight, requests] = [view.in_flight, view.requests].map(|number| number.to_string());
+            let [in_flight, requests, errors] =
+                [view.in_flight, view.requests, view.errors].map(|number| number.to_string());
             rows.push(row(&[
                 &pool.name,
                 &view.name,
@@ -106,6 +119,7 @@ pub(super) fn pools(pools: &[PoolView], now: Option<SystemTime>, out: &mut impl 
                 &weight(view),
                 &in_flight,
                 &requests,
+                &errors,
                 &reason(view),
             ]));
         }
@@ -188,11 +202,11 @@ last read 2026-01-02T03:04:05Z: accepted
 LISTENER  ADDRESS     CONNECTIONS
 web       0.0.0.0:80  12
 
-POOL  BACKEND      ADDRESS      STATE  FOR    CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  REASON
-web   a            10.0.0.1:80  ready  1h 2m  half-open  1          3          42
-web   unix:/run/x  unix:/run/x  ready  1h 2m  closed     0.55 of 1  3          42
-api   a            10.0.0.1:80  down   1h 2m  pool open  1          3          42        status 503\u{fffd}[0m
-api   b            10.0.0.1:80  drain  3s     pool open  1          3          42        admin, until 2026-01-02T04:00:00Z
+POOL  BACKEND      ADDRESS      STATE  FOR    CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  ERRORS  REASON
+web   a            10.0.0.1:80  ready  1h 2m  half-open  1          3          42        2
+web   unix:/run/x  unix:/run/x  ready  1h 2m  closed     0.55 of 1  3          42        2
+api   a            10.0.0.1:80  down   1h 2m  pool open  1          3          42        2       status 503\u{fffd}[0m
+api   b            10.0.0.1:80  drain  3s     pool open  1          3          42        2       admin, until 2026-01-02T04:00:00Z
 
 changed over the admin API, different from the file:
 api  b  weight 3, 1 in the file

@@ -406,11 +406,11 @@ impl Config {
     }
 
     /// `[admin]` alone of the file at `path` and what it includes, for those who call a running process while something
-    /// else there is wrong. A token that cannot be read is none.
+    /// else there is wrong. A token that cannot be read is none. and why is said beside.
     ///
     /// # Errors
     /// The file cannot be read, or does not say where the process is called.
-    pub fn admin_of(path: &Path) -> Result<Admin, Problems> {
+    pub fn admin_of(path: &Path) -> Result<(Admin, Option<String>), Problems> {
         let (written, findings) = (Written::read(path)?, Findings::default());
         let parsed = written.0.iter().map(|source| {
             let (table, _) = DeTable::parse_recoverable(&source.text);
@@ -420,7 +420,11 @@ impl Config {
         let admin = read::admin(&Document::open(&files));
         match findings.finish(path) {
             Some(problems) if problems.iter().any(|problem| whereabouts(&problem.key)) => Err(problems),
-            _ => Ok(admin),
+            problems => {
+                let unread = |problem: &Problem| problem.key.starts_with("admin.token");
+                let problem = problems.as_ref().and_then(|problems| problems.iter().find(|problem| unread(problem)));
+                Ok((admin, problem.map(|problem| format!("{}: {}", problem.key, problem.message))))
+            }
         }
     }
 

@@ -712,8 +712,12 @@ fn admin_is_found_while_something_else_is_wrong() {
     let file = directory.join("evenkeel.toml");
     fs::write(&file, "[admin]\naddress = \"127.0.0.1:7\"\n[[listener]]\nadress = 1\n").unwrap();
     assert!(Config::load(&file).is_err());
-    assert_eq!(Config::admin_of(&file).unwrap().address, Some(Address::Tcp("127.0.0.1:7".parse().unwrap())));
+    assert_eq!(Config::admin_of(&file).unwrap().0.address, Some(Address::Tcp("127.0.0.1:7".parse().unwrap())));
     fs::write(&file, "[admin]\naddress = \"nowhere\"\n").unwrap();
     assert!(Config::admin_of(&file).is_err());
+    fs::write(&file, "[admin]\ntoken = { file = \"gone.token\" }\n").unwrap();
+    let (admin, unread) = Config::admin_of(&file).unwrap();
+    assert_eq!(admin.token, None);
+    assert!(unread.as_ref().is_some_and(|why| why.contains("gone.token")), "{unread:?}");
     fs::remove_dir_all(&directory).unwrap();
 }

@@ -238,6 +238,7 @@ pub(super) fn backend(pool: &Pool, member: &Member) -> BackendView {
     let verdict = backend.health.verdict();
     let state = pool.state(member);
     let circuit = pool.circuit(member);
+    let (requests, errors) = backend.metrics.ended();
     let (_, _, changed) = backend.breaker.look();
     let circuit_changed = || SystemTime::now() - pool.slot.since(changed, Instant::now());
     let since = match (state, backend.ordered()) {
@@ -257,7 +258,8 @@ pub(super) fn backend(pool: &Pool, member: &Member) -> BackendView {
         weight: backend.ordered_weight().unwrap_or(member.weight),
         effective_weight: backend.standing().1,
         in_flight: u64::from(backend.load.in_flight()),
-        requests: backend.metrics.requests(),
+        requests,
+        errors,
         circuit: circuit.word().to_owned(),
         deadline: backend.drain.deadline().map(time),
         outlier: backend.outlier.is_one(),

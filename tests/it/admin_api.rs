@@ -81,6 +81,7 @@ fn pools_have_the_promised_shape() {
         ("weight", json!(1)),
         ("in_flight", json!(0)),
         ("requests", json!(3)),
+        ("errors", json!(0)),
         ("circuit", json!("closed")),
     ] {
         assert_eq!(backend[key], value, "{key}: {backend}");

@@ -129,13 +129,16 @@ impl BackendMetrics {
         Labels::clone(&self.labels)
     }
 
+    /// Attempts that have ended, and those of them with a status from 500 on: its own, or that of a failure.
+    pub fn ended(&self) -> (u64, u64) {
+        self.codes().into_iter().fold((0, 0), |(requests, errors), (status, count)| {
+            (requests + count, errors + if status >= 500 { count } else { 0 })
+        })
+    }
+
     /// What has been counted of it.
     pub fn traffic(&self) -> BackendTraffic {
-        let (mut requests, mut errors) = (0, 0);
-        for (status, count) in self.codes() {
-            requests += count;
-            errors += if status >= 500 { count } else { 0 };
-        }
+        let (requests, errors) = self.ended();
         BackendTraffic {
             requests,
             errors,
