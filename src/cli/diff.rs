@@ -57,7 +57,18 @@ fn ask(new: &Path, remote: &Remote) -> Result<Diff, Failure> {
         let why = "a process takes 1 MiB; with --offline it may be larger";
         return Err(Failure::Unclear(format!("{}: the file is larger than 1 MiB: {why}", new.display())));
     }
-    remote.caller()?.change(Method::POST, "/api/v1/diff", text)
+    remote.caller()?.change(Method::POST, "/api/v1/diff", text).map_err(|failure| in_its_place(failure, new))
+}
+
+/// The process reads the text of `new` as if it stood where its own file does, and its problems name that one.
+fn in_its_place(failure: Failure, new: &Path) -> Failure {
+    match failure {
+        Failure::Refused { status, kind, detail } if detail.contains('\n') => {
+            let detail = format!("{}, read in the place of the file in use:\n{detail}", new.display());
+            Failure::Refused { status, kind, detail }
+        }
+        other => other,
+    }
 }
 
 /// Both files, each where it stands.
@@ -193,6 +204,8 @@ mod tests {
         let admin = Admin::unix(problems);
         let invalid = said(|out| try_diff(&new.0, &remote(&admin, None), false, None, out)).unwrap_err();
         assert!(invalid.contains("evenkeel.toml:1:1"), "{invalid}");
+        let named = format!("{}, read in the place of the file in use:\n", new.0.display());
+        assert!(invalid.contains(&named), "{invalid}");
     }
 
     #[test]
