@@ -211,11 +211,12 @@ async fn find<'p>(
                 }
             };
             state.chosen = Instant::now();
-            let backend = lease.backend();
+            let (backend, mut now) = (lease.backend(), now);
             while let Checkout::Wait(dial) = checkout {
                 if let Err(kind) = await_dial(dial, deadline, record).await {
                     return Found::Failed(fail(way, &lease, &kind.into(), state, record));
                 }
+                now = Instant::now();
                 checkout = look(way, pool, backend, now, state);
             }
             let (connection, kept) = match checkout {

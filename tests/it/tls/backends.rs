@@ -2,11 +2,12 @@
 
 use std::net::TcpListener;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use rustls::{HandshakeKind, ServerConfig};
 
 use super::*;
-use crate::support::{Client, tls};
+use crate::support::{Client, Gate, tls};
 
 /// What a backend has seen of our handshakes.
 #[derive(Clone, Debug, PartialEq)]
@@ -137,8 +138,8 @@ fn backends_of_one_name_have_sessions_of_their_own() {
     }
 }
 
-/// A backend that speaks HTTP/2 over TLS alone; its thread ends with the process.
-fn http2(config: Arc<ServerConfig>) -> SocketAddr {
+/// A backend that speaks HTTP/2 over TLS alone, and only once `gate` is open; its thread ends with the process.
+fn http2(config: Arc<ServerConfig>, gate: Gate) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -147,8 +148,9 @@ fn http2(config: Arc<ServerConfig>) -> SocketAddr {
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&config));
+                let (acceptor, gate) = (tokio_rustls::TlsAcceptor::from(Arc::clone(&config)), gate.clone());
                 tokio::spawn(async move {
+                    tokio::task::spawn_blocking(move || gate.pass()).await.ok()?;
                     let stream = acceptor.accept(stream).await.ok()?;
                     let mut connection = h2::server::handshake(stream).await.ok()?;
                     while let Some(Ok((request, mut respond))) = connection.accept().await {
@@ -164,13 +166,43 @@ fn http2(config: Arc<ServerConfig>) -> SocketAddr {
     address
 }
 
+fn speaks_http2(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+#[test]
+fn waiting_for_the_connection_of_another_is_no_time_of_the_backend() {
+    let (authority, gate) = (Authority::new(), Gate::default());
+    let own = authority.issue(asked(&[]).local());
+    let backend = http2(speaks_http2(&authority.server(&own, false)), gate.clone());
+    let evenkeel =
+        Setup::to(&[backend]).one_worker().pool(format!("{}\nprotocol = \"h2\"", ca(&authority, ""))).start();
+    let mut clients = [(); 2].map(|()| Client::h1(evenkeel.address()));
+    clients.iter_mut().for_each(|client| client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n"));
+    wait_for("both are on their way", || evenkeel.in_flight() == 2.0);
+    // So long that it cannot be overlooked in the sum; the bound below is the time that was really there.
+    std::thread::sleep(Duration::from_millis(500));
+    let opened = Instant::now();
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    let there = opened.elapsed().as_secs_f64();
+    assert_eq!(evenkeel.metric("evenkeel_backend_connections", &[]), 1.0, "they share it");
+    let spent = |what: &str| evenkeel.metric(&format!("evenkeel_backend_response_seconds_{what}"), &[]);
+    wait_for("both are counted", || spent("count") == 2.0);
+    assert!(spent("sum") <= 2.0 * there, "{} s of {there} s", spent("sum"));
+}
+
 #[test]
 fn what_is_spoken_is_agreed_upon() {
     let authority = Authority::new();
     let own = authority.issue(asked(&[]).local());
-    let mut config = ServerConfig::clone(&authority.server(&own, false));
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let modern = http2(Arc::new(config));
+    let (modern, gate) = (speaks_http2(&authority.server(&own, false)), Gate::default());
+    gate.open();
+    let modern = http2(modern, gate);
     let (old, seen) = backend(authority.server(&own, false), false);
     let answer = |address: SocketAddr, protocol: &str| {
         let line = format!("{}\nprotocol = \"{protocol}\"", ca(&authority, ""));
