@@ -272,7 +272,7 @@ pub(super) async fn started(shared: &Shared) {
 /// Resolves when the process no longer runs.
 pub(super) async fn draining(shared: &Shared) -> Phase {
     let mut phase = shared.phase.subscribe();
-    let changed = phase.wait_for(|phase| matches!(phase, Phase::Draining | Phase::Stopped)).await;
+    let changed = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     changed.map_or(Phase::Stopped, |phase| *phase)
 }
 

@@ -118,7 +118,7 @@ pub(super) fn run(mut control: Control, parts: Parts, ready: &Ready) {
 }
 
 async fn stopped(shared: &Shared) {
-    let _ = shared.phase.subscribe().wait_for(|phase| *phase == Phase::Stopped).await;
+    let _ = shared.phase.subscribe().wait_for(|phase| *phase >= Phase::Stopped).await;
 }
 
 impl Control {
@@ -400,7 +400,7 @@ impl Control {
 /// When the process is told to go: says so, and accepts for a while still.
 async fn leave(shared: Arc<Shared>, delay: Duration, draining: Arc<AtomicBool>) {
     let mut phase = shared.phase.subscribe();
-    let leaving = |phase: &Phase| matches!(phase, Phase::Leaving | Phase::Draining | Phase::Stopped);
+    let leaving = |phase: &Phase| *phase >= Phase::Leaving;
     if phase.wait_for(leaving).await.is_err() {
         return;
     }

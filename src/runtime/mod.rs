@@ -144,7 +144,7 @@ pub(crate) struct Shared {
 pub(crate) type Ready = std::sync::mpsc::Sender<io::Result<()>>;
 
 /// Where the process is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Some thread is not ready; nothing is accepted.
     Starting,
@@ -154,6 +154,8 @@ pub(crate) enum Phase {
     /// Accepts nothing, finishes what has begun.
     Draining,
     Stopped,
+    /// No worker runs any more: what they have left is all.
+    Ended,
 }
 
 /// Settings of a start that no file has.
@@ -263,7 +265,7 @@ impl Server {
     fn end(&mut self, phase: Phase) {
         self.handle.go_to(phase);
         self.workers.drain(..).for_each(|worker| drop(worker.join()));
-        self.handle.go_to(Phase::Stopped);
+        self.handle.go_to(Phase::Ended);
         self.control.take().into_iter().for_each(|control| drop(control.join()));
     }
 }
@@ -302,7 +304,7 @@ impl Handle {
     /// The process goes on to `phase`; never backwards.
     fn advance(watched: &watch::Sender<Phase>, phase: Phase) {
         watched.send_if_modified(|now| {
-            let forward = phase as u8 > *now as u8;
+            let forward = phase > *now;
             if forward {
                 *now = phase;
             }

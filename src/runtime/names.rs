@@ -89,7 +89,7 @@ impl Control {
     /// The configuration in force, with the backends that are discovered now.
     pub(super) async fn rediscover(&mut self) {
         (self.names.due, self.names.last) = (None, Some(Instant::now()));
-        if !matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running | Phase::Leaving) {
+        if *self.shared.phase.borrow() > Phase::Leaving {
             return;
         }
         let (plan, gone) = match self.build(&self.effective(), self.plan.generation, Plan::rebuild).await {

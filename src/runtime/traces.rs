@@ -61,7 +61,7 @@ pub(super) fn set(config: &Config, shared: &Shared) {
     });
 }
 
-/// Sends until the process stops.
+/// Sends until no worker leaves spans any more.
 pub(super) async fn export(shared: Arc<Shared>) {
     let mut end = End { targets: shared.traces.subscribe(), phase: shared.phase.subscribe(), target: None };
     loop {
@@ -76,7 +76,7 @@ pub(super) async fn export(shared: Arc<Shared>) {
                 exporter.run().await;
             }
         }
-        if *end.phase.borrow() == Phase::Stopped {
+        if *end.phase.borrow() == Phase::Ended {
             return;
         }
     }
@@ -102,7 +102,7 @@ impl End {
         let target = &self.target;
         tokio::select! {
             _ = self.targets.wait_for(|now| now != target) => {}
-            _ = self.phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+            _ = self.phase.wait_for(|phase| *phase == Phase::Ended) => {}
         }
     }
 }

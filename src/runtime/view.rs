@@ -55,7 +55,7 @@ impl Control {
 
     pub(super) fn about(&self) -> About {
         let (last_reload, error) = &self.last;
-        let running = matches!(*self.shared.phase.borrow(), Phase::Starting | Phase::Running);
+        let running = *self.shared.phase.borrow() <= Phase::Running;
         About {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.config.server.name.clone(),

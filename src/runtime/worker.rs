@@ -113,7 +113,7 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<(Arc<Gate>, TcpListener)>, messa
     let phase = accept::draining(&worker.shared).await;
     if phase == Phase::Draining {
         let mut phase = worker.shared.phase.subscribe();
-        let stopped = async { drop(phase.wait_for(|phase| *phase == Phase::Stopped).await) };
+        let stopped = async { drop(phase.wait_for(|phase| *phase >= Phase::Stopped).await) };
         // Once round: what had been accepted before is on its way to being served.
         tokio::task::yield_now().await;
         tokio::select! {
