@@ -87,9 +87,11 @@ fn rank(module: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
-/// The text up to a test module at its end.
+/// The text up to a test module at its end. One that has a file of its own stands among the other modules.
 fn without_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod ").map_or(text, |at| &text[..at])
+    let mut modules = text.match_indices("#[cfg(test)]\nmod ");
+    let is_here = |at: usize| text[at..].lines().nth(1).is_some_and(|line| !line.ends_with(';'));
+    modules.find(|&(at, _)| is_here(at)).map_or(text, |(at, _)| &text[..at])
 }
 
 /// The modules of the crate's root that `code` names in paths: `crate::x`, `crate::{x, y::z}`, and as many `super::` as
@@ -207,6 +209,7 @@ fn an_import_that_points_right_is_found_in_every_spelling() {
         "use super::super::pool::Backend;",
         "use super::super::{error::Kind, pool::{Backend, Lease}};",
         "pub use crate::cli as commands;",
+        "#[cfg(test)]\nmod testing;\nuse crate::proxy::Local;",
     ] {
         let text = format!("//! A codec.\n{import}\n");
         assert_eq!(violations("http/h1.rs", &text).len(), 1, "{import}");

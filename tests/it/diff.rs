@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -38,7 +39,7 @@ fn versatile(gate: &Gate) -> Backend {
 /// Listeners `web` and `more`, pools `web`, `chat` and `slow`, each with a backend of its own.
 struct Story {
     gate: Gate,
-    backends: [Backend; 3],
+    backends: Arc<[Backend; 3]>,
     evenkeel: Process,
     toml: String,
 }
@@ -46,12 +47,12 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let gate = Gate::default();
-        let backends = [(); 3].map(|()| versatile(&gate));
+        let backends = Arc::new([(); 3].map(|()| versatile(&gate)));
         let mut toml = HEAD.to_owned();
         for name in ["web", "more"] {
             toml += &format!("[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n\n");
         }
-        for (name, backend) in ["web", "chat", "slow"].iter().zip(&backends) {
+        for (name, backend) in ["web", "chat", "slow"].iter().zip(backends.iter()) {
             let off = "health_check = { type = \"off\" }\nretry = { attempts = 0 }\nslow_start = \"0s\"";
             toml += &format!("[pool.{name}]\nbackends = [\"{}\"]\n{off}\n\n", backend.address());
         }
@@ -200,9 +201,9 @@ fn what_ends_already_and_what_is_within_another_is_not_counted_again() {
             let client = client.clone();
             tokio::task::spawn_local(async move { h2::ask(&client, h2::to("GET", "/slow"), b"").await })
         });
-        while story.backends[2].requests() < 3 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        let backends = Arc::clone(&story.backends);
+        let there = move || wait_for("all three are there", || backends[2].requests() == 3);
+        tokio::task::spawn_blocking(there).await.unwrap();
         // Two streams of one connection.
         let listener = story.diff(&without(&toml, "[[listener]]\nname = \"more\""));
         assert_eq!(listener["drains"], 1, "{listener}");
