@@ -179,7 +179,7 @@ impl Caller {
     /// Reads what comes from `path`, for as long as it does and `hear` wants more.
     pub(super) fn follow(&self, path: &str, hear: impl FnMut(&[u8]) -> bool) -> Result<(), Failure> {
         let request = self.request(Method::GET, path, String::new())?;
-        match self.block_on(async { listen(self.connect().await?, request, hear).await })? {
+        match self.block_on(async { listen(in_time(self.connect()).await??, request, hear).await })? {
             None => Ok(()),
             Some((status, body)) => Err(self.refused(status, &body)),
         }
@@ -274,7 +274,7 @@ async fn listen(
     let exchange = async move {
         let answer = in_time(sender.send_request(request)).await??;
         if !answer.status().is_success() {
-            return Ok(Some(whole(answer).await?));
+            return Ok(Some(in_time(whole(answer)).await??));
         }
         let mut body = answer.into_body();
         while let Some(frame) = in_time(body.frame()).await? {
@@ -425,7 +425,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_process_that_falls_silent_is_told_of_in_plain_words() {
-        for said in ["", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"] {
+        let (news, refusal) = ("200 OK\r\nTransfer-Encoding: chunked", "401 Unauthorized\r\nContent-Length: 5");
+        for said in ["".to_owned(), format!("HTTP/1.1 {news}\r\n\r\n"), format!("HTTP/1.1 {refusal}\r\n\r\n")] {
             let (ours, mut theirs) = duplex(1024);
             let answering = async {
                 assert!(theirs.read(&mut [0; 512]).await.unwrap() > 0);
