@@ -170,7 +170,11 @@ impl Side<'_> {
     }
 
     /// A connection to `backend`, since when there is one, and whether it had been kept; `None`: it is full.
-    async fn connect(&self, backend: &Arc<Backend>, now: Instant) -> Result<Option<(Connection, Instant, bool)>, Kind> {
+    async fn connect(
+        &self,
+        backend: &Arc<Backend>,
+        mut now: Instant,
+    ) -> Result<Option<(Connection, Instant, bool)>, Kind> {
         let (local, settings) = (self.local, &self.pool().settings);
         loop {
             match local.dialer.checkout(backend, settings, now, true) {
@@ -179,6 +183,7 @@ impl Side<'_> {
                 Checkout::Wait(dial) => {
                     let bound = settings.connect_timeout.unwrap_or(LONGEST);
                     tokio::time::timeout(bound, dial.wait()).await.unwrap_or(Err(Kind::ConnectTimeout))?;
+                    now = Instant::now();
                 }
                 Checkout::New(room) => {
                     let (dialer, spares) = (&local.dialer, &local.spares);

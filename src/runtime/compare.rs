@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     admin::command::{Change, Diff, Kind, Refused, What},
-    config::{Auth, Config, Problem, Problems},
+    config::{Config, Problem, Problems},
     plan::{self, Ground, Plan, Route, TestError, diff::Gone},
     policy::Memory,
 };
@@ -60,11 +60,11 @@ impl Control {
         let built = tokio::task::spawn_blocking(build).await.map_err(|error| error.to_string())?;
         let (gone, plan, mut diff) = built?;
         let ending = self.count(&plan, &gone).await;
-        let (before, auths) = (Arc::clone(&self.plan), self.config.auths.clone());
+        let before = Arc::clone(&self.plan);
         let attribute = move || {
             diff.generation = Some(generation);
             diff.drains = Some(ending.all);
-            attribute(&mut diff, ending, &gone, (&before, &auths));
+            attribute(&mut diff, ending, &gone, &before);
             diff
         };
         // It may be 10,000 backends. The plan is freed there, too.
@@ -92,8 +92,9 @@ impl Control {
     }
 }
 
-/// Says of each change what ends for it. What DNS had found goes with its pool, the service of an `auth` with that.
-fn attribute(diff: &mut Diff, ending: Ending, gone: &Gone, (before, auths): (&Plan, &[Auth])) {
+/// Says of each change what ends for it. What DNS had found goes with its pool; a question to the service of an `auth` is no
+/// client's exchange, and goes on.
+fn attribute(diff: &mut Diff, ending: Ending, gone: &Gone, before: &Plan) {
     let listed = diff.changes.iter().enumerate().filter(|(_, change)| change.change != What::Added);
     let own = |(place, change): (usize, &Change)| ((change.kind, change.pool.clone(), change.name.clone()), place);
     let places: HashMap<_, _> = listed.map(own).collect();
@@ -110,10 +111,8 @@ fn attribute(diff: &mut Diff, ending: Ending, gone: &Gone, (before, auths): (&Pl
                 before.routes.iter().find(is_it).and_then(|route| find(Kind::Route, None, &route.name))
             }
             Cause::Backend(id) => backends.get(&id).and_then(|backend| {
-                let auth = || auths.iter().find(|auth| auth.service() == backend.pool);
                 find(Kind::Backend, Some(&backend.pool), &backend.name)
                     .or_else(|| find(Kind::Pool, None, &backend.pool))
-                    .or_else(|| find(Kind::Auth, None, &auth()?.name))
             }),
         };
         if let Some(change) = place.and_then(|place| diff.changes.get_mut(place)) {
