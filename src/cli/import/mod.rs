@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod haproxy;
 
 use std::{
     io::{self, Write},

@@ -17,7 +17,7 @@ pub(super) enum Act<E, A> {
     End(A),
     /// Something is changed, and the way goes on.
     Edit(E),
-    /// The rules of this kind end.
+    /// The rules of this phase end.
     Allow,
     /// The rules of that list follow.
     Goto(usize),
@@ -28,8 +28,8 @@ pub(super) enum Act<E, A> {
 pub(super) struct Rule<E, A> {
     pub(super) terms: Terms,
     pub(super) act: Act<E, A>,
-    /// `Allow` passes it over.
-    pub(super) asks: bool,
+    /// Its kind: `Allow` passes over those of its own.
+    pub(super) phase: u8,
     /// Its place in a list of the caller's.
     pub(super) origin: usize,
 }
@@ -147,7 +147,8 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                             self.walk((list, at + 1, 0), &case, more)?;
                         }
                         Act::Allow => {
-                            let next = lists[list].iter().position(|rule| !rule.asks).unwrap_or(lists[list].len());
+                            let rest = lists[list][at..].iter().take_while(|other| other.phase == rule.phase);
+                            let next = at + rest.count();
                             self.walk((list, next, 0), &case, edits.clone())?;
                         }
                         Act::Goto(other) => self.walk((*other, 0, 0), &case, edits.clone())?,
@@ -272,7 +273,7 @@ mod tests {
     }
 
     fn rule(terms: Terms, act: Act<&'static str, &'static str>) -> Rule<&'static str, &'static str> {
-        Rule { terms, act, asks: false, origin: 0 }
+        Rule { terms, act, phase: 0, origin: 0 }
     }
 
     /// What the leaves say of a request, the first that holds.

@@ -19,6 +19,8 @@ use super::{
 
 /// Backends that one frontend leads to, through others.
 const MOST_LISTS: usize = 500;
+/// The phase of what leads to a backend, behind all that asks.
+const LAST: u8 = 7;
 
 impl<'a> Import<'a> {
     /// Listeners and routes of all that serve.
@@ -55,7 +57,7 @@ impl<'a> Import<'a> {
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
             let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
-            self.rule(line, goal, condition, false, &mut rules);
+            self.rule(line, goal, condition, LAST, &mut rules);
         }
         self.last(proxy, places, &mut lists, &mut names, &mut rules);
         for line in acls.used() {
@@ -98,7 +100,7 @@ impl<'a> Import<'a> {
     /// A rule for all requests, from `line`.
     fn always(&mut self, line: &'a Line, act: Act<Edit, End>) -> Rule<Edit, End> {
         self.origins.push(line);
-        Rule { terms: vec![Vec::new()], act, asks: false, origin: self.origins.len() - 1 }
+        Rule { terms: vec![Vec::new()], act, phase: LAST, origin: self.origins.len() - 1 }
     }
 
     /// Where everything goes that no rule has taken.
@@ -114,7 +116,7 @@ impl<'a> Import<'a> {
         if let Some(line) = proxy.last(&["default_backend"])
             && let Some(goal) = self.goal(line, line.word(1), places, lists, names)
         {
-            return self.rule(line, goal, always(), false, rules);
+            return self.rule(line, goal, always(), LAST, rules);
         }
         let end = match self.pools.contains(proxy.name) && proxy.head.word(0) == "listen" {
             true => End::Pool(proxy.name.to_owned()),

@@ -18,7 +18,8 @@ impl<'a> Import<'a> {
     /// The limit that a counter and its bound are.
     pub(super) fn counted(&mut self, rate: &Rate, proxy: &Proxy<'a>) -> Option<Edit> {
         let track = rate.track.map(|number| format!("track-sc{number}"));
-        let tracker = track.and_then(|name| proxy.lines.iter().copied().find(|line| line.words.contains(&name)));
+        let lines = proxy.defaults.iter().chain(&proxy.lines).copied();
+        let tracker = track.and_then(|name| lines.into_iter().find(|line| line.words.contains(&name)));
         let fetch = match (tracker, rate.track) {
             (Some(line), Some(number)) => line.after(&format!("track-sc{number}")).unwrap_or_default().to_owned(),
             (None, Some(_)) => return None,

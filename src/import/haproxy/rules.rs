@@ -58,9 +58,13 @@ impl<'a> Import<'a> {
             ("redirect", _) => Some(6),
             _ => None,
         };
-        let mut lines: Vec<_> = proxy.lines.iter().filter_map(|line| Some((phase(line)?, *line))).collect();
-        lines.sort_by_key(|(phase, _)| *phase);
-        for (phase, line) in lines {
+        // Those of its defaults come first, and name ACLs that stand there.
+        let inherited = Acls::new(&proxy.defaults, acls.places.clone(), self.files);
+        let own = proxy.lines.iter().map(|line| (*line, acls));
+        let lines = proxy.defaults.iter().map(|line| (*line, &inherited)).chain(own);
+        let mut lines: Vec<_> = lines.filter_map(|(line, acls)| Some((phase(line)?, line, acls))).collect();
+        lines.sort_by_key(|(phase, ..)| *phase);
+        for (phase, line, acls) in lines {
             let done = match line.word(0) {
                 "http-request" | "block" => self.request(line, 1),
                 "tcp-request" => self.connection(line),
@@ -73,7 +77,7 @@ impl<'a> Import<'a> {
                         line,
                         Act::End(End::Answer("respond", answer, 200)),
                         Ok(vec![vec![super::acl::path_is(path)]]),
-                        true,
+                        phase,
                         &mut rules,
                     );
                     continue;
@@ -81,10 +85,13 @@ impl<'a> Import<'a> {
             };
             if let Done::Act(act) = done {
                 let condition = acls.condition(&line.words);
-                let condition = self.limited(line, condition, &act, proxy, &mut rules);
+                let condition = self.limited((line, phase), condition, &act, proxy, &mut rules);
                 let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
-                self.rule(line, act, condition, phase < 6, &mut rules);
+                self.rule(line, act, condition, phase, &mut rules);
             }
+        }
+        for line in inherited.used().into_iter().filter(|line| !line.is_told()) {
+            line.converted(&mut self.draft.report);
         }
         rules
     }
@@ -95,7 +102,7 @@ impl<'a> Import<'a> {
         line: &'a Line,
         act: Act<Edit, End>,
         condition: Result<Terms, (Beyond, Terms)>,
-        asks: bool,
+        phase: u8,
         rules: &mut Vec<Rule<Edit, End>>,
     ) {
         let refuses = matches!(&act, Act::End(end) if refuses(end));
@@ -108,7 +115,7 @@ impl<'a> Import<'a> {
                     line.converted(&mut self.draft.report);
                 }
                 self.origins.push(line);
-                rules.push(Rule { terms, act, asks, origin: self.origins.len() - 1 });
+                rules.push(Rule { terms, act, phase, origin: self.origins.len() - 1 });
             }
             Err((why, wider)) if refuses && !why.counts => {
                 let note = format!(
@@ -117,7 +124,7 @@ impl<'a> Import<'a> {
                 );
                 line.tell(&mut self.draft.report, Outcome::Closed, note);
                 self.origins.push(line);
-                rules.push(Rule { terms: wider, act: Act::End(End::Closed), asks, origin: self.origins.len() - 1 });
+                rules.push(Rule { terms: wider, act: Act::End(End::Closed), phase, origin: self.origins.len() - 1 });
             }
             Err((why, _)) => {
                 line.unsupported(&mut self.draft.report, format!("`{}` cannot be asked for by a route", why.what));
@@ -128,7 +135,7 @@ impl<'a> Import<'a> {
     /// Takes tests of counters out of a condition that refuses, as limits; gives back what is left.
     fn limited(
         &mut self,
-        line: &'a Line,
+        (line, phase): (&'a Line, u8),
         condition: Result<Terms, Beyond>,
         act: &Act<Edit, End>,
         proxy: &Proxy<'a>,
@@ -158,7 +165,7 @@ impl<'a> Import<'a> {
                 &mut self.draft.report,
                 "refusals are 429, with Retry-After; of one limit all that is counted is behind it",
             );
-            self.rule(line, Act::Edit(edit), Ok(vec![others]), true, rules);
+            self.rule(line, Act::Edit(edit), Ok(vec![others]), phase, rules);
         }
         Ok(left)
     }
@@ -174,11 +181,7 @@ impl<'a> Import<'a> {
                 );
                 refusal()
             }
-            "accept" if line.word(1) == "content" => Done::Act(Act::Allow),
-            "accept" => {
-                line.approximated(&mut self.draft.report, "who is accepted here is asked the rules of HTTP as well");
-                Done::Told
-            }
+            "accept" => Done::Act(Act::Allow),
             name if name.starts_with("track-sc") => Done::Told,
             _ => Done::Other,
         }
@@ -410,7 +413,8 @@ impl<'a> Import<'a> {
     /// Edits of answers, for all routes of `proxy`; what has a condition cannot be one.
     pub(super) fn responses(&mut self, proxy: &Proxy<'a>) -> Vec<Edit> {
         let mut edits = Vec::new();
-        for line in proxy.lines.iter().filter(|line| ["http-response", "http-after-response"].contains(&line.word(0))) {
+        let lines = proxy.defaults.iter().chain(&proxy.lines);
+        for line in lines.filter(|line| ["http-response", "http-after-response"].contains(&line.word(0))) {
             if line.has("if") || line.has("unless") {
                 line.unsupported(&mut self.draft.report, "edits of answers have no conditions");
                 continue;

@@ -1,0 +1,53 @@
+//! What HAProxy refuses, redirects or overwrites is not let through by what is made of it. Tests of `import::haproxy`, whose
+//! result is asked as `explain` asks it.
+
+use super::fixtures::made;
+use crate::import::From::Haproxy;
+
+const BACKEND: &str = "backend b\n server s 10.0.0.1:80\n";
+
+/// The file of one frontend with these lines, which leads to a backend.
+fn front(lines: &str) -> String {
+    format!("defaults\n mode http\nfrontend f\n bind :80\n{lines}\n default_backend b\n{BACKEND}")
+}
+
+/// Each request, without `GET http://`, ends there; gives the report and the file that was made.
+fn asked(text: &str, ends: &[(&str, &str)]) -> String {
+    let (made, told) = made(Haproxy, text);
+    for (url, end) in ends {
+        let found = made.end(&format!("GET http://{url}"));
+        let same = found == *end || found.split_once(' ').is_some_and(|(pool, _)| pool == *end);
+        assert!(same, "{url}: {found}, not {end}\n{text}\n{told}");
+    }
+    told
+}
+
+#[test]
+fn what_is_accepted_before_http_is_asked_the_rules_of_http() {
+    let deny = " http-request deny if { path_beg /admin }";
+    for accept in ["content accept if HTTP", "content accept", "connection accept if { src 10.0.0.0/8 }"] {
+        let reject = " tcp-request connection reject if { src 10.0.0.9 }\n";
+        let text = front(&format!(" tcp-request {accept}\n{reject}{deny}"));
+        let early = if accept.contains("connection") { "b" } else { "403" };
+        asked(
+            &text,
+            &[("a/admin", "403"), ("a/", "b"), ("a/ from: 10.0.0.9", early), ("a/admin from: 10.0.0.9", "403")],
+        );
+    }
+    asked(&front(&format!(" http-request allow if {{ path_beg /admin/ok }}\n{deny}")), &[("a/admin/ok", "b")]);
+}
+
+#[test]
+fn rules_of_named_defaults_hold_for_whoever_is_from_them() {
+    let text = |front: &str| {
+        format!(
+            "defaults base\n mode http\n acl adm path_beg /admin\n http-request deny if adm\n http-request del-header x-user\n \
+             http-response set-header x-a 1\ndefaults plain\n mode http\nfrontend f from base\n bind :80\n{front} \
+             default_backend b\nbackend b from plain\n server s 10.0.0.1:80\n"
+        )
+    };
+    let own = " acl adm path_beg /own\n http-request deny unless adm\n";
+    let told = asked(&text(own), &[("a/admin", "403"), ("a/own", "b"), ("a/", "403")]);
+    assert!(told.contains("remove = \"x-user\"") && told.contains("response_headers.set"), "{told}");
+    asked(&text(" http-request allow\n"), &[("a/admin/", "403"), ("a/x", "b")]);
+}
