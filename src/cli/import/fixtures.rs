@@ -243,7 +243,7 @@ fn what_haproxy_refuses_is_never_open() {
         ("", " http-request deny unless { path /x }\n", "http://a.example/x", "u"),
         ("", " http-request deny deny_status 429 if { path /x }\n", "http://a.example/x", "429"),
         ("", " http-request auth unless { path /x }\n", "http://a.example/", "503"),
-        ("", " http-request redirect location //evil.example\n", "http://a.example/", "u"),
+        ("", " http-request redirect location //evil.example\n", "http://a.example/", "503"),
         ("", " http-request deny if !TRUE\n", "http://a.example/", "u"),
         (" ssl crt /c.pem verify required", "", "https://a.example/", "closed"),
         (" ssl crt /c.pem ca-file /ca.pem verify required", "", "https://a.example/", "u"),

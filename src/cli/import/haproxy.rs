@@ -51,3 +51,41 @@ fn rules_of_named_defaults_hold_for_whoever_is_from_them() {
     assert!(told.contains("remove = \"x-user\"") && told.contains("response_headers.set"), "{told}");
     asked(&text(" http-request allow\n"), &[("a/admin/", "403"), ("a/x", "b")]);
 }
+
+#[test]
+fn a_header_that_cannot_be_written_is_not_the_clients_either() {
+    for rule in [
+        "set-header X-DN %[ssl_c_s_dn]",
+        "set-header X-DN a if { ssl_c_verify 0 }",
+        "set-header X-DN a if { hdr(x-a) -m reg a+ } !{ hdr(x-a) -m reg b+ }",
+        "del-header X-DN if { ssl_c_verify 0 }",
+        "replace-header X-DN (.*) \\1x",
+        "replace-value X-DN a b",
+    ] {
+        let told = asked(&front(&format!(" http-request set-header x-dn early\n http-request {rule}")), &[("a/", "b")]);
+        assert!(told.contains("remove = \"x-dn\"") && !told.contains("early\""), "{rule}\n{told}");
+    }
+    let many = " http-request del-header x-auth- -m beg if { path_beg /in }";
+    let told = asked(&front(many), &[("a/in", "503"), ("a/", "b")]);
+    assert!(told.contains("CLOSED: `http-request del-header"), "{told}");
+}
+
+#[test]
+fn gates_that_are_no_deny_are_closed_where_they_cannot_be_said() {
+    let guards = " server s 10.0.0.2:80\n http-request deny if { path_beg /in }\n";
+    for (lines, ends) in [
+        (
+            " http-request redirect location https://sso/?u=%[var(txn.u)] unless { req.cook(session) -m found }",
+            [("a/", "503"), ("a/ cookie: session=1", "b")],
+        ),
+        (" redirect location /in if { path_beg /x } { var(txn.u) -m found }", [("a/x", "503"), ("a/", "b")]),
+        (" http-request return status 200 if { path_beg /x } !{ var(txn.u) -m found }", [("a/x", "503"), ("a/", "b")]),
+        (" use_backend none if { path_beg /x } { src -f NOT-HERE }", [("a/x", "503"), ("a/", "b")]),
+        (" use_backend some if { path_beg /x } { src -f NOT-HERE }", [("a/x", "503"), ("a/", "b")]),
+        (" use_backend other if { path_beg /x } { src -f NOT-HERE }", [("a/x", "b"), ("a/", "b")]),
+        (" use_backend some if { hdr(x-a) -m reg a+ } { hdr(x-a) -m reg b+ }", [("a/ x-a: ab", "503"), ("a/", "b")]),
+    ] {
+        let backends = format!("backend none\nbackend some\n{guards}backend other\n server s 10.0.0.3:80\n");
+        asked(&(front(lines) + &backends), &ends);
+    }
+}

@@ -10,11 +10,11 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Place},
+    acl::{Acls, Beyond, Place},
     decide::{self, Act, Leaf, Rule, Walk},
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
-    rules::{Edit, End},
+    rules::{Edit, End, instead},
 };
 
 /// Backends that one frontend leads to, through others.
@@ -56,7 +56,14 @@ impl<'a> Import<'a> {
         let mut rules = self.requests(proxy, &acls);
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
-            let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
+            let condition = acls.condition(&line.words).map_err(|why| (why, acls.wider(&line.words)));
+            // Nobody knows who is led to what refuses; that a pool has no backends is seen here as well.
+            let health = |why: &Beyond| why.what.starts_with("nbsrv(");
+            let gate = |list: usize| lists[list].iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
+            let goal = match (&goal, &condition) {
+                (Act::Goto(list), Err((why, _))) if gate(*list) && !health(why) => Act::End(End::Closed),
+                _ => goal,
+            };
             self.rule(line, goal, condition, LAST, &mut rules);
         }
         self.last(proxy, places, &mut lists, &mut names, &mut rules);
@@ -66,13 +73,16 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, &self.judge, |end| refuses(end).then_some(End::Closed));
+        let mut walk = Walk::new(&lists, &self.judge, instead);
         let fine = walk.from(0).is_ok();
         for origin in &walk.beyond {
             let line = self.origins[*origin];
-            let ends =
-                |rule: &Rule<Edit, End>| rule.origin == *origin && matches!(&rule.act, Act::End(end) if refuses(end));
-            if lists.iter().flatten().any(ends) {
+            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin);
+            let instead = same.into_iter().find_map(|rule| walk.instead(&rule.act));
+            if matches!(instead, Some(Act::Edit(_))) {
+                let note = "together with a rule before it, it cannot be asked for: the header is removed there";
+                line.approximated(&mut self.draft.report, note);
+            } else if instead.is_some() {
                 let note = "it refuses, and cannot be asked for together with a rule before it: whom that singles out gets 503 until you decide";
                 line.tell(&mut self.draft.report, Outcome::Closed, note);
             } else {
@@ -274,11 +284,6 @@ impl<'a> Import<'a> {
         };
         self.draft.expect(&Expected { url, route: name.to_owned(), end });
     }
-}
-
-/// Somebody is kept out.
-pub(super) fn refuses(end: &End) -> bool {
-    matches!(end, End::Closed | End::Answer("respond", _, 400..))
 }
 
 #[cfg(test)]

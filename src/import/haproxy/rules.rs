@@ -10,7 +10,6 @@ use super::{
     acl::{Acls, Beyond, Literal, Terms, Test},
     decide::{Act, Rule},
     format::{format, groups, strip},
-    frontend::refuses,
     read::Line,
 };
 
@@ -105,7 +104,6 @@ impl<'a> Import<'a> {
         phase: u8,
         rules: &mut Vec<Rule<Edit, End>>,
     ) {
-        let refuses = matches!(&act, Act::End(end) if refuses(end));
         match condition {
             Ok(terms) => {
                 if terms.is_empty() {
@@ -117,17 +115,28 @@ impl<'a> Import<'a> {
                 self.origins.push(line);
                 rules.push(Rule { terms, act, phase, origin: self.origins.len() - 1 });
             }
-            Err((why, wider)) if refuses && !why.counts => {
-                let note = format!(
-                    "`{}` cannot be asked for by a route, and it refuses: whatever it may be about gets 503 until you decide",
-                    why.what
-                );
-                line.tell(&mut self.draft.report, Outcome::Closed, note);
-                self.origins.push(line);
-                rules.push(Rule { terms: wider, act: Act::End(End::Closed), phase, origin: self.origins.len() - 1 });
-            }
-            Err((why, _)) => {
-                line.unsupported(&mut self.draft.report, format!("`{}` cannot be asked for by a route", why.what));
+            Err((why, wider)) => {
+                let what = format!("`{}` cannot be asked for by a route", why.what);
+                let report = &mut self.draft.report;
+                let act = match instead(&act) {
+                    Some(Act::End(_)) if why.counts => None,
+                    act => act,
+                };
+                match &act {
+                    Some(Act::End(_)) => {
+                        let note =
+                            format!("{what}, and it refuses: whatever it may be about gets 503 until you decide");
+                        line.tell(report, Outcome::Closed, note);
+                    }
+                    Some(_) => {
+                        line.approximated(report, format!("{what}: the header is removed from all it may be about"))
+                    }
+                    None => line.unsupported(report, what),
+                }
+                if let Some(act) = act {
+                    self.origins.push(line);
+                    rules.push(Rule { terms: wider, act, phase, origin: self.origins.len() - 1 });
+                }
             }
         }
     }
@@ -222,6 +231,7 @@ impl<'a> Import<'a> {
                 self.header(line, "request_headers", path, line.word(at + 1), line.word(at + 2))
             }
             "del-header" => self.removed(line, "request_headers", line.word(at + 1)),
+            "replace-header" | "replace-value" => self.cleared(line, line.word(at + 1), "it cannot be edited here"),
             "set-path" | "replace-path" | "set-pathq" => self.path(line, name, at),
             "use-service" => {
                 line.approximated(&mut self.draft.report, "the admin address has /metrics; here it is 404");
@@ -313,8 +323,10 @@ impl<'a> Import<'a> {
                 Done::Act(Act::End(End::Answer("redirect", Value::Table(pairs), code)))
             }
             None => {
-                line.unsupported(&mut self.draft.report, "it leads to where a template of ours cannot");
-                Done::Told
+                let note =
+                    "it leads to where a template of ours cannot: whom it would redirect gets 503 until you decide";
+                line.tell(&mut self.draft.report, Outcome::Closed, note);
+                Done::Act(Act::End(End::Closed))
             }
         }
     }
@@ -353,19 +365,35 @@ impl<'a> Import<'a> {
                     Edit::Push(path, template.into())
                 }))
             }
-            Ok(_) => {
-                line.unsupported(report, "the value of a header is one line");
-                Done::Told
-            }
-            Err(what) => {
-                line.unsupported(report, format!("there is no {what} here"));
+            value => {
+                let why =
+                    value.map_or_else(|what| format!("there is no {what} here"), |_| "a value is one line".to_owned());
+                if side == "request_headers" && way == "set" {
+                    return self.cleared(line, &name, &why);
+                }
+                line.unsupported(report, why);
                 Done::Told
             }
         }
     }
 
+    /// A header of requests whose value of theirs ours cannot have: clients may not write it either.
+    fn cleared(&mut self, line: &'a Line, name: &str, why: &str) -> Done {
+        let done = self.removed(line, "request_headers", name);
+        if matches!(done, Done::Act(_)) {
+            line.approximated(&mut self.draft.report, format!("{why}: the header is removed, whoever sends it"));
+        }
+        done
+    }
+
     fn removed(&mut self, line: &'a Line, side: &str, name: &str) -> Done {
         let name = name.to_ascii_lowercase();
+        if line.has("-m") && side == "request_headers" {
+            let note =
+                "which headers those are cannot be said: whose they would be removed from gets 503 until you decide";
+            line.tell(&mut self.draft.report, Outcome::Closed, note);
+            return Done::Act(Act::End(End::Closed));
+        }
         if text::is_ours(&name) || !text::is_token(&name) || line.has("-m") {
             match name.starts_with("x-forwarded-") || name == "x-real-ip" {
                 true => line.tell(
@@ -434,7 +462,29 @@ impl<'a> Import<'a> {
     }
 }
 
+/// What stands for `act` where it is not known exactly for whom it is; `None`: nothing is protected by it.
+pub(super) fn instead(act: &Act<Edit, End>) -> Option<Act<Edit, End>> {
+    match act {
+        Act::End(End::Pool(_)) | Act::Allow | Act::Goto(_) => None,
+        Act::End(_) => Some(Act::End(End::Closed)),
+        Act::Edit(edit) => edit.removal().map(Act::Edit),
+    }
+}
+
 impl Edit {
+    /// It takes the header away that this writes or removes in requests.
+    fn removal(&self) -> Option<Self> {
+        let remove = |name: &str| Self::Push(vec!["request_headers".to_owned(), "remove".to_owned()], name.into());
+        match self {
+            Self::Set(path, _) => match path.as_slice() {
+                [side, way, name] if side == "request_headers" && way == "set" => Some(remove(name)),
+                _ => None,
+            },
+            Self::Push(path, _) if *path == ["request_headers", "remove"] => Some(self.clone()),
+            _ => None,
+        }
+    }
+
     /// Does it to `route`.
     pub(super) fn write(&self, route: &mut Table) {
         match self {
@@ -444,6 +494,11 @@ impl Edit {
             }
             Self::Push(path, value) => {
                 let path: Vec<_> = path.iter().map(String::as_str).collect();
+                // What was written before goes as well.
+                if let ([side, "remove"], Value::Text(name)) = (path.as_slice(), value) {
+                    route.remove(&[side, "set", name]);
+                    route.remove(&[side, "add", name]);
+                }
                 let list = match route.value(&path) {
                     None => value.clone(),
                     Some(Value::List(list)) if list.contains(value) => return,
