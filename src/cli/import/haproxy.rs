@@ -89,3 +89,51 @@ fn gates_that_are_no_deny_are_closed_where_they_cannot_be_said() {
         asked(&(front(lines) + &backends), &ends);
     }
 }
+
+#[test]
+fn what_is_compared_is_what_theirs_compares() {
+    for (deny, ends) in [
+        ("if { req.hdr(x-role) admin }", [("a/ x-role: user, admin", "403"), ("a/ x-role: administrator", "b")]),
+        ("unless { req.hdr(x-role) admin }", [("a/ x-role: user,admin", "b"), ("a/ x-role: user", "403")]),
+        ("if { req.hdr(x-role) -i -m beg adm }", [("a/ x-role: user, Admin", "403"), ("a/ x-role: user", "b")]),
+        ("if { req.hdr(x-role) -m end -- min }", [("a/ x-role: admin , user", "403"), ("a/ x-role: mine", "b")]),
+        ("if { req.hdr(x-role) -m reg ^ad.*n$ }", [("a/ x-role: user, admin", "403"), ("a/ x-role: user", "b")]),
+        ("if { req.fhdr(x-role) admin }", [("a/ x-role: user, admin", "b"), ("a/ x-role: admin", "403")]),
+        ("if { req.hdr(x-role),word(1,:) admin } { path /x }", [("a/x x-role: admin:1", "503"), ("a/", "b")]),
+        ("if { method -m reg PUT|DELETE } { path /x }", [("a/x", "503"), ("a/", "b")]),
+        ("if { method put } { path /x }", [("a/x", "503"), ("a/", "b")]),
+        ("if { hdr_end(host) internal.example } { path /x }", [("badinternal.example/x", "503"), ("a/", "b")]),
+        ("if { hdr_end(host) .internal.example }", [("x.internal.example/", "403"), ("a/", "b")]),
+        ("if { hdr_dom(host) internal } { path /x }", [("a.internal.example/x", "503"), ("a/", "b")]),
+        ("unless { hdr(host) -m reg ^[^.]+\\.a$ }", [("x.y.a/", "503"), ("a/", "503")]),
+        ("unless { ssl_fc_sni a }", [("a/", "503"), ("b/", "503")]),
+        ("unless { ssl_fc_has_sni }", [("a/", "503"), ("b/", "503")]),
+        ("if { url_sub -i union } { path /x }", [("a/x?q=UNION", "503"), ("a/?q=union", "b")]),
+        ("if { url_beg /x }", [("a/xy?q", "403"), ("a/", "b")]),
+        ("if { url_beg /x?a } { src 10.0.0.0/8 }", [("a/x?ab from: 10.0.0.1", "503"), ("a/", "b")]),
+    ] {
+        asked(&front(&format!(" http-request deny {deny}")), &ends);
+    }
+    let sni = " use_backend o if { ssl_fc_sni -i o.example }\n use_backend o if { hdr_end(host) p.example }";
+    let text = front(sni) + "backend o\n server s 10.0.0.2:80\n";
+    asked(&text, &[("o.example/", "o"), ("x.p.example/", "o"), ("a/", "b")]);
+}
+
+#[test]
+fn what_counts_is_told_by_what_it_fetches() {
+    let table = " stick-table type ip size 1m expire 10s store http_req_rate(10s),conn_cur\n";
+    for (deny, end) in [
+        ("unless { path /x } or !{ src_is_local }", "503"),
+        ("if src_many", "503"),
+        ("unless { src_conn_rate gt 9 }", "503"),
+        ("if !{ src_http_req_rate gt 9 }", "503"),
+        ("if { sc_get_gpt0(0) gt 0 }", "503"),
+        ("if { src_conn_rate gt 9 }", "b"),
+        ("if { src_conn_rate gt 9 } or { path /y }", "b"),
+        ("if { src_conn_rate gt 9 } or { path / }", "403"),
+        ("if { be_conn gt 100 }", "b"),
+    ] {
+        let acl = " acl src_many src_http_req_rate gt 9\n acl src_many src 10.0.0.0/8\n";
+        asked(&front(&format!("{table}{acl} http-request deny {deny}")), &[("a/", end)]);
+    }
+}

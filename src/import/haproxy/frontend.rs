@@ -10,7 +10,7 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Beyond, Place},
+    acl::{Acls, Place},
     decide::{self, Act, Leaf, Rule, Walk},
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
@@ -56,14 +56,17 @@ impl<'a> Import<'a> {
         let mut rules = self.requests(proxy, &acls);
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
-            let condition = acls.condition(&line.words).map_err(|why| (why, acls.wider(&line.words)));
+            let list: &[_] = if let Act::Goto(list) = goal { &lists[list] } else { &[] };
+            let gate = list.iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
+            let shut = !list.iter().any(|rule| matches!(rule.act, Act::End(End::Pool(_))));
+            let condition = acls.condition(&line.words, shut);
+            let condition = self.limited((line, LAST), condition, &goal, proxy, &mut rules);
             // Nobody knows who is led to what refuses; that a pool has no backends is seen here as well.
-            let health = |why: &Beyond| why.what.starts_with("nbsrv(");
-            let gate = |list: usize| lists[list].iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
-            let goal = match (&goal, &condition) {
-                (Act::Goto(list), Err((why, _))) if gate(*list) && !health(why) => Act::End(End::Closed),
+            let goal = match &condition {
+                Err(why) if gate && !why.what.starts_with("nbsrv(") => Act::End(End::Closed),
                 _ => goal,
             };
+            let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
             self.rule(line, goal, condition, LAST, &mut rules);
         }
         self.last(proxy, places, &mut lists, &mut names, &mut rules);

@@ -17,6 +17,9 @@ use super::{
 impl<'a> Import<'a> {
     /// The limit that a counter and its bound are.
     pub(super) fn counted(&mut self, rate: &Rate, proxy: &Proxy<'a>) -> Option<Edit> {
+        if !["http_req_rate", "conn_cur"].contains(&rate.counter.as_str()) {
+            return None;
+        }
         let track = rate.track.map(|number| format!("track-sc{number}"));
         let lines = proxy.defaults.iter().chain(&proxy.lines).copied();
         let tracker = track.and_then(|name| lines.into_iter().find(|line| line.words.contains(&name)));

@@ -83,7 +83,12 @@ impl<'a> Import<'a> {
                 }
             };
             if let Done::Act(act) = done {
-                let condition = acls.condition(&line.words);
+                // A redirect for nearly the same requests opens nothing.
+                let exact = match &act {
+                    Act::End(End::Answer("redirect", ..)) => false,
+                    act => *act == Act::Allow || instead(act).is_some(),
+                };
+                let condition = acls.condition(&line.words, exact);
                 let condition = self.limited((line, phase), condition, &act, proxy, &mut rules);
                 let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
                 self.rule(line, act, condition, phase, &mut rules);
@@ -141,8 +146,8 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Takes tests of counters out of a condition that refuses, as limits; gives back what is left.
-    fn limited(
+    /// Takes tests of counters out of a condition, as limits where it refuses; gives back what is left.
+    pub(super) fn limited(
         &mut self,
         (line, phase): (&'a Line, u8),
         condition: Result<Terms, Beyond>,
@@ -155,26 +160,35 @@ impl<'a> Import<'a> {
         if !terms.iter().flatten().any(counts) {
             return Ok(terms);
         }
-        let none = || Beyond { what: "a counter".to_owned(), counts: true };
-        if !matches!(act, Act::End(End::Answer("respond", _, 400..))) {
-            return Err(none());
-        }
-        let mut left = Vec::new();
+        let refuses = matches!(act, Act::End(End::Answer("respond", _, 400..)));
+        let (mut left, mut lost, mut told) = (Vec::new(), None, false);
         for term in terms {
             let (rates, others): (Vec<Literal>, Vec<Literal>) = term.into_iter().partition(counts);
-            let [Literal { test: Test::Rate(rate), negated: false }] = rates.as_slice() else {
-                match rates.is_empty() {
-                    true => left.push(others),
-                    false => return Err(none()),
-                }
+            // Who is not counted is not one of the many.
+            let few = rates.iter().any(|rate| rate.negated);
+            let Some(Literal { test: Test::Rate(rate), .. }) = rates.first() else {
+                left.push(others);
                 continue;
             };
-            let Some(edit) = self.counted(rate, proxy) else { return Err(none()) };
+            if few {
+                return Err(Beyond { what: format!("not {}", rate.counter), counts: false });
+            }
+            let limit = if refuses && rates.len() == 1 { self.counted(rate, proxy) } else { None };
+            let Some(edit) = limit else {
+                lost = Some(rate.counter.clone());
+                continue;
+            };
+            told = true;
             line.approximated(
                 &mut self.draft.report,
                 "refusals are 429, with Retry-After; of one limit all that is counted is behind it",
             );
             self.rule(line, Act::Edit(edit), Ok(vec![others]), phase, rules);
+        }
+        match lost {
+            Some(what) if left.is_empty() && !told => return Err(Beyond { what, counts: true }),
+            Some(what) => line.approximated(&mut self.draft.report, format!("there is no limit by {what}")),
+            None => {}
         }
         Ok(left)
     }
