@@ -137,3 +137,18 @@ fn what_counts_is_told_by_what_it_fetches() {
         asked(&front(&format!("{table}{acl} http-request deny {deny}")), &[("a/", end)]);
     }
 }
+
+#[test]
+fn what_is_disabled_is_not_served() {
+    let text = front(" use_backend off if { path_beg /off }\n http-request deny if { path /x }");
+    let off = |name: &str, more: &str| format!("frontend {name}\n bind :81\n {more}\n default_backend b\n");
+    let text = format!("{text}backend off\n disabled\n server s 10.0.0.1:80\n{}", off("g", "disabled"));
+    let told = asked(&text, &[("a/", "b"), ("a/off", "503")]);
+    assert!(
+        !told.contains(":81\"") && !told.contains("[pool.off]") && told.contains("`frontend g`: it is disabled"),
+        "{told}"
+    );
+    let text = format!("{}defaults\n mode http\n disabled\n{}{}", front(""), off("h", "enabled"), off("i", ""));
+    let told = asked(&text, &[("a/", "b")]);
+    assert!(told.contains("\"h\"") && !told.contains("\"i\""), "{told}");
+}

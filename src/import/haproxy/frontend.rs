@@ -12,9 +12,10 @@ use super::{
     Import, Proxy,
     acl::{Acls, Place},
     decide::{self, Act, Leaf, Rule, Walk},
+    gates::instead,
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
-    rules::{Edit, End, instead},
+    rules::{Edit, End},
 };
 
 /// Backends that one frontend leads to, through others.
@@ -33,6 +34,10 @@ impl<'a> Import<'a> {
             .collect();
         let mut served: Vec<(Proxy<'a>, Vec<Place>)> = Vec::new();
         for proxy in fronts {
+            if proxy.is_off() {
+                proxy.head.unsupported(&mut self.draft.report, "it is disabled: nothing listens for it");
+                continue;
+            }
             let places = self.places(&proxy);
             if places.is_empty() {
                 proxy.head.unsupported(&mut self.draft.report, "it listens nowhere");
@@ -167,7 +172,9 @@ impl<'a> Import<'a> {
             let edit = self.always(backend.head, Act::Edit(edit));
             rules.push(edit);
         }
-        rules.extend(self.requests(&backend, &acls));
+        if !backend.is_off() {
+            rules.extend(self.requests(&backend, &acls));
+        }
         if let Some((timer, Some(time))) = backend.time("server")
             && time > Duration::from_secs(60)
         {

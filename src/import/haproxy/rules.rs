@@ -7,9 +7,10 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Beyond, Literal, Terms, Test},
+    acl::{Acls, Beyond, Terms},
     decide::{Act, Rule},
     format::{format, groups, strip},
+    gates::instead,
     read::Line,
 };
 
@@ -144,53 +145,6 @@ impl<'a> Import<'a> {
                 }
             }
         }
-    }
-
-    /// Takes tests of counters out of a condition, as limits where it refuses; gives back what is left.
-    pub(super) fn limited(
-        &mut self,
-        (line, phase): (&'a Line, u8),
-        condition: Result<Terms, Beyond>,
-        act: &Act<Edit, End>,
-        proxy: &Proxy<'a>,
-        rules: &mut Vec<Rule<Edit, End>>,
-    ) -> Result<Terms, Beyond> {
-        let terms = condition?;
-        let counts = |literal: &Literal| matches!(literal.test, Test::Rate(_));
-        if !terms.iter().flatten().any(counts) {
-            return Ok(terms);
-        }
-        let refuses = matches!(act, Act::End(End::Answer("respond", _, 400..)));
-        let (mut left, mut lost, mut told) = (Vec::new(), None, false);
-        for term in terms {
-            let (rates, others): (Vec<Literal>, Vec<Literal>) = term.into_iter().partition(counts);
-            // Who is not counted is not one of the many.
-            let few = rates.iter().any(|rate| rate.negated);
-            let Some(Literal { test: Test::Rate(rate), .. }) = rates.first() else {
-                left.push(others);
-                continue;
-            };
-            if few {
-                return Err(Beyond { what: format!("not {}", rate.counter), counts: false });
-            }
-            let limit = if refuses && rates.len() == 1 { self.counted(rate, proxy) } else { None };
-            let Some(edit) = limit else {
-                lost = Some(rate.counter.clone());
-                continue;
-            };
-            told = true;
-            line.approximated(
-                &mut self.draft.report,
-                "refusals are 429, with Retry-After; of one limit all that is counted is behind it",
-            );
-            self.rule(line, Act::Edit(edit), Ok(vec![others]), phase, rules);
-        }
-        match lost {
-            Some(what) if left.is_empty() && !told => return Err(Beyond { what, counts: true }),
-            Some(what) => line.approximated(&mut self.draft.report, format!("there is no limit by {what}")),
-            None => {}
-        }
-        Ok(left)
     }
 
     fn connection(&mut self, line: &'a Line) -> Done {
@@ -476,29 +430,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What stands for `act` where it is not known exactly for whom it is; `None`: nothing is protected by it.
-pub(super) fn instead(act: &Act<Edit, End>) -> Option<Act<Edit, End>> {
-    match act {
-        Act::End(End::Pool(_)) | Act::Allow | Act::Goto(_) => None,
-        Act::End(_) => Some(Act::End(End::Closed)),
-        Act::Edit(edit) => edit.removal().map(Act::Edit),
-    }
-}
-
 impl Edit {
-    /// It takes the header away that this writes or removes in requests.
-    fn removal(&self) -> Option<Self> {
-        let remove = |name: &str| Self::Push(vec!["request_headers".to_owned(), "remove".to_owned()], name.into());
-        match self {
-            Self::Set(path, _) => match path.as_slice() {
-                [side, way, name] if side == "request_headers" && way == "set" => Some(remove(name)),
-                _ => None,
-            },
-            Self::Push(path, _) if *path == ["request_headers", "remove"] => Some(self.clone()),
-            _ => None,
-        }
-    }
-
     /// Does it to `route`.
     pub(super) fn write(&self, route: &mut Table) {
         match self {
