@@ -152,3 +152,58 @@ fn what_is_disabled_is_not_served() {
     let told = asked(&text, &[("a/", "b")]);
     assert!(told.contains("\"h\"") && !told.contains("\"i\""), "{told}");
 }
+
+#[test]
+fn binds_are_one_listener_where_they_mean_the_same() {
+    let other = |bind: &str| {
+        format!("{}frontend c\n bind {bind}\n http-request deny\n", front("").replace(":80\n\n", "0.0.0.0:80\n"))
+    };
+    let told = asked(&other("[::]:80 v6only"), &[("a/", "b")]);
+    assert!(told.contains("ipv6_only = true") && told.contains("listener = \"c\""), "{told}");
+    let told = asked(&other("[::]:80"), &[("a/", "b")]);
+    assert!(told.contains("ipv6_only = true") && told.contains("listener = \"c\""), "{told}");
+    let told = asked(&other("*:80"), &[("a/", "b")]);
+    assert!(told.contains("NOT SUPPORTED, CLOSED: `bind *:80`"), "{told}");
+    // What comes to the old address is not for who has the new one.
+    let text = front("").replace(":80\n\n", "[::]:80\n") + "frontend c\n bind :80\n http-request deny\n";
+    let told = asked(&text, &[]);
+    assert_eq!((told.matches("[[listener]]").count(), told.contains("ipv6_only = true")), (2, true), "{told}");
+    let told = asked(&front(" bind [::]:80 v4v6"), &[("a/", "b")]);
+    assert_eq!(told.matches("[[listener]]").count(), 1, "{told}");
+    let asks = "ssl crt /c.pem ca-file /ca.pem verify required";
+    let told = asked(&front(&format!(" bind 0.0.0.0:443 ssl crt /c.pem\n bind [::]:443 {asks}")), &[]);
+    assert_eq!((told.matches("client_ca").count(), told.matches("ipv6_only").count()), (1, 1), "{told}");
+}
+
+#[test]
+fn certificates_that_may_be_revoked_are_not_let_in() {
+    for (verify, end) in [("required", "closed"), ("optional", "closed"), ("none", "b /")] {
+        let bind = format!(" bind :443 ssl crt /c.pem ca-file /ca.pem crl-file /crl.pem verify {verify}");
+        let (made, told) = made(Haproxy, &front(&bind));
+        assert_eq!((made.end("GET https://a/").as_str(), made.end("GET http://a/").as_str()), (end, "b /"), "{told}");
+        assert_eq!(told.contains("NOT SUPPORTED, CLOSED: "), end == "closed", "{told}");
+    }
+}
+
+#[test]
+fn rules_that_nobody_knows_may_refuse() {
+    for (rule, end) in [
+        ("http-request lua.check", "503"),
+        ("http-request lua.check if { path_beg /x }", "b"),
+        ("tcp-request content lua.check", "503"),
+        ("http-request frobnicate", "503"),
+        ("http-request sc-inc-gpc0(0)", "b"),
+        ("http-request set-timeout server 5s", "b"),
+        ("tcp-request content set-var(txn.a) src", "b"),
+    ] {
+        let told =
+            asked(&front(&format!(" {rule}")), &[("a/", end), ("a/x", if rule.contains("lua") { "503" } else { end })]);
+        assert_eq!(told.contains(&format!("CLOSED: `{rule}")), rule.contains("lua") || end == "503", "{told}");
+    }
+}
+
+#[test]
+fn a_number_that_is_too_large_is_one_of_ours() {
+    let told = asked(&format!("global\n maxconn 18446744073709551615\n{}", front("")), &[("a/", "b")]);
+    assert!(told.contains("max_connections = "), "{told}");
+}

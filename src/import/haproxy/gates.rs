@@ -29,3 +29,55 @@ impl Edit {
         }
     }
 }
+
+/// Actions of `http-request` and `tcp-request` that refuse nobody, by their beginning: what they change is asked for by rules
+/// of their own. Whatever stands in no list may refuse.
+const HARMLESS: [&str; 31] = [
+    "add-acl",
+    "attach-srv",
+    "cache-use",
+    "capture",
+    "del-acl",
+    "del-map",
+    "disable-l7-retry",
+    "do-log",
+    "do-resolve",
+    "early-hint",
+    "expect-netscaler-cip",
+    "expect-proxy",
+    "normalize-uri",
+    "pause",
+    "replace-pathq",
+    "replace-uri",
+    "sc-",
+    "sc0-",
+    "send-spoe-group",
+    "set-bandwidth-limit",
+    "set-bc-",
+    "set-dst",
+    "set-fc-",
+    "set-map",
+    "set-mark",
+    "set-nice",
+    "set-priority-",
+    "set-retries",
+    "set-tos",
+    "strict-mode",
+    "switch-mode",
+];
+const SETS: [&str; 9] = [
+    "set-log-level",
+    "set-method",
+    "set-query",
+    "set-src",
+    "set-timeout",
+    "set-uri",
+    "set-var",
+    "track-sc",
+    "unset-var",
+];
+
+/// The action of that name refuses nobody.
+pub(super) fn is_harmless(name: &str) -> bool {
+    HARMLESS.iter().chain(&SETS).any(|front| name.starts_with(front))
+}

@@ -180,7 +180,8 @@ impl<'a> Import<'a> {
                 }
                 ("maxconn", Some(most)) if most > 0 => {
                     // Theirs are of clients; ours are both sides'.
-                    self.draft.server.set(&["max_connections"], most * 2, Some(&line.place));
+                    let most = most.saturating_mul(2).min(bind::MOST_CONNECTIONS);
+                    self.draft.server.set(&["max_connections"], most, Some(&line.place));
                     line.approximated(&mut self.draft.report, "max_connections counts both sides: twice as many");
                 }
                 ("crt-base", _) => self.base.crt = line.word(1).to_owned(),

@@ -10,7 +10,7 @@ use super::{
     acl::{Acls, Beyond, Terms},
     decide::{Act, Rule},
     format::{format, groups, strip},
-    gates::instead,
+    gates::{instead, is_harmless},
     read::Line,
 };
 
@@ -160,7 +160,7 @@ impl<'a> Import<'a> {
             }
             "accept" => Done::Act(Act::Allow),
             name if name.starts_with("track-sc") => Done::Told,
-            _ => Done::Other,
+            name => self.unknown(line, name),
         }
     }
 
@@ -229,8 +229,18 @@ impl<'a> Import<'a> {
                 line.unsupported(&mut self.draft.report, "evenkeel has no variables of your own");
                 Done::Told
             }
-            _ => Done::Other,
+            name => self.unknown(line, name),
         }
+    }
+
+    /// An action that nothing is written for.
+    fn unknown(&mut self, line: &'a Line, name: &str) -> Done {
+        if is_harmless(name) {
+            return Done::Other;
+        }
+        let note = "what it does is not known, and it may refuse: whom it is for gets 503 until you decide";
+        line.tell(&mut self.draft.report, Outcome::Closed, note);
+        Done::Act(Act::End(End::Closed))
     }
 
     fn answer(&mut self, line: &'a Line) -> Done {
