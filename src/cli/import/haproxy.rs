@@ -207,3 +207,20 @@ fn a_number_that_is_too_large_is_one_of_ours() {
     let told = asked(&format!("global\n maxconn 18446744073709551615\n{}", front("")), &[("a/", "b")]);
     assert!(told.contains("max_connections = "), "{told}");
 }
+
+#[test]
+fn the_json_says_why_check_refuses() {
+    let missing = " bind :443 ssl crt /nowhere/none.pem";
+    for (more, refused) in [(missing, true), ("", false)] {
+        let file = std::env::temp_dir().join(format!("evenkeel-json-{}-{refused}.cfg", std::process::id()));
+        std::fs::write(&file, front(more)).unwrap();
+        let imported = crate::import::import(&file, Some(Haproxy)).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(super::tell(&imported, true, (&mut out, &mut err)).unwrap(), !refused);
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&err).unwrap();
+        let last = rows.last().unwrap();
+        assert_eq!(last["outcome"] == "refused", refused, "{last}");
+        assert_eq!(last["note"].as_str().unwrap().contains("/nowhere/none.pem"), refused, "{last}");
+    }
+}
