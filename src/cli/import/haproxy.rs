@@ -186,6 +186,14 @@ fn certificates_that_may_be_revoked_are_not_let_in() {
 }
 
 #[test]
+fn listeners_are_shut_that_would_let_in_more_than_theirs() {
+    for (more, told) in [("crt-list /list.txt", "crt-list may ask"), ("interface eth1", "every interface")] {
+        let (made, report) = made(Haproxy, &front(&format!(" bind :443 ssl crt /c.pem {more}")));
+        assert_eq!((made.end("GET https://a/").as_str(), report.contains(told)), ("closed", true), "{report}");
+    }
+}
+
+#[test]
 fn rules_that_nobody_knows_may_refuse() {
     for (rule, end) in [
         ("http-request lua.check", "503"),

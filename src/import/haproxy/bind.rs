@@ -120,6 +120,12 @@ impl<'a> Import<'a> {
         if tls && !self.bind_tls(&mut table, line) {
             return None;
         }
+        if line.has("interface") || line.has("namespace") {
+            table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&line.place));
+            let note =
+                "it would listen on every interface here: `deny` shuts everybody out, until you write an address";
+            line.tell(&mut self.draft.report, Outcome::Closed, note);
+        }
         if !line.is_told() {
             line.converted(&mut self.draft.report);
         }
@@ -173,9 +179,6 @@ impl<'a> Import<'a> {
             Some(alpn) if !alpn.contains("h2") => table.set(&["tls", "alpn"], "http/1.1", None),
             _ => {}
         }
-        if line.has("crt-list") {
-            notes.push("crt-list is not converted: name its certificates");
-        }
         if ["ciphers", "ciphersuites", "curves", "ecdhe"].iter().any(|name| line.has(name)) {
             notes.push("rustls has safe suites alone");
         }
@@ -197,6 +200,9 @@ impl<'a> Import<'a> {
         }
         if line.has("crl-file") && ["required", "optional"].map(Some).contains(&line.after("verify")) {
             shut = Some("certificates of clients are not looked up in a CRL: `deny` shuts everybody out");
+        }
+        if line.has("crt-list") {
+            shut = Some("crt-list may ask clients for certificates, and is not converted: `deny` shuts everybody out");
         }
         if let Some(note) = shut {
             table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&line.place));
