@@ -135,7 +135,7 @@ impl<'a> Import<'a> {
                         line.tell(report, Outcome::Closed, note);
                     }
                     Some(_) => {
-                        line.approximated(report, format!("{what}: the header is removed from all it may be about"))
+                        line.approximated(report, format!("{what}: the header is removed from all it may be about"));
                     }
                     None => line.unsupported(report, what),
                 }
