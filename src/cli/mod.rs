@@ -179,7 +179,7 @@ pub enum Command {
     ///
     /// Writes TOML to stdout, with the source line at each part, and to stderr what has become of each directive: converted,
     /// approximated, or not supported. What protects and cannot be converted (deny, auth) is closed, not opened. Exits with
-    /// 1 if the file cannot be read.
+    /// 1 if the file cannot be read, or if `check` does not accept the result here, such as where a certificate is missing.
     #[command(after_help = "Example: evenkeel import /etc/nginx/nginx.conf > evenkeel.toml")]
     Import(Import),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used

@@ -60,7 +60,7 @@ impl Drop for World {
 }
 
 /// A configuration that was made, and what it means.
-struct Made {
+pub(super) struct Made {
     config: Config,
     plan: Plan,
 }
@@ -68,7 +68,7 @@ struct Made {
 impl Made {
     /// What becomes of `GET https://host/path NAME: VALUE`, in the words of an expectation: a status and `Location`, or a pool
     /// and the path that its backends see.
-    fn end(&self, asked: &str) -> String {
+    pub(super) fn end(&self, asked: &str) -> String {
         let mut words = asked.splitn(3, ' ');
         let (method, url) = (words.next().unwrap(), words.next().unwrap());
         let (mut headers, mut from) = (Vec::new(), Who::default());
@@ -155,7 +155,7 @@ fn one(fixture: &Path) -> Vec<String> {
 }
 
 /// What is made of a file of `kind` with that text, and its report.
-fn made(kind: import::From, text: &str) -> (Made, String) {
+pub(super) fn made(kind: import::From, text: &str) -> (Made, String) {
     let world = World::new();
     let file = world.0.join("imported.conf");
     fs::write(&file, text).unwrap();
@@ -243,7 +243,7 @@ fn what_haproxy_refuses_is_never_open() {
         ("", " http-request deny unless { path /x }\n", "http://a.example/x", "u"),
         ("", " http-request deny deny_status 429 if { path /x }\n", "http://a.example/x", "429"),
         ("", " http-request auth unless { path /x }\n", "http://a.example/", "503"),
-        ("", " http-request redirect location //evil.example\n", "http://a.example/", "u"),
+        ("", " http-request redirect location //evil.example\n", "http://a.example/", "503"),
         ("", " http-request deny if !TRUE\n", "http://a.example/", "u"),
         (" ssl crt /c.pem verify required", "", "https://a.example/", "closed"),
         (" ssl crt /c.pem ca-file /ca.pem verify required", "", "https://a.example/", "u"),

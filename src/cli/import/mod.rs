@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod haproxy;
 
 use std::{
     io::{self, Write},
@@ -30,6 +32,9 @@ pub struct Import {
     #[arg(long)]
     pub json: bool,
 }
+
+/// What the result is called where `check` says something of it.
+const RESULT: &str = "imported.toml";
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,26 +69,47 @@ pub fn import(asked: &Import) -> ExitCode {
     }
 }
 
-/// Writes the file to the first stream, and what is to be said of it to the second; `false`: `check` does not accept it.
+/// One element of what `--json` writes.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Of(&'a import::Entry),
+    /// `check` does not accept the result; shaped as the others are.
+    Refused {
+        outcome: &'static str,
+        file: &'static str,
+        line: u32,
+        directive: &'static str,
+        note: String,
+    },
+}
+
+/// Writes the file to the first stream, and what is to be said of it to the second; `false`: `check` does not accept it, which
+/// is the last row of the `json`.
 fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<bool> {
     out.write_all(imported.toml.as_bytes())?;
     out.flush()?;
     if json {
-        serde_json::to_writer_pretty(&mut *err, &imported.report)?;
+        let mut said = Vec::new();
+        let accepted = checked(&imported.toml, (&mut said, false))?;
+        let note = String::from_utf8_lossy(&said).trim().to_owned();
+        let refused = Row::Refused { outcome: "refused", file: RESULT, line: 1, directive: "", note };
+        let rows = imported.report.entries().map(Row::Of).chain((!accepted).then_some(refused));
+        serde_json::to_writer_pretty(&mut *err, &rows.collect::<Vec<_>>())?;
         writeln!(err)?;
-        return checked(&imported.toml, &mut io::sink());
+        return Ok(accepted);
     }
     write!(err, "{}", imported.report)?;
-    checked(&imported.toml, err)
+    checked(&imported.toml, (err, super::color()))
 }
 
 /// Says what `check` would. Certificates may be missing on the machine at hand: the result is written all the same.
-fn checked(toml: &str, err: &mut impl Write) -> io::Result<bool> {
-    let file = Path::new("imported.toml");
+fn checked(toml: &str, (err, color): (&mut impl Write, bool)) -> io::Result<bool> {
+    let file = Path::new(RESULT);
     match Config::parse(toml, file) {
         Ok(config) => {
             if let Some(warnings) = &config.warnings {
-                writeln!(err, "\n{}", warnings.render(super::color()))?;
+                writeln!(err, "\n{}", warnings.render(color))?;
             }
             match plan::test(&config, file) {
                 Ok(()) => writeln!(err, "`check` accepts it").map(|()| true),
@@ -91,7 +117,7 @@ fn checked(toml: &str, err: &mut impl Write) -> io::Result<bool> {
             }
         }
         Err(problems) => {
-            writeln!(err, "\n`check` would not accept it yet:\n{}", problems.render(super::color()))?;
+            writeln!(err, "\n`check` would not accept it yet:\n{}", problems.render(color))?;
             Ok(false)
         }
     }

@@ -1,12 +1,15 @@
 //! ACLs and conditions: what stands behind `if` and `unless`, as predicates. Called by `rules`.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use super::{
     super::{files::Files, report, text},
     predicate::{Key, Predicate, Way},
     read::Line,
-    ways::{paths, ways},
+    ways::{paths, values, ways},
 };
 
 /// One test: any of the predicates. None of them: never true.
@@ -25,7 +28,7 @@ pub(super) enum Test {
 /// A counter of a stick table, and its bound.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rate {
-    /// `http_req_rate`, `conn_cur`
+    /// `http_req_rate`, `conn_cur`, or one of which there is no limit.
     pub(super) counter: String,
     /// The number of `track-sc`; `None`: of the source.
     pub(super) track: Option<u8>,
@@ -50,11 +53,7 @@ pub(super) struct Beyond {
 }
 
 fn beyond(what: impl Into<String>) -> Beyond {
-    let what = what.into();
-    let counts = ["sc_", "sc0_", "sc1_", "sc2_", "src_", "be_", "fe_", "connslots", "queue", "avg_queue"]
-        .iter()
-        .any(|name| what.starts_with(name));
-    Beyond { what, counts }
+    Beyond { what: what.into(), counts: false }
 }
 
 /// One of several; each all of several.
@@ -74,6 +73,8 @@ pub(super) struct Acls<'a> {
     used: RefCell<Vec<&'a str>>,
     pub(super) places: Vec<Place>,
     files: &'a Files,
+    /// What is not told just as theirs is told is beyond.
+    exact: Cell<bool>,
 }
 
 impl<'a> Acls<'a> {
@@ -83,7 +84,7 @@ impl<'a> Acls<'a> {
         for line in lines.iter().filter(|line| line.word(0) == "acl") {
             named.entry(line.word(1)).or_default().push(line);
         }
-        Self { named, used: RefCell::default(), places, files }
+        Self { named, used: RefCell::default(), places, files, exact: Cell::new(true) }
     }
 
     /// The lines of ACLs that a condition has named.
@@ -91,8 +92,9 @@ impl<'a> Acls<'a> {
         self.used.borrow().iter().filter_map(|name| self.named.get(name)).flatten().copied().collect()
     }
 
-    /// What stands behind `if` or `unless` in `words`; none of them: always.
-    pub(super) fn condition(&self, words: &[String]) -> Result<Terms, Beyond> {
+    /// What stands behind `if` or `unless` in `words`; none of them: always. `exact`: nearly is not enough.
+    pub(super) fn condition(&self, words: &[String], exact: bool) -> Result<Terms, Beyond> {
+        self.exact.set(exact);
         let at = words.iter().position(|word| word == "if" || word == "unless");
         let Some(at) = at else { return Ok(vec![Vec::new()]) };
         let terms = self.terms(&words[at + 1..], false)?;
@@ -133,7 +135,7 @@ impl<'a> Acls<'a> {
                 name => self.named(name),
             };
             let test = match test {
-                Err(_) if lenient => Test::Unknown,
+                Err(_) | Ok(Test::Rate(_)) if lenient => Test::Unknown,
                 test => test?,
             };
             if let Some(term) = terms.last_mut() {
@@ -207,12 +209,12 @@ impl<'a> Acls<'a> {
         let mut parts = fetch.split(',');
         let name = parts.next().unwrap_or_default();
         let mut flags = flags.clone();
-        let mut decoded = false;
+        let (mut decoded, mut cut) = (false, false);
         for converter in parts {
             match converter {
                 "lower" => flags.any_case = true,
                 "url_dec" => decoded = true,
-                "field(1,:)" | "host_only" | "word(1,:)" | "field(1" | ":)" | "word(1" => {}
+                "field(1,:)" | "host_only" | "word(1,:)" | "field(1" | ":)" | "word(1" => cut = true,
                 _ => return Err(beyond(whole)),
             }
         }
@@ -225,19 +227,32 @@ impl<'a> Acls<'a> {
         let how = flags.method.clone().unwrap_or_else(|| suffix.to_owned());
         let argument_lower = argument.to_ascii_lowercase();
         let whole = if report::is_secret(&argument_lower) { format!("{fetch} ***") } else { whole };
+        let is_host = ["hdr", "fhdr"].contains(&stem) && argument_lower.split(',').next() == Some("host");
+        let list = ["src", "method", "dst_port", "ssl_fc"].contains(&name);
+        let plain = flags.method.as_deref().is_none_or(|method| ["str", "ip", "int", "bool"].contains(&method));
+        if cut && !is_host || list && !plain {
+            return Err(beyond(whole));
+        }
         // Others than paths are not compared as they were sent.
         if decoded && !["path", "url", "url_param", "urlp"].contains(&stem) {
             return Err(beyond(whole));
         }
         match stem {
+            // The query is part of it, which cannot be asked of a path.
+            "url" if !["", "str", "beg"].contains(&how.as_str()) || patterns.iter().any(|one| one.contains('?')) => {
+                Err(beyond(whole))
+            }
             "path" | "url" => {
                 let ways = paths(&how, patterns, flags.any_case, decoded).ok_or_else(|| beyond(whole.as_str()))?;
                 Ok(any(Key::Path, ways))
             }
-            "hdr" | "fhdr" if argument_lower == "host" || argument_lower.starts_with("host,") => {
-                hosts(&how, patterns, &whole)
+            _ if is_host => hosts(&how, patterns, &whole, self.exact.get()),
+            // Host may be another one.
+            "ssl_fc_sni" if !self.exact.get() => hosts(&how, patterns, &whole, false),
+            "hdr" if self.exact.get() && text::is_token(&argument_lower) => {
+                let ways = values(&how, patterns, flags.any_case).ok_or_else(|| beyond(whole.as_str()))?;
+                Ok(any(Key::Header(argument_lower), ways))
             }
-            "ssl_fc_sni" => hosts(&how, patterns, &whole),
             "hdr" | "fhdr" if text::is_token(&argument_lower) => {
                 let ways = ways(&how, patterns, flags.any_case).ok_or_else(|| beyond(whole.as_str()))?;
                 Ok(any(Key::Header(argument_lower), ways))
@@ -261,11 +276,15 @@ impl<'a> Acls<'a> {
                 nets.map(|nets| any(Key::Client, nets)).ok_or_else(|| beyond(whole))
             }
             "method" => {
-                let fine = patterns.iter().all(|one| text::is_token(one));
+                let known = |one: &String| text::is_token(one) && *one == one.to_ascii_uppercase();
+                let fine = patterns.iter().all(known);
                 let ways = patterns.iter().map(|one| Way::Is(one.to_ascii_uppercase())).collect();
                 if fine { Ok(any(Key::Method, ways)) } else { Err(beyond(whole)) }
             }
-            "ssl_fc" | "ssl_fc_has_sni" if patterns.is_empty() || patterns == ["1"] => Ok(self.by(|place| place.tls)),
+            "ssl_fc" if patterns.is_empty() || patterns == ["1"] => Ok(self.by(|place| place.tls)),
+            "ssl_fc_has_sni" if !self.exact.get() && (patterns.is_empty() || patterns == ["1"]) => {
+                Ok(self.by(|place| place.tls))
+            }
             "dst_port" => {
                 let numbers: Vec<_> = patterns.iter().filter(|one| *one != "eq").collect();
                 let ports: Option<Vec<u16>> = numbers.iter().map(|one| one.parse().ok()).collect();
@@ -313,7 +332,8 @@ fn split(name: &str) -> (&str, &str) {
     (name, "")
 }
 
-fn hosts(how: &str, patterns: &[String], whole: &str) -> Result<Test, Beyond> {
+/// `exact`: names that are only nearly those are beyond.
+fn hosts(how: &str, patterns: &[String], whole: &str, exact: bool) -> Result<Test, Beyond> {
     let mut found = Vec::new();
     for pattern in patterns {
         let lower = pattern.to_ascii_lowercase();
@@ -323,8 +343,8 @@ fn hosts(how: &str, patterns: &[String], whole: &str) -> Result<Test, Beyond> {
             "" | "str" => vec![bare.to_owned()],
             "end" if bare.starts_with('.') => vec![below(bare)],
             // `example.com` is also the end of `badexample.com`, which is hardly meant.
-            "end" | "dom" => vec![bare.trim_start_matches('.').to_owned(), below(bare)],
-            "reg" => vec![wildcard(bare).ok_or_else(|| beyond(whole))?],
+            "end" | "dom" if !exact => vec![bare.trim_start_matches('.').to_owned(), below(bare)],
+            "reg" => vec![wildcard(bare).filter(|_| !exact || !bare.contains("[^.]")).ok_or_else(|| beyond(whole))?],
             _ => return Err(beyond(whole)),
         };
         for name in names {
@@ -360,6 +380,32 @@ fn wildcard(regex: &str) -> Option<String> {
     (plain && (wild || anchored)).then(|| if wild { format!("*.{name}") } else { name })
 }
 
+/// What is counted of somebody, in a table: how much they do, and not who they are.
+const COUNTERS: [&str; 20] = [
+    "bytes_in_rate",
+    "bytes_out_rate",
+    "conn_cnt",
+    "conn_cur",
+    "conn_rate",
+    "get_gpc",
+    "get_gpc0",
+    "get_gpc1",
+    "gpc_rate",
+    "gpc0_rate",
+    "gpc1_rate",
+    "http_err_cnt",
+    "http_err_rate",
+    "http_fail_cnt",
+    "http_fail_rate",
+    "http_req_cnt",
+    "http_req_rate",
+    "kbytes_in",
+    "sess_cnt",
+    "sess_rate",
+];
+/// What is counted of a proxy.
+const LOAD: [&str; 7] = ["be_conn", "be_sess_rate", "fe_conn", "fe_req_rate", "fe_sess_rate", "queue", "avg_queue"];
+
 /// A counter that is above a number.
 fn counter(name: &str, argument: &str, patterns: &[String]) -> Option<Rate> {
     let (operator, most) = match patterns {
@@ -373,6 +419,7 @@ fn counter(name: &str, argument: &str, patterns: &[String]) -> Option<Rate> {
     };
     let mut arguments = argument.split(',').map(str::trim);
     let (track, counter, table) = match name.strip_prefix("sc") {
+        _ if LOAD.contains(&name) => (None, name, None),
         Some(rest) => match rest.strip_prefix('_') {
             Some(counter) => (Some(arguments.next()?.parse().ok()?), counter, arguments.next()),
             None => {
@@ -383,7 +430,8 @@ fn counter(name: &str, argument: &str, patterns: &[String]) -> Option<Rate> {
         None => (None, name.strip_prefix("src_")?, arguments.next()),
     };
     let table = table.filter(|table| !table.is_empty()).map(str::to_owned);
-    ["http_req_rate", "conn_cur"].contains(&counter).then(|| Rate { counter: counter.to_owned(), track, table, most })
+    let known = LOAD.contains(&name) || COUNTERS.contains(&counter);
+    known.then(|| Rate { counter: counter.to_owned(), track, table, most })
 }
 
 /// The path is that one.

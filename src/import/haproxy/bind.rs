@@ -15,11 +15,15 @@ use super::{
 
 /// Ports of one range.
 const MOST_PORTS: u16 = 64;
+/// Connections of a listener or of all: more are no bound.
+pub(super) const MOST_CONNECTIONS: u64 = 1 << 30;
 
 impl<'a> Import<'a> {
     /// The listeners of `proxy`.
     pub(super) fn places(&mut self, proxy: &Proxy<'a>) -> Vec<Place> {
         let mut places = Vec::new();
+        // Addresses that this frontend has already, and what says so.
+        let mut made: Vec<(String, &'a Line)> = Vec::new();
         let binds: Vec<_> = proxy.lines.iter().copied().filter(|line| line.word(0) == "bind").collect();
         for line in &binds {
             let mut addresses = Vec::new();
@@ -33,22 +37,44 @@ impl<'a> Import<'a> {
                 }
             }
             for (address, port) in addresses {
-                // The old address and the new one of a port are one listener.
-                let twin = address.strip_prefix("0.0.0.0:").map(|port| format!("[::]:{port}"));
-                let known = |other: &Table| {
-                    let at = other.value(&["address"]);
-                    at == Some(&address.as_str().into()) || twin.as_deref().is_some_and(|twin| at == Some(&twin.into()))
-                };
-                if let Some(other) =
-                    self.draft.listeners.iter_mut().find(|other| known(other) || covers(other, &address))
-                {
-                    if address.starts_with("[::]") {
-                        other.set(&["address"], address, Some(&line.place));
+                let at = |other: &Table, text: &str| other.value(&["address"]) == Some(&text.into());
+                if self.draft.listeners.iter().any(|other| at(other, &address)) {
+                    if made.iter().any(|(known, _)| *known == address) {
+                        line.converted(&mut self.draft.report);
+                    } else {
+                        let note = "another frontend listens there, and its rules hold: this one is not served";
+                        line.tell(&mut self.draft.report, Outcome::Closed, note);
                     }
-                    line.converted(&mut self.draft.report);
                     continue;
                 }
-                places.extend(self.place(proxy, line, &address, port, binds.len() > 1));
+                let (six, twin) = (address.starts_with("[::]:"), twin(&address));
+                let mut alone = line.has("v6only");
+                if let Some(twin) = twin
+                    && let Some(other) = self.draft.listeners.iter_mut().find(|other| at(other, &twin))
+                {
+                    let options = |line: &'a Line| line.words.iter().skip(2).filter(|word| *word != "v4v6");
+                    let same = made.iter().any(|(known, first)| *known == twin && options(first).eq(options(line)));
+                    // The old address and the new one of a port are one listener where they mean the same.
+                    if same && !alone && other.value(&["ipv6_only"]).is_none() {
+                        if six {
+                            other.set(&["address"], address.as_str(), Some(&line.place));
+                        }
+                        made.push((address, line));
+                        line.converted(&mut self.draft.report);
+                        continue;
+                    }
+                    if six {
+                        alone = true;
+                    } else {
+                        other.set(&["ipv6_only"], true, None);
+                    }
+                }
+                made.push((address.clone(), line));
+                let place = self.place(proxy, line, &address, port, binds.len() > 1);
+                if let (true, Some(_), Some(table)) = (six && alone, &place, self.draft.listeners.last_mut()) {
+                    table.set(&["ipv6_only"], true, None);
+                }
+                places.extend(place);
             }
         }
         places
@@ -71,9 +97,6 @@ impl<'a> Import<'a> {
         let name = self.listener_names.fresh(&base);
         table.set(&["name"], name.as_str(), None);
         table.set(&["address"], address, Some(&line.place));
-        if line.has("v6only") && address.starts_with("[::]") {
-            table.set(&["ipv6_only"], true, None);
-        }
         if line.has("accept-proxy") {
             table.set(&["proxy_protocol"], true, Some(&line.place));
             line.approximated(
@@ -87,6 +110,7 @@ impl<'a> Import<'a> {
             .and_then(|text| text.parse::<u64>().ok())
             .filter(|most| *most > 0)
         {
+            let most = most.min(MOST_CONNECTIONS);
             table.set(&["max_connections"], most, None);
             if let Some(line) = proxy.last(&["maxconn"]) {
                 line.converted(&mut self.draft.report);
@@ -95,6 +119,12 @@ impl<'a> Import<'a> {
         self.bounds(&mut table, proxy);
         if tls && !self.bind_tls(&mut table, line) {
             return None;
+        }
+        if line.has("interface") || line.has("namespace") {
+            table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&line.place));
+            let note =
+                "it would listen on every interface here: `deny` shuts everybody out, until you write an address";
+            line.tell(&mut self.draft.report, Outcome::Closed, note);
         }
         if !line.is_told() {
             line.converted(&mut self.draft.report);
@@ -149,12 +179,10 @@ impl<'a> Import<'a> {
             Some(alpn) if !alpn.contains("h2") => table.set(&["tls", "alpn"], "http/1.1", None),
             _ => {}
         }
-        if line.has("crt-list") {
-            notes.push("crt-list is not converted: name its certificates");
-        }
         if ["ciphers", "ciphersuites", "curves", "ecdhe"].iter().any(|name| line.has(name)) {
             notes.push("rustls has safe suites alone");
         }
+        let mut shut = None;
         match (line.after("verify"), line.after("ca-file")) {
             (Some(verify @ ("required" | "optional")), Some(ca)) => {
                 table.set(&["tls", "client_ca"], self.base.ca(ca), Some(&line.place));
@@ -166,18 +194,20 @@ impl<'a> Import<'a> {
                 }
             }
             (Some("required" | "optional"), None) => {
-                table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&line.place));
-                line.tell(
-                    report,
-                    Outcome::Closed,
-                    "no ca-file says whose certificates are good: `deny` shuts everybody out",
-                );
-                return true;
+                shut = Some("no ca-file says whose certificates are good: `deny` shuts everybody out");
             }
             _ => {}
         }
-        if line.has("crl-file") {
-            notes.push("certificates of clients are not looked up in a CRL");
+        if line.has("crl-file") && ["required", "optional"].map(Some).contains(&line.after("verify")) {
+            shut = Some("certificates of clients are not looked up in a CRL: `deny` shuts everybody out");
+        }
+        if line.has("crt-list") {
+            shut = Some("crt-list may ask clients for certificates, and is not converted: `deny` shuts everybody out");
+        }
+        if let Some(note) = shut {
+            table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&line.place));
+            line.tell(report, Outcome::Closed, note);
+            return true;
         }
         if !notes.is_empty() {
             line.approximated(report, notes.join("; "));
@@ -201,10 +231,11 @@ impl<'a> Import<'a> {
     }
 }
 
-/// `[::]:PORT` listens on 0.0.0.0 as well.
-fn covers(other: &Table, address: &str) -> bool {
-    let port = address.strip_prefix("[::]:").map(|port| format!("0.0.0.0:{port}"));
-    port.is_some_and(|old| other.value(&["address"]) == Some(&old.as_str().into()))
+/// The same port on all addresses of the other kind.
+fn twin(address: &str) -> Option<String> {
+    let (any, other) =
+        [("0.0.0.0:", "[::]:"), ("[::]:", "0.0.0.0:")].into_iter().find(|(any, _)| address.starts_with(any))?;
+    Some(format!("{other}{}", &address[any.len()..]))
 }
 
 /// `*:80`, `:::80`, `unix@/path`, `:8000-8010`: as our listeners have them.

@@ -17,7 +17,7 @@ pub(super) enum Act<E, A> {
     End(A),
     /// Something is changed, and the way goes on.
     Edit(E),
-    /// The rules of this kind end.
+    /// The rules of this phase end.
     Allow,
     /// The rules of that list follow.
     Goto(usize),
@@ -28,8 +28,8 @@ pub(super) enum Act<E, A> {
 pub(super) struct Rule<E, A> {
     pub(super) terms: Terms,
     pub(super) act: Act<E, A>,
-    /// `Allow` passes it over.
-    pub(super) asks: bool,
+    /// Its kind: `Allow` passes over those of its own.
+    pub(super) phase: u8,
     /// Its place in a list of the caller's.
     pub(super) origin: usize,
 }
@@ -48,6 +48,9 @@ const MOST_LEAVES: usize = 1_000;
 const MOST_STEPS: usize = 50_000;
 const DEEPEST: usize = 200;
 
+/// What stands for an act that protects; `None`: it does not.
+type Instead<E, A> = fn(&Act<E, A>) -> Option<Act<E, A>>;
+
 /// Walks lists of rules.
 pub(super) struct Walk<'r, E, A> {
     pub(super) lists: &'r [Vec<Rule<E, A>>],
@@ -55,8 +58,8 @@ pub(super) struct Walk<'r, E, A> {
     pub(super) leaves: Vec<Leaf<E, A>>,
     /// Rules that our routes cannot ask for together with what stands before.
     pub(super) beyond: Vec<usize>,
-    /// What stands for an end that refuses, where it is not known exactly whom.
-    shut: fn(&A) -> Option<A>,
+    /// What stands for something that protects, where it is not known exactly for whom it is.
+    instead: Instead<E, A>,
     steps: usize,
     depth: usize,
 }
@@ -66,8 +69,15 @@ pub(super) struct Walk<'r, E, A> {
 pub(super) struct TooMany;
 
 impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
-    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], judge: &'r Judge, shut: fn(&A) -> Option<A>) -> Self {
-        Self { lists, judge, leaves: Vec::new(), beyond: Vec::new(), shut, steps: 0, depth: 0 }
+    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], judge: &'r Judge, instead: Instead<E, A>) -> Self {
+        Self { lists, judge, leaves: Vec::new(), beyond: Vec::new(), instead, steps: 0, depth: 0 }
+    }
+
+    /// What stands for `act` where it is not known exactly for whom it is; what leads to an end that protects does so too.
+    pub(super) fn instead(&self, act: &Act<E, A>) -> Option<Act<E, A>> {
+        let Act::Goto(list) = act else { return (self.instead)(act) };
+        let ends = self.lists[*list].iter().filter(|rule| matches!(rule.act, Act::End(_)));
+        ends.into_iter().find_map(|rule| (self.instead)(&rule.act))
     }
 
     /// All ways from the beginning of `list`.
@@ -89,13 +99,17 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                 if self.steps > MOST_STEPS || self.leaves.len() > MOST_LEAVES || self.judge.is_spent() {
                     return Err(TooMany);
                 }
-                let refusal = match &rule.act {
-                    Act::End(end) => (self.shut)(end),
-                    _ => None,
-                };
+                let instead = self.instead(&rule.act);
                 let Some((cases, others)) = cases(when, literals, self.judge) else {
                     self.beyond.push(rule.origin);
-                    let Some(end) = refusal else { continue };
+                    let end = match instead {
+                        Some(Act::End(end)) => end,
+                        Some(Act::Edit(edit)) => {
+                            edits.push(edit);
+                            continue;
+                        }
+                        _ => continue,
+                    };
                     for case in wider(when, literals, self.judge) {
                         let all = case == *when;
                         self.leaves.push(Leaf {
@@ -115,8 +129,22 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                 let unclear = |case: &Conjunction| {
                     others.iter().any(|other| matches!(case.with(other, self.judge), Joined::Beyond))
                 };
-                if refusal.is_none() && !matches!(rule.act, Act::Edit(_)) && cases.iter().any(unclear) {
+                if !matches!((&rule.act, &instead), (Act::End(_), Some(_))) && cases.iter().any(unclear) {
                     self.beyond.push(rule.origin);
+                    match instead {
+                        Some(Act::Edit(edit)) => edits.push(edit),
+                        Some(Act::End(end)) => {
+                            for when in cases {
+                                self.leaves.push(Leaf {
+                                    when,
+                                    edits: edits.clone(),
+                                    end: end.clone(),
+                                    origin: rule.origin,
+                                });
+                            }
+                        }
+                        _ => {}
+                    }
                     continue;
                 }
                 for case in cases {
@@ -147,7 +175,8 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                             self.walk((list, at + 1, 0), &case, more)?;
                         }
                         Act::Allow => {
-                            let next = lists[list].iter().position(|rule| !rule.asks).unwrap_or(lists[list].len());
+                            let rest = lists[list][at..].iter().take_while(|other| other.phase == rule.phase);
+                            let next = at + rest.count();
                             self.walk((list, next, 0), &case, edits.clone())?;
                         }
                         Act::Goto(other) => self.walk((*other, 0, 0), &case, edits.clone())?,
@@ -272,7 +301,7 @@ mod tests {
     }
 
     fn rule(terms: Terms, act: Act<&'static str, &'static str>) -> Rule<&'static str, &'static str> {
-        Rule { terms, act, asks: false, origin: 0 }
+        Rule { terms, act, phase: 0, origin: 0 }
     }
 
     /// What the leaves say of a request, the first that holds.
@@ -328,7 +357,7 @@ mod tests {
     #[test]
     fn one_header_may_have_two_values() {
         let header = |value: &str, negated| literal(Key::Header("x".into()), Way::Is(value.into()), negated);
-        let refused = |end: &&'static str| (*end == "refused").then_some("closed");
+        let refused = |act: &Act<_, &'static str>| (*act == Act::End("refused")).then_some(Act::End("closed"));
         let list = |act| {
             let path = literal(Key::Path, Way::Begins("/a".into()), false);
             vec![

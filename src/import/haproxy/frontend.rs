@@ -12,6 +12,7 @@ use super::{
     Import, Proxy,
     acl::{Acls, Place},
     decide::{self, Act, Leaf, Rule, Walk},
+    gates::instead,
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
     rules::{Edit, End},
@@ -19,6 +20,8 @@ use super::{
 
 /// Backends that one frontend leads to, through others.
 const MOST_LISTS: usize = 500;
+/// The phase of what leads to a backend, behind all that asks.
+const LAST: u8 = 7;
 
 impl<'a> Import<'a> {
     /// Listeners and routes of all that serve.
@@ -31,6 +34,10 @@ impl<'a> Import<'a> {
             .collect();
         let mut served: Vec<(Proxy<'a>, Vec<Place>)> = Vec::new();
         for proxy in fronts {
+            if proxy.is_off() {
+                proxy.head.unsupported(&mut self.draft.report, "it is disabled: nothing listens for it");
+                continue;
+            }
             let places = self.places(&proxy);
             if places.is_empty() {
                 proxy.head.unsupported(&mut self.draft.report, "it listens nowhere");
@@ -54,8 +61,18 @@ impl<'a> Import<'a> {
         let mut rules = self.requests(proxy, &acls);
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
-            let condition = acls.condition(&line.words).map_err(|why| (why, Vec::new()));
-            self.rule(line, goal, condition, false, &mut rules);
+            let list: &[_] = if let Act::Goto(list) = goal { &lists[list] } else { &[] };
+            let gate = list.iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
+            let shut = !list.iter().any(|rule| matches!(rule.act, Act::End(End::Pool(_))));
+            let condition = acls.condition(&line.words, shut);
+            let condition = self.limited((line, LAST), condition, &goal, proxy, &mut rules);
+            // Nobody knows who is led to what refuses; that a pool has no backends is seen here as well.
+            let goal = match &condition {
+                Err(why) if gate && !why.what.starts_with("nbsrv(") => Act::End(End::Closed),
+                _ => goal,
+            };
+            let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
+            self.rule(line, goal, condition, LAST, &mut rules);
         }
         self.last(proxy, places, &mut lists, &mut names, &mut rules);
         for line in acls.used() {
@@ -64,13 +81,16 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, &self.judge, |end| refuses(end).then_some(End::Closed));
+        let mut walk = Walk::new(&lists, &self.judge, instead);
         let fine = walk.from(0).is_ok();
         for origin in &walk.beyond {
             let line = self.origins[*origin];
-            let ends =
-                |rule: &Rule<Edit, End>| rule.origin == *origin && matches!(&rule.act, Act::End(end) if refuses(end));
-            if lists.iter().flatten().any(ends) {
+            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin);
+            let instead = same.into_iter().find_map(|rule| walk.instead(&rule.act));
+            if matches!(instead, Some(Act::Edit(_))) {
+                let note = "together with a rule before it, it cannot be asked for: the header is removed there";
+                line.approximated(&mut self.draft.report, note);
+            } else if instead.is_some() {
                 let note = "it refuses, and cannot be asked for together with a rule before it: whom that singles out gets 503 until you decide";
                 line.tell(&mut self.draft.report, Outcome::Closed, note);
             } else {
@@ -98,7 +118,7 @@ impl<'a> Import<'a> {
     /// A rule for all requests, from `line`.
     fn always(&mut self, line: &'a Line, act: Act<Edit, End>) -> Rule<Edit, End> {
         self.origins.push(line);
-        Rule { terms: vec![Vec::new()], act, asks: false, origin: self.origins.len() - 1 }
+        Rule { terms: vec![Vec::new()], act, phase: LAST, origin: self.origins.len() - 1 }
     }
 
     /// Where everything goes that no rule has taken.
@@ -114,7 +134,7 @@ impl<'a> Import<'a> {
         if let Some(line) = proxy.last(&["default_backend"])
             && let Some(goal) = self.goal(line, line.word(1), places, lists, names)
         {
-            return self.rule(line, goal, always(), false, rules);
+            return self.rule(line, goal, always(), LAST, rules);
         }
         let end = match self.pools.contains(proxy.name) && proxy.head.word(0) == "listen" {
             true => End::Pool(proxy.name.to_owned()),
@@ -152,7 +172,9 @@ impl<'a> Import<'a> {
             let edit = self.always(backend.head, Act::Edit(edit));
             rules.push(edit);
         }
-        rules.extend(self.requests(&backend, &acls));
+        if !backend.is_off() {
+            rules.extend(self.requests(&backend, &acls));
+        }
         if let Some((timer, Some(time))) = backend.time("server")
             && time > Duration::from_secs(60)
         {
@@ -272,11 +294,6 @@ impl<'a> Import<'a> {
         };
         self.draft.expect(&Expected { url, route: name.to_owned(), end });
     }
-}
-
-/// Somebody is kept out.
-pub(super) fn refuses(end: &End) -> bool {
-    matches!(end, End::Closed | End::Answer("respond", _, 400..))
 }
 
 #[cfg(test)]

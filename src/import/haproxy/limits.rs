@@ -8,17 +8,69 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::Rate,
+    acl::{Beyond, Literal, Rate, Terms, Test},
     backend::MS,
+    decide::{Act, Rule},
     read::Line,
-    rules::Edit,
+    rules::{Edit, End},
 };
 
 impl<'a> Import<'a> {
+    /// Takes tests of counters out of a condition, as limits where it refuses; gives back what is left.
+    pub(super) fn limited(
+        &mut self,
+        (line, phase): (&'a Line, u8),
+        condition: Result<Terms, Beyond>,
+        act: &Act<Edit, End>,
+        proxy: &Proxy<'a>,
+        rules: &mut Vec<Rule<Edit, End>>,
+    ) -> Result<Terms, Beyond> {
+        let terms = condition?;
+        let counts = |literal: &Literal| matches!(literal.test, Test::Rate(_));
+        if !terms.iter().flatten().any(counts) {
+            return Ok(terms);
+        }
+        let refuses = matches!(act, Act::End(End::Answer("respond", _, 400..)));
+        let (mut left, mut lost, mut told) = (Vec::new(), None, false);
+        for term in terms {
+            let (rates, others): (Vec<Literal>, Vec<Literal>) = term.into_iter().partition(counts);
+            // Who is not counted is not one of the many.
+            let few = rates.iter().any(|rate| rate.negated);
+            let Some(Literal { test: Test::Rate(rate), .. }) = rates.first() else {
+                left.push(others);
+                continue;
+            };
+            if few {
+                return Err(Beyond { what: format!("not {}", rate.counter), counts: false });
+            }
+            let limit = if refuses && rates.len() == 1 { self.counted(rate, proxy) } else { None };
+            let Some(edit) = limit else {
+                lost = Some(rate.counter.clone());
+                continue;
+            };
+            told = true;
+            line.approximated(
+                &mut self.draft.report,
+                "refusals are 429, with Retry-After; of one limit all that is counted is behind it",
+            );
+            self.rule(line, Act::Edit(edit), Ok(vec![others]), phase, rules);
+        }
+        match lost {
+            Some(what) if left.is_empty() && !told => return Err(Beyond { what, counts: true }),
+            Some(what) => line.approximated(&mut self.draft.report, format!("there is no limit by {what}")),
+            None => {}
+        }
+        Ok(left)
+    }
+
     /// The limit that a counter and its bound are.
     pub(super) fn counted(&mut self, rate: &Rate, proxy: &Proxy<'a>) -> Option<Edit> {
+        if !["http_req_rate", "conn_cur"].contains(&rate.counter.as_str()) {
+            return None;
+        }
         let track = rate.track.map(|number| format!("track-sc{number}"));
-        let tracker = track.and_then(|name| proxy.lines.iter().copied().find(|line| line.words.contains(&name)));
+        let lines = proxy.defaults.iter().chain(&proxy.lines).copied();
+        let tracker = track.and_then(|name| lines.into_iter().find(|line| line.words.contains(&name)));
         let fetch = match (tracker, rate.track) {
             (Some(line), Some(number)) => line.after(&format!("track-sc{number}")).unwrap_or_default().to_owned(),
             (None, Some(_)) => return None,

@@ -1,6 +1,7 @@
 //! haproxy.cfg: its frontends, backends and listens, as listeners, routes and pools. Called by `import`.
 //!
 //! - `read`: the language · `acl`, `ways`, `predicate`: conditions · `rules`: lines as rules · `decide`: rules as routes
+//! - `gates`: what stands for what cannot be said
 //! - `frontend`, `bind`: routes and listeners · `backend`, `checks`: pools · `limits` · `known`: what is written nowhere
 
 mod acl;
@@ -10,6 +11,7 @@ mod checks;
 mod decide;
 mod format;
 mod frontend;
+mod gates;
 mod known;
 mod limits;
 mod predicate;
@@ -62,6 +64,13 @@ impl<'a> Proxy<'a> {
     fn time(&self, name: &str) -> Option<(&'a Line, Option<Duration>)> {
         let line = self.last(&["timeout", name])?;
         Some((line, text::read_time(line.word(2), backend::MS)))
+    }
+
+    /// It does not run.
+    fn is_off(&self) -> bool {
+        let mut switches =
+            self.defaults.iter().chain(&self.lines).filter(|line| ["enabled", "disabled"].contains(&line.word(0)));
+        switches.next_back().is_some_and(|line| line.word(0) == "disabled")
     }
 
     /// It speaks HTTP.
@@ -171,7 +180,8 @@ impl<'a> Import<'a> {
                 }
                 ("maxconn", Some(most)) if most > 0 => {
                     // Theirs are of clients; ours are both sides'.
-                    self.draft.server.set(&["max_connections"], most * 2, Some(&line.place));
+                    let most = most.saturating_mul(2).min(bind::MOST_CONNECTIONS);
+                    self.draft.server.set(&["max_connections"], most, Some(&line.place));
                     line.approximated(&mut self.draft.report, "max_connections counts both sides: twice as many");
                 }
                 ("crt-base", _) => self.base.crt = line.word(1).to_owned(),
@@ -200,6 +210,10 @@ impl<'a> Import<'a> {
     fn backends(&mut self) {
         for proxy in self.proxies.clone() {
             if proxy.head.word(0) == "frontend" || !proxy.is_http() || !self.draft.has_room() {
+                continue;
+            }
+            if proxy.is_off() {
+                proxy.head.unsupported(&mut self.draft.report, "it is disabled: its requests get 503");
                 continue;
             }
             let servers = proxy.lines.iter().any(|line| ["server", "server-template"].contains(&line.word(0)));
@@ -236,6 +250,7 @@ impl<'a> Import<'a> {
             self.proxies.iter().filter(|proxy| !proxy.is_http()).map(|proxy| proxy.name).collect();
         for section in sections {
             let proxy = ["frontend", "backend", "listen"].contains(&section.kind());
+            let off = self.proxies.iter().any(|proxy| std::ptr::eq(proxy.head, &section.head) && proxy.is_off());
             let raw = proxy && tcp.contains(section.name());
             if !section.head.is_told() {
                 let (outcome, note) = match section.kind() {
@@ -249,6 +264,7 @@ impl<'a> Import<'a> {
             for line in section.lines.iter().filter(|line| !line.is_told()) {
                 let (outcome, note) = match line.word(0) {
                     _ if raw => (Outcome::Unsupported, "of a proxy that is not HTTP"),
+                    _ if off => (Outcome::Unsupported, "of a proxy that is disabled"),
                     "acl" => (Outcome::Approximated, "no rule that is converted uses it"),
                     "stick-table" => (Outcome::Approximated, "no limit uses it"),
                     _ => known::note(section.kind(), &line.words),

@@ -7,10 +7,10 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Beyond, Literal, Terms, Test},
+    acl::{Acls, Beyond, Terms},
     decide::{Act, Rule},
     format::{format, groups, strip},
-    frontend::refuses,
+    gates::{instead, is_harmless},
     read::Line,
 };
 
@@ -58,9 +58,13 @@ impl<'a> Import<'a> {
             ("redirect", _) => Some(6),
             _ => None,
         };
-        let mut lines: Vec<_> = proxy.lines.iter().filter_map(|line| Some((phase(line)?, *line))).collect();
-        lines.sort_by_key(|(phase, _)| *phase);
-        for (phase, line) in lines {
+        // Those of its defaults come first, and name ACLs that stand there.
+        let inherited = Acls::new(&proxy.defaults, acls.places.clone(), self.files);
+        let own = proxy.lines.iter().map(|line| (*line, acls));
+        let lines = proxy.defaults.iter().map(|line| (*line, &inherited)).chain(own);
+        let mut lines: Vec<_> = lines.filter_map(|(line, acls)| Some((phase(line)?, line, acls))).collect();
+        lines.sort_by_key(|(phase, ..)| *phase);
+        for (phase, line, acls) in lines {
             let done = match line.word(0) {
                 "http-request" | "block" => self.request(line, 1),
                 "tcp-request" => self.connection(line),
@@ -73,18 +77,26 @@ impl<'a> Import<'a> {
                         line,
                         Act::End(End::Answer("respond", answer, 200)),
                         Ok(vec![vec![super::acl::path_is(path)]]),
-                        true,
+                        phase,
                         &mut rules,
                     );
                     continue;
                 }
             };
             if let Done::Act(act) = done {
-                let condition = acls.condition(&line.words);
-                let condition = self.limited(line, condition, &act, proxy, &mut rules);
+                // A redirect for nearly the same requests opens nothing.
+                let exact = match &act {
+                    Act::End(End::Answer("redirect", ..)) => false,
+                    act => *act == Act::Allow || instead(act).is_some(),
+                };
+                let condition = acls.condition(&line.words, exact);
+                let condition = self.limited((line, phase), condition, &act, proxy, &mut rules);
                 let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
-                self.rule(line, act, condition, phase < 6, &mut rules);
+                self.rule(line, act, condition, phase, &mut rules);
             }
+        }
+        for line in inherited.used().into_iter().filter(|line| !line.is_told()) {
+            line.converted(&mut self.draft.report);
         }
         rules
     }
@@ -95,10 +107,9 @@ impl<'a> Import<'a> {
         line: &'a Line,
         act: Act<Edit, End>,
         condition: Result<Terms, (Beyond, Terms)>,
-        asks: bool,
+        phase: u8,
         rules: &mut Vec<Rule<Edit, End>>,
     ) {
-        let refuses = matches!(&act, Act::End(end) if refuses(end));
         match condition {
             Ok(terms) => {
                 if terms.is_empty() {
@@ -108,59 +119,32 @@ impl<'a> Import<'a> {
                     line.converted(&mut self.draft.report);
                 }
                 self.origins.push(line);
-                rules.push(Rule { terms, act, asks, origin: self.origins.len() - 1 });
+                rules.push(Rule { terms, act, phase, origin: self.origins.len() - 1 });
             }
-            Err((why, wider)) if refuses && !why.counts => {
-                let note = format!(
-                    "`{}` cannot be asked for by a route, and it refuses: whatever it may be about gets 503 until you decide",
-                    why.what
-                );
-                line.tell(&mut self.draft.report, Outcome::Closed, note);
-                self.origins.push(line);
-                rules.push(Rule { terms: wider, act: Act::End(End::Closed), asks, origin: self.origins.len() - 1 });
-            }
-            Err((why, _)) => {
-                line.unsupported(&mut self.draft.report, format!("`{}` cannot be asked for by a route", why.what));
-            }
-        }
-    }
-
-    /// Takes tests of counters out of a condition that refuses, as limits; gives back what is left.
-    fn limited(
-        &mut self,
-        line: &'a Line,
-        condition: Result<Terms, Beyond>,
-        act: &Act<Edit, End>,
-        proxy: &Proxy<'a>,
-        rules: &mut Vec<Rule<Edit, End>>,
-    ) -> Result<Terms, Beyond> {
-        let terms = condition?;
-        let counts = |literal: &Literal| matches!(literal.test, Test::Rate(_));
-        if !terms.iter().flatten().any(counts) {
-            return Ok(terms);
-        }
-        let none = || Beyond { what: "a counter".to_owned(), counts: true };
-        if !matches!(act, Act::End(End::Answer("respond", _, 400..))) {
-            return Err(none());
-        }
-        let mut left = Vec::new();
-        for term in terms {
-            let (rates, others): (Vec<Literal>, Vec<Literal>) = term.into_iter().partition(counts);
-            let [Literal { test: Test::Rate(rate), negated: false }] = rates.as_slice() else {
-                match rates.is_empty() {
-                    true => left.push(others),
-                    false => return Err(none()),
+            Err((why, wider)) => {
+                let what = format!("`{}` cannot be asked for by a route", why.what);
+                let report = &mut self.draft.report;
+                let act = match instead(&act) {
+                    Some(Act::End(_)) if why.counts => None,
+                    act => act,
+                };
+                match &act {
+                    Some(Act::End(_)) => {
+                        let note =
+                            format!("{what}, and it refuses: whatever it may be about gets 503 until you decide");
+                        line.tell(report, Outcome::Closed, note);
+                    }
+                    Some(_) => {
+                        line.approximated(report, format!("{what}: the header is removed from all it may be about"));
+                    }
+                    None => line.unsupported(report, what),
                 }
-                continue;
-            };
-            let Some(edit) = self.counted(rate, proxy) else { return Err(none()) };
-            line.approximated(
-                &mut self.draft.report,
-                "refusals are 429, with Retry-After; of one limit all that is counted is behind it",
-            );
-            self.rule(line, Act::Edit(edit), Ok(vec![others]), true, rules);
+                if let Some(act) = act {
+                    self.origins.push(line);
+                    rules.push(Rule { terms: wider, act, phase, origin: self.origins.len() - 1 });
+                }
+            }
         }
-        Ok(left)
     }
 
     fn connection(&mut self, line: &'a Line) -> Done {
@@ -174,13 +158,9 @@ impl<'a> Import<'a> {
                 );
                 refusal()
             }
-            "accept" if line.word(1) == "content" => Done::Act(Act::Allow),
-            "accept" => {
-                line.approximated(&mut self.draft.report, "who is accepted here is asked the rules of HTTP as well");
-                Done::Told
-            }
+            "accept" => Done::Act(Act::Allow),
             name if name.starts_with("track-sc") => Done::Told,
-            _ => Done::Other,
+            name => self.unknown(line, name),
         }
     }
 
@@ -219,6 +199,7 @@ impl<'a> Import<'a> {
                 self.header(line, "request_headers", path, line.word(at + 1), line.word(at + 2))
             }
             "del-header" => self.removed(line, "request_headers", line.word(at + 1)),
+            "replace-header" | "replace-value" => self.cleared(line, line.word(at + 1), "it cannot be edited here"),
             "set-path" | "replace-path" | "set-pathq" => self.path(line, name, at),
             "use-service" => {
                 line.approximated(&mut self.draft.report, "the admin address has /metrics; here it is 404");
@@ -248,8 +229,18 @@ impl<'a> Import<'a> {
                 line.unsupported(&mut self.draft.report, "evenkeel has no variables of your own");
                 Done::Told
             }
-            _ => Done::Other,
+            name => self.unknown(line, name),
         }
+    }
+
+    /// An action that nothing is written for.
+    fn unknown(&mut self, line: &'a Line, name: &str) -> Done {
+        if is_harmless(name) {
+            return Done::Other;
+        }
+        let note = "what it does is not known, and it may refuse: whom it is for gets 503 until you decide";
+        line.tell(&mut self.draft.report, Outcome::Closed, note);
+        Done::Act(Act::End(End::Closed))
     }
 
     fn answer(&mut self, line: &'a Line) -> Done {
@@ -310,8 +301,10 @@ impl<'a> Import<'a> {
                 Done::Act(Act::End(End::Answer("redirect", Value::Table(pairs), code)))
             }
             None => {
-                line.unsupported(&mut self.draft.report, "it leads to where a template of ours cannot");
-                Done::Told
+                let note =
+                    "it leads to where a template of ours cannot: whom it would redirect gets 503 until you decide";
+                line.tell(&mut self.draft.report, Outcome::Closed, note);
+                Done::Act(Act::End(End::Closed))
             }
         }
     }
@@ -350,19 +343,35 @@ impl<'a> Import<'a> {
                     Edit::Push(path, template.into())
                 }))
             }
-            Ok(_) => {
-                line.unsupported(report, "the value of a header is one line");
-                Done::Told
-            }
-            Err(what) => {
-                line.unsupported(report, format!("there is no {what} here"));
+            value => {
+                let why =
+                    value.map_or_else(|what| format!("there is no {what} here"), |_| "a value is one line".to_owned());
+                if side == "request_headers" && way == "set" {
+                    return self.cleared(line, &name, &why);
+                }
+                line.unsupported(report, why);
                 Done::Told
             }
         }
     }
 
+    /// A header of requests whose value of theirs ours cannot have: clients may not write it either.
+    fn cleared(&mut self, line: &'a Line, name: &str, why: &str) -> Done {
+        let done = self.removed(line, "request_headers", name);
+        if matches!(done, Done::Act(_)) {
+            line.approximated(&mut self.draft.report, format!("{why}: the header is removed, whoever sends it"));
+        }
+        done
+    }
+
     fn removed(&mut self, line: &'a Line, side: &str, name: &str) -> Done {
         let name = name.to_ascii_lowercase();
+        if line.has("-m") && side == "request_headers" {
+            let note =
+                "which headers those are cannot be said: whose they would be removed from gets 503 until you decide";
+            line.tell(&mut self.draft.report, Outcome::Closed, note);
+            return Done::Act(Act::End(End::Closed));
+        }
         if text::is_ours(&name) || !text::is_token(&name) || line.has("-m") {
             match name.starts_with("x-forwarded-") || name == "x-real-ip" {
                 true => line.tell(
@@ -410,7 +419,8 @@ impl<'a> Import<'a> {
     /// Edits of answers, for all routes of `proxy`; what has a condition cannot be one.
     pub(super) fn responses(&mut self, proxy: &Proxy<'a>) -> Vec<Edit> {
         let mut edits = Vec::new();
-        for line in proxy.lines.iter().filter(|line| ["http-response", "http-after-response"].contains(&line.word(0))) {
+        let lines = proxy.defaults.iter().chain(&proxy.lines);
+        for line in lines.filter(|line| ["http-response", "http-after-response"].contains(&line.word(0))) {
             if line.has("if") || line.has("unless") {
                 line.unsupported(&mut self.draft.report, "edits of answers have no conditions");
                 continue;
@@ -440,6 +450,11 @@ impl Edit {
             }
             Self::Push(path, value) => {
                 let path: Vec<_> = path.iter().map(String::as_str).collect();
+                // What was written before goes as well.
+                if let ([side, "remove"], Value::Text(name)) = (path.as_slice(), value) {
+                    route.remove(&[side, "set", name]);
+                    route.remove(&[side, "add", name]);
+                }
                 let list = match route.value(&path) {
                     None => value.clone(),
                     Some(Value::List(list)) if list.contains(value) => return,

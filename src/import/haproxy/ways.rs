@@ -29,6 +29,44 @@ pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec
     patterns.iter().map(way).collect()
 }
 
+/// Ways to compare a header of which one value between commas is enough; `None`: ours have no such way.
+pub(super) fn values(how: &str, patterns: &[String], any_case: bool) -> Option<Vec<Way>> {
+    const FRONT: &str = "(?:^|,)[ \\t]*";
+    const BACK: &str = "[ \\t]*(?:,|$)";
+    if how == "found" {
+        return Some(vec![Way::Present]);
+    }
+    let flag = if any_case { "(?i)" } else { "" };
+    let way = |pattern: &String| {
+        let escaped = regex::escape(pattern);
+        let regex = match how {
+            "" | "str" => format!("{flag}{FRONT}{escaped}{BACK}"),
+            "beg" => format!("{flag}{FRONT}{escaped}"),
+            "end" => format!("{flag}{escaped}{BACK}"),
+            "sub" if !pattern.contains(',') => format!("{flag}{escaped}"),
+            "reg" if !text::has_ways(pattern) => {
+                let front = pattern.strip_prefix('^');
+                let rest = front.unwrap_or(pattern);
+                let back = rest.strip_suffix('$').filter(|rest| !rest.ends_with('\\'));
+                let inner = back.unwrap_or(rest).replace("\\/", "/");
+                // Inside of it, ends would be those of the field, and what is not something could be a comma.
+                if inner.replace("\\$", "").contains(['$', '^']) {
+                    return None;
+                }
+                let (front, back) = (front.map_or("", |_| FRONT), back.map_or("", |_| BACK));
+                format!("{flag}{front}{inner}{back}")
+            }
+            "reg" if !pattern.contains(['^', '$']) => format!("{flag}{}", pattern.replace("\\/", "/")),
+            _ => return None,
+        };
+        text::is_regex(&regex).then_some(Way::Regex(regex))
+    };
+    if patterns.is_empty() {
+        return None;
+    }
+    patterns.iter().map(way).collect()
+}
+
 /// Ways to compare a path, which ours is with the escapes that it needs. `decoded`: it is compared without them.
 pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: bool) -> Option<Vec<Way>> {
     let safe = |pattern: &String| {
