@@ -46,7 +46,7 @@ impl<'a> Import<'a> {
         self.rewritten(route, &target, inner, one);
         self.waits(route, &scope);
         self.mirrored(route, &scope);
-        self.request_headers(&mut route.table, &scope, &server.name);
+        self.request_headers(route, &scope, &server.name);
     }
 
     /// The named location that a location comes to when there is no file.
