@@ -2,7 +2,8 @@
 //!
 //! - `read`: the language · `scope`: what is inherited · `variables`, `condition`: what stands for what
 //! - `listen`: sockets and TLS · `location`: which one nginx chooses · `flow`: return, rewrite, if
-//! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `known`: what is written nowhere
+//! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `order`: which goes first
+//! - `known`: what is written nowhere
 
 mod access;
 mod condition;
@@ -13,6 +14,7 @@ mod known;
 mod limits;
 mod listen;
 mod location;
+mod order;
 mod pass;
 mod read;
 mod route;
@@ -69,6 +71,8 @@ struct Import<'a> {
     conns: Vec<Zone<'a>>,
     /// What `set` has named at this place.
     constants: Constants,
+    /// Paths are expressions, all of them, at the server at hand.
+    ordered: bool,
     /// Of the server at hand.
     server_locations: Vec<Location<'a>>,
     /// A path that leads to each of them, as far as one is found.
@@ -133,6 +137,7 @@ impl<'a> Import<'a> {
             rates: Vec::new(),
             conns: Vec::new(),
             constants: Constants::new(),
+            ordered: false,
             server_locations: Vec::new(),
             samples: HashMap::new(),
             pools: Vec::new(),

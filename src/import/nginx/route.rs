@@ -12,6 +12,7 @@ use super::{
     flow::{Action, Flow},
     listen::Door,
     location::{self, Choice, Kind, Location, Path, Style},
+    order::{hosts_first, outranks},
     pass::respond,
     read::Directive,
     scope::Scope,
@@ -51,6 +52,7 @@ impl<'a> Import<'a> {
         let mut outer = self.flow(&server.scope, &server.name);
         let constants = self.constants.clone();
         let locations = self.readable(&mut outer);
+        self.ordered = outer.end.is_some() && outranks(&outer.guards, outer.end.as_ref(), spot.everywhere);
         if outer.end.is_some() {
             let all = Location::whole(server.directive, &server.scope);
             for one in &locations {
@@ -72,10 +74,11 @@ impl<'a> Import<'a> {
                 false => outer.closed = Some(jump),
             }
         }
+        self.ordered = self.outranked(&outer, &locations, server, spot);
         let guarded = locations.iter().filter(|one| shields_path(one)).collect::<Vec<_>>();
         let expressions = locations.iter().any(|one| one.kind == Kind::Regex);
         let style = match () {
-            () if !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
+            () if self.ordered || !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
             () if expressions || locations.iter().any(shields) => Style::Ordered,
             () => Style::Plain,
         };
@@ -110,6 +113,7 @@ impl<'a> Import<'a> {
 
     /// Refuses all requests at `spot`, for the sake of `closing`.
     pub(super) fn refused(&mut self, closing: &Directive, spot: Spot<'_>) {
+        self.ordered = false;
         let mut route = self.begin(&spot, &Path::All, "");
         close(&mut route.table, &closing.place, &closing.text());
         route.end = End::Status(503);
@@ -223,6 +227,12 @@ impl<'a> Import<'a> {
             table.set(&["host"], Value::words(spot.hosts.iter().map(String::as_str)), None);
         }
         match path {
+            // Any but that of CONNECT.
+            Path::All if self.ordered => table.set(&["path"], Value::table([("regex", "^".into())]), None),
+            Path::Exact(path) if self.ordered => {
+                let regex = format!("^{}$", ::regex::escape(path));
+                table.set(&["path"], Value::table([("regex", regex.into())]), None);
+            }
             Path::All => {}
             Path::Exact(path) => table.set(&["path"], path.as_str(), None),
             Path::Below(path) => table.set(&["path"], format!("{path}/*"), None),
@@ -277,6 +287,7 @@ impl<'a> Import<'a> {
             .cloned()
             .flat_map(empty)
             .collect();
+        let guards = hosts_first(guards);
         let mut end = outer.end.clone().or_else(|| inner.end.clone());
         let mut after = Vec::new();
         // A plain GET comes past all of them, by a listener that is not of this kind.
