@@ -8,7 +8,7 @@ use super::{
         text,
         toml::{Table, Value},
     },
-    Import, known,
+    Import,
     location::{Kind, Location},
     read::Directive,
     scope::Scope,
@@ -35,8 +35,8 @@ impl<'a> Import<'a> {
         let basic = self.basic(route, end, scope, constants);
         self.auth_request(route, end, scope, basic);
         // What has been converted above, wherever it stands.
-        let done = ["allow", "deny", "auth_basic", "auth_basic_user_file", "auth_request"];
-        for directive in scope.levels().filter(|one| known::protects(&one.name) && !done.contains(&one.name.as_str())) {
+        let done = ["allow", "deny", "auth_basic", "auth_basic_user_file", "auth_request", "internal"];
+        for (_, directive) in scope.gates().iter().filter(|(_, one)| !done.contains(&one.name.as_str())) {
             let why = match directive.name.as_str() {
                 "include" => "the file is not there, and may have protected something",
                 _ => "there is nothing like it that could be written",

@@ -3,11 +3,12 @@
 //! - `read`: the language · `scope`: what is inherited · `variables`, `condition`: what stands for what
 //! - `listen`: sockets and TLS · `location`: which one nginx chooses · `flow`: return, rewrite, if
 //! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `order`: which goes first
-//! - `known`: what is written nowhere
+//! - `gates`: what protects · `known`: what is written nowhere
 
 mod access;
 mod condition;
 mod flow;
+mod gates;
 mod headers;
 mod hosts;
 mod known;
@@ -333,7 +334,7 @@ impl<'a> Import<'a> {
         for (other, server) in servers.iter().enumerate().filter(|(other, one)| *other != number && one.unmatched) {
             let here = doors.iter().any(|door| door.servers.contains(&other));
             let refuses =
-                || server.scope.levels().any(route::refuses) || location::all(&server.scope).iter().any(route::shields);
+                || server.scope.levels().any(gates::refuses) || location::all(&server.scope).iter().any(gates::shields);
             if here && refuses() {
                 let note = "it protects, and has names that cannot be matched: requests for names that no server has get \
                             503 until you decide";

@@ -51,13 +51,8 @@ impl<'a> Import<'a> {
 
     /// The named location that a location comes to when there is no file.
     fn fallen(&mut self, one: &Location<'a>) -> Option<Location<'a>> {
-        if one.scope.has("proxy_pass") || one.scope.has("grpc_pass") {
-            return None;
-        }
-        let tried = one.scope.last("try_files")?;
-        let name = tried.words.last().filter(|name| name.starts_with('@'))?;
-        let found =
-            self.server_locations.iter().find(|other| other.kind == Kind::Named && other.text == **name)?.clone();
+        let found = named(one, &self.server_locations)?.clone();
+        let (tried, name) = (one.scope.last("try_files")?, &found.text);
         tried.approximated(&mut self.draft.report, format!("no file is looked for: all requests go to {name}"));
         found.directive.converted(&mut self.draft.report);
         Some(found)
@@ -213,6 +208,15 @@ impl<'a> Import<'a> {
             one.approximated(&mut self.draft.report, "copies have their body, up to retry.buffer");
         }
     }
+}
+
+/// The one of `all` that `one` comes to when there is no file.
+pub(super) fn named<'l, 'a>(one: &Location<'_>, all: &'l [Location<'a>]) -> Option<&'l Location<'a>> {
+    if one.scope.has("proxy_pass") || one.scope.has("grpc_pass") {
+        return None;
+    }
+    let name = one.scope.last("try_files")?.words.last().filter(|name| name.starts_with('@'))?;
+    all.iter().find(|other| other.kind == Kind::Named && other.text == **name)
 }
 
 /// The answer is our own.

@@ -10,6 +10,7 @@ use super::{
     Import, Server,
     condition::{Condition, Test},
     flow::{Action, Flow},
+    gates::{self, gates, shields},
     listen::Door,
     location::{self, Choice, Kind, Location, Path, Style},
     order::{hosts_first, outranks},
@@ -75,11 +76,12 @@ impl<'a> Import<'a> {
             }
         }
         self.ordered = self.outranked(&outer, &locations, server, spot);
-        let guarded = locations.iter().filter(|one| shields_path(one)).collect::<Vec<_>>();
+        let apart = gates::differ(&locations);
+        let guarded: Vec<_> = locations.iter().filter(|one| apart && one.kind != Kind::Named && shields(one)).collect();
         let expressions = locations.iter().any(|one| one.kind == Kind::Regex);
         let style = match () {
             () if self.ordered || !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
-            () if expressions || locations.iter().any(shields) => Style::Ordered,
+            () if expressions => Style::Ordered,
             () => Style::Plain,
         };
         self.firsts(server, spot, &outer, &guarded);
@@ -87,7 +89,7 @@ impl<'a> Import<'a> {
         for (one, regex) in missed {
             let text = regex.directive.text();
             let note = format!("`{text}` is not asked for within it, where nginx does so");
-            match shields(regex) && !shields(one) {
+            match !gates(regex, &locations).is_subset(&gates(one, &locations)) {
                 true => {
                     let note = format!("{note}, and it protects: all of its server gets 503 until you decide");
                     one.directive.tell(&mut self.draft.report, Outcome::Closed, note);
@@ -124,14 +126,17 @@ impl<'a> Import<'a> {
     /// The locations that can be asked for; what cannot and protects closes the server.
     fn readable(&mut self, outer: &mut Flow<'a>) -> Vec<Location<'a>> {
         let mut locations = self.server_locations.clone();
+        let fine = |one: &Location<'a>| match one.kind {
+            Kind::Named => true,
+            Kind::Regex => one.is_compiled(),
+            _ => text::is_path(&one.text),
+        };
+        let all = &self.server_locations;
+        let others: Vec<_> =
+            all.iter().filter(|one| fine(one) && one.kind != Kind::Named).map(|one| gates(one, all)).collect();
         let report = &mut self.draft.report;
         locations.retain(|one| {
-            let fine = match one.kind {
-                Kind::Named => true,
-                Kind::Regex => one.is_compiled(),
-                _ => text::is_path(&one.text),
-            };
-            if fine {
+            if fine(one) {
                 return true;
             }
             let what = if one.kind == Kind::Regex {
@@ -139,7 +144,8 @@ impl<'a> Import<'a> {
             } else {
                 "it is not a path as it is sent"
             };
-            if shields(one) {
+            let gates = gates(one, all);
+            if others.iter().any(|other| !gates.is_subset(other)) {
                 let note = format!("{what}, and it protects: all of its server gets 503 until you decide");
                 one.directive.tell(report, Outcome::Closed, note);
                 outer.closed = Some(one.directive);
@@ -408,7 +414,7 @@ impl<'a> Import<'a> {
         rest: bool,
     ) {
         let scope = &one.scope;
-        if let Some(internal) = scope.own().iter().find(|inside| inside.name == "internal") {
+        if let Some(internal) = scope.last("internal") {
             internal.converted(&mut self.draft.report);
             respond(route, 404, "", None);
         } else if let Some(action) = &end {
@@ -455,26 +461,6 @@ enum Branch {
 fn body(scope: &Scope<'_>) -> Option<u64> {
     let written = scope.last("client_max_body_size").and_then(|one| text::read_size(one.word(0)));
     Some(written.unwrap_or(1 << 20)).filter(|size| *size > 0)
-}
-
-/// It refuses somebody.
-pub(super) fn shields(one: &Location<'_>) -> bool {
-    one.scope.own().iter().any(refuses)
-}
-
-/// Somebody may be refused by `one`, or by what is in it.
-pub(super) fn refuses(one: &Directive) -> bool {
-    let name = one.name.as_str();
-    match name {
-        "return" => one.word(0).parse::<u64>().is_ok_and(|status| status >= 400),
-        "if" => one.inside().iter().any(refuses),
-        _ => super::known::protects(name) && one.word(0) != "off",
-    }
-}
-
-/// Another spelling of its path would lead elsewhere.
-fn shields_path(one: &Location<'_>) -> bool {
-    shields(one) && one.text != "/" && one.kind != Kind::Named
 }
 
 fn is_get(condition: &Condition) -> bool {
