@@ -8,9 +8,10 @@ use super::{
         text,
         toml::{Table, Value},
     },
-    Import,
+    Import, gates,
     location::{Kind, Location},
     read::Directive,
+    route::Draft,
     scope::Scope,
     variables::{self, Constants},
 };
@@ -44,6 +45,28 @@ impl<'a> Import<'a> {
             if directive.word(0) != "off" {
                 self.shut(route, end, directive, why);
             }
+        }
+    }
+
+    /// As `guard` and `limits`, of the location `named` that `one` comes to: nginx asks at both.
+    pub(super) fn guarded_too(&mut self, route: &mut Draft, one: &Location<'a>, named: &Location<'a>) {
+        let Draft { table, end, .. } = route;
+        let [outer, inner] = [one, named].map(gates::own);
+        if !inner.is_subset(&outer) {
+            let taken = ["allow", "deny", "auth"].iter().any(|key| table.value(&[key]).is_some());
+            match taken {
+                true => {
+                    self.shut(table, end, named.directive, "it protects, and so does the location that comes to it")
+                }
+                false if table.value(&["respond"]).is_some() => {}
+                false => {
+                    let constants = self.constants.clone();
+                    self.guard(table, end, &named.scope, &constants);
+                }
+            }
+        }
+        if ["rate_limit", "in_flight_limit"].iter().all(|key| table.value(&[key]).is_none()) {
+            self.limits(table, &named.scope);
         }
     }
 

@@ -8,7 +8,8 @@ use super::{
     },
     Import,
     condition::{Condition, condition},
-    location,
+    location::{self, Location},
+    pass,
     read::Directive,
     scope::Scope,
     variables,
@@ -87,6 +88,21 @@ impl<'a> Import<'a> {
     fn set(&mut self, one: &'a Directive) {
         let name = one.word(0).trim_start_matches('$').to_owned();
         let value = variables::expand(one.word(1), &self.constants);
+    /// What is done at `one`, and then at the named location that it comes to.
+    pub(super) fn inner(&mut self, one: &Location<'a>, server: &str) -> Flow<'a> {
+        let mut flow = self.flow(&one.scope, server);
+        let named = pass::named(one, &self.server_locations).filter(|_| flow.end.is_none()).cloned();
+        if let Some(named) = named {
+            let then = self.flow(&named.scope, server);
+            flow.guards.extend(then.guards);
+            flow.jumps.extend(then.jumps);
+            flow.end = then.end;
+            flow.closed = flow.closed.or(then.closed);
+            flow.rewrite = then.rewrite.or(flow.rewrite);
+        }
+        flow
+    }
+
         let report = &mut self.draft.report;
         match value.contains('$') && !value.ends_with("${request_uri}") {
             true => one.unsupported(report, "its value is known at run time alone"),

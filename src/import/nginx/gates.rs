@@ -42,7 +42,8 @@ pub(super) fn refuses(one: &Directive) -> bool {
     }
 }
 
-fn own(one: &Location<'_>) -> Gates {
+/// Those of `one` alone.
+pub(super) fn own(one: &Location<'_>) -> Gates {
     let mut found = inherited(&one.scope);
     let here = |inside: &&Directive| ["return", "if"].contains(&inside.name.as_str()) && refuses(inside);
     found.extend(one.scope.own().iter().filter(here).map(std::ptr::from_ref));

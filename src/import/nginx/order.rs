@@ -21,7 +21,7 @@ impl<'a> Import<'a> {
         let constants = self.constants.clone();
         let mut found = outranks(&outer.guards, None, spot.everywhere);
         for one in locations {
-            let inner = self.flow(&one.scope, &server.name);
+            let inner = self.inner(one, &server.name);
             self.constants = constants.clone();
             let guards = [outer.guards.as_slice(), inner.guards.as_slice()].concat();
             found |= outranks(&guards, inner.end.as_ref(), spot.everywhere);

@@ -24,8 +24,7 @@ impl<'a> Import<'a> {
         server: &Server<'a>,
         rest: bool,
     ) {
-        let named = self.fallen(one);
-        let scope = named.as_ref().map_or(&one.scope, |named| &named.scope).clone();
+        let scope = self.fallen(one).map_or_else(|| one.scope.clone(), |named| named.scope);
         let pass = scope.own().iter().find(|inside| ["proxy_pass", "grpc_pass"].contains(&inside.name.as_str()));
         let Some(pass) = pass.filter(|_| !rest) else {
             return self.unpassed(route, &scope, rest);

@@ -14,7 +14,7 @@ use super::{
     listen::Door,
     location::{self, Choice, Kind, Location, Path, Style},
     order::{hosts_first, outranks},
-    pass::respond,
+    pass::{self, respond},
     read::Directive,
     scope::Scope,
     upstream,
@@ -103,7 +103,7 @@ impl<'a> Import<'a> {
         for (one, path) in order {
             whole |= path == Path::All;
             self.constants = constants.clone();
-            let inner = self.flow(&one.scope, &server.name);
+            let inner = self.inner(one, &server.name);
             let path = self.loosened(one, path, &choice);
             let one = one.clone();
             self.route(&outer, inner, &one, path, server, spot, true);
@@ -426,6 +426,9 @@ impl<'a> Import<'a> {
             let constants = self.constants.clone();
             self.guard(&mut route.table, &mut route.end, scope, &constants);
             self.limits(&mut route.table, scope);
+            if let Some(named) = pass::named(one, &self.server_locations).cloned() {
+                self.guarded_too(route, one, &named);
+            }
         }
         self.response_headers(&mut route.table, scope, &server.name);
         if let Some(log) = scope.last("access_log").filter(|log| log.word(0) == "off") {
