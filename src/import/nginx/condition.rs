@@ -2,6 +2,7 @@
 
 use super::{
     super::{text, toml::Value},
+    flow::Action,
     read::Directive,
 };
 use crate::config;
@@ -88,4 +89,26 @@ fn matched(name: &str, value: Value) -> Option<Test> {
     let name = name.strip_prefix("http_")?.replace('_', "-");
     let fine = text::is_token(&name) && !config::is_lifted(&name) && name != "cookie";
     fine.then(|| key("header", &name))
+}
+
+/// What nginx takes for empty is there and empty, or not there: two predicates of ours. So `= ""` asks for both, and so does an
+/// expression that is found in nothing.
+pub(super) fn empty((condition, action): (Condition, Action)) -> Vec<(Condition, Action)> {
+    let mut both = vec![(condition.clone(), action.clone())];
+    let absent = Value::table([("absent", true.into())]);
+    let (Test::Key(key, value), false) = (condition.test, condition.negated) else { return both };
+    let found = match &value {
+        Value::Table(pairs) => pairs.iter().find_map(|(kind, regex)| match regex {
+            Value::Text(regex) if kind == "regex" => text::compiled(regex),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let other = match () {
+        () if value == absent => Value::table([("regex", "^$".into())]),
+        () if found.is_some_and(|regex| regex.is_match("")) => absent,
+        () => return both,
+    };
+    both.push((Condition { test: Test::Key(key, other), negated: false }, action));
+    both
 }

@@ -8,7 +8,7 @@ use super::{
         toml::{Table, Value},
     },
     Import, Server,
-    condition::{Condition, Test},
+    condition::{Condition, Test, empty},
     flow::{Action, Flow},
     gates::{self, gates, shields},
     listen::Door,
@@ -436,18 +436,6 @@ impl<'a> Import<'a> {
             log.converted(&mut self.draft.report);
         }
     }
-}
-
-/// What nginx takes for empty is there and empty as well, which is another predicate of ours.
-fn empty((condition, action): (Condition, Action)) -> Vec<(Condition, Action)> {
-    let mut both = vec![(condition.clone(), action.clone())];
-    if let (Test::Key(key, value), false) = (condition.test, condition.negated)
-        && value == Value::table([("absent", true.into())])
-    {
-        let test = Test::Key(key, Value::table([("regex", "^$".into())]));
-        both.push((Condition { test, negated: false }, action));
-    }
-    both
 }
 
 /// Where an `if` leads.
