@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        report::Place,
+        report::{Outcome, Place},
         text,
         toml::{Table, Value},
     },
@@ -78,16 +78,16 @@ impl<'a> Import<'a> {
                 }
                 "if" => self.branch(one, scope, &mut flow, server),
                 "break" => one.converted(&mut self.draft.report),
+                // Whatever else gives a name to something knows it at run time alone.
+                name if name.starts_with("set_") || name == "auth_request_set" => {
+                    self.constants.remove(one.word(0).trim_start_matches('$'));
+                }
                 _ => {}
             }
         }
         flow
     }
 
-    /// A name for a text that is known now.
-    fn set(&mut self, one: &'a Directive) {
-        let name = one.word(0).trim_start_matches('$').to_owned();
-        let value = variables::expand(one.word(1), &self.constants);
     /// What is done at `one`, and then at the named location that it comes to.
     pub(super) fn inner(&mut self, one: &Location<'a>, server: &str) -> Flow<'a> {
         let mut flow = self.flow(&one.scope, server);
@@ -103,9 +103,16 @@ impl<'a> Import<'a> {
         flow
     }
 
+    /// A name for a text that is known now.
+    fn set(&mut self, one: &'a Directive) {
+        let name = one.word(0).trim_start_matches('$').to_owned();
+        let value = variables::expand(one.word(1), &self.constants);
         let report = &mut self.draft.report;
         match value.contains('$') && !value.ends_with("${request_uri}") {
-            true => one.unsupported(report, "its value is known at run time alone"),
+            true => {
+                self.constants.remove(&name);
+                one.unsupported(report, "its value is known at run time alone");
+            }
             false => {
                 one.converted(report);
                 self.constants.insert(name, value);
@@ -187,14 +194,34 @@ impl<'a> Import<'a> {
     }
 
     fn branch(&mut self, one: &'a Directive, scope: &Scope<'a>, flow: &mut Flow<'a>, server: &str) {
+        let constants = self.constants.clone();
         let inner = self.flow(&scope.within(one.inside()), server);
+        // What it names is so for some, and nobody knows for whom.
+        self.constants = constants;
+        for set in one.inside().iter().filter(|inside| inside.name.starts_with("set")) {
+            self.constants.remove(set.word(0).trim_start_matches('$'));
+        }
         let refuses = inner.end.as_ref().is_some_and(|action| action.status >= 400)
             || one.inside().iter().any(|inside| super::known::protects(&inside.name))
             || inner.closed.is_some()
             || !inner.jumps.is_empty();
-        match (condition(one), inner.end) {
+        // Those who are led elsewhere do not come here, unless it is for want of a file.
+        let leads = one.inside().iter().any(|inside| inside.name.ends_with("_pass") || inside.name == "rewrite");
+        let file = one.word(0).trim_start_matches(['(', '!']).starts_with('-');
+        let end = match inner.end {
+            None if leads && !file && !refuses => {
+                let note = "it leads elsewhere, which a route cannot do for some: they get 503 until you decide";
+                one.tell(&mut self.draft.report, Outcome::Closed, note);
+                Some(Action::closed(one))
+            }
+            end => end,
+        };
+        let refuses = refuses || leads && end.as_ref().is_some_and(|action| action.status == 503);
+        match (condition(one), end) {
             (Some(condition), Some(action)) => {
-                one.converted(&mut self.draft.report);
+                if !one.is_told() {
+                    one.converted(&mut self.draft.report);
+                }
                 flow.guards.push((condition, action));
             }
             _ if refuses => {
