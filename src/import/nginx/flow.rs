@@ -31,6 +31,17 @@ impl Action {
         Self { key: "respond", value: Value::table(answer), status: 503, place: one.place.clone() }
     }
 
+    /// It leads elsewhere than to the same path of another scheme or host.
+    fn sends_away(&self) -> bool {
+        let Value::Table(pairs) = &self.value else { return false };
+        let to = pairs.iter().find_map(|(name, to)| match to {
+            Value::Text(to) if self.key == "redirect" && name == "to" => to.split_once("://"),
+            _ => None,
+        });
+        self.key == "redirect"
+            && to.is_none_or(|(_, to)| to.find(['/', '?']).is_some() || !to.ends_with("{path_and_query}"))
+    }
+
     /// Makes it what `route` does.
     pub(super) fn write(&self, route: &mut Table) {
         route.set(&[self.key], self.value.clone(), Some(&self.place));
@@ -217,14 +228,18 @@ impl<'a> Import<'a> {
             end => end,
         };
         let refuses = refuses || leads && end.as_ref().is_some_and(|action| action.status == 503);
-        match (condition(one), end) {
+        let asked = condition(one);
+        // Who is sent away, to log in maybe, is kept out as well.
+        let sent = end.as_ref().is_some_and(Action::sends_away);
+        let gate = refuses || sent && asked.as_ref().is_none_or(|asked| asked.negated);
+        match (asked.filter(|asked| !asked.is_near(gate)), end) {
             (Some(condition), Some(action)) => {
                 if !one.is_told() {
                     one.converted(&mut self.draft.report);
                 }
                 flow.guards.push((condition, action));
             }
-            _ if refuses => {
+            _ if gate => {
                 flow.closed = Some(one);
             }
             (None, _) => one.unsupported(&mut self.draft.report, "its condition cannot be asked for by a route"),

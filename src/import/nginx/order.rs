@@ -47,7 +47,7 @@ pub(super) fn outranks(guards: &[(Condition, Action)], end: Option<&Action>, eve
         match (&condition.test, condition.negated) {
             (Test::Key(..), true) => asked += 1,
             (Test::Host(_), true) => {}
-            (Test::Tls(_), _) => before.push((asked + usize::from(everywhere), refuses(action))),
+            (Test::Tls(_) | Test::Port(_), _) => before.push((asked + usize::from(everywhere), refuses(action))),
             _ => before.push((asked + 1, refuses(action))),
         }
     }

@@ -119,7 +119,7 @@ impl<'a> Import<'a> {
         let mut route = self.begin(&spot, &Path::All, "");
         close(&mut route.table, &closing.place, &closing.text());
         route.end = End::Status(503);
-        let url = url(&spot, "/", None);
+        let url = url(&spot.doors, &spot, "/");
         self.push(route, url);
     }
 
@@ -297,13 +297,13 @@ impl<'a> Import<'a> {
         let mut end = outer.end.clone().or_else(|| inner.end.clone());
         let mut after = Vec::new();
         // A plain GET comes past all of them, by a listener that is not of this kind.
-        let (mut certain, mut not) = (true, None);
+        let (mut certain, mut doors) = (true, spot.doors.clone());
         for (condition, action) in guards {
             match &condition.test {
                 Test::Key(key, _) if key == &["method"] => certain &= condition.negated == is_get(&condition),
                 Test::Key(..) => certain = false,
                 Test::Host(host) => certain &= condition.negated == (*host == spot.sample),
-                Test::Tls(tls) => not = Some(*tls != condition.negated),
+                test => doors.retain(|door| test.fits(door) == Some(condition.negated)),
             }
             match self.branches(&mut main, &condition, &action, spot) {
                 Branch::Before(route) => self.push(route, None),
@@ -339,7 +339,7 @@ impl<'a> Import<'a> {
         };
         // The same expression may stand before other places as well.
         certain &= one.kind != Kind::Regex || path == Path::Regex(one.text.clone());
-        let url = sampled.filter(|_| certain).and_then(|path| url(spot, &path, not));
+        let url = sampled.filter(|_| certain).and_then(|path| url(&doors, spot, &path));
         self.push(main, url);
         for route in after.into_iter().rev() {
             self.push(route, None);
@@ -356,10 +356,9 @@ impl<'a> Import<'a> {
         other.table.set(&["name"], other.name.as_str(), None);
         action.write(&mut other.table);
         match &condition.test {
-            Test::Tls(tls) => {
-                let wanted = *tls != condition.negated;
-                let doors: Vec<_> =
-                    spot.doors.iter().filter(|door| door.tls == wanted).map(|door| door.name.as_str()).collect();
+            test @ (Test::Tls(_) | Test::Port(_)) => {
+                let wanted = |door: &&&Door| test.fits(door) != Some(condition.negated);
+                let doors: Vec<_> = spot.doors.iter().filter(wanted).map(|door| door.name.as_str()).collect();
                 match doors.len() {
                     0 => return Branch::Never,
                     count if count == spot.doors.len() => return Branch::Always,
@@ -469,9 +468,9 @@ fn text_of_rest(locations: &[Location<'_>]) -> Option<String> {
     tries.iter().find(|path| choice.choose(path).is_none()).map(|&path| path.to_owned())
 }
 
-/// `not`: by a listener without TLS, or with it.
-fn url(spot: &Spot<'_>, path: &str, not: Option<bool>) -> Option<String> {
-    let door = spot.doors.iter().find(|door| not.is_none_or(|tls| door.tls != tls))?;
+/// Of what comes by the first of `doors`.
+fn url(doors: &[&Door], spot: &Spot<'_>, path: &str) -> Option<String> {
+    let door = doors.first()?;
     let (scheme, usual) = if door.tls { ("https", 443) } else { ("http", 80) };
     let port = door.port.filter(|port| *port != usual);
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
