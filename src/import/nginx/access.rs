@@ -111,6 +111,12 @@ impl<'a> Import<'a> {
         let place = rules.first().map(|rule| rule.place.clone());
         match access {
             Access::Open => {}
+            Access::Rules { .. } if !self.knows_clients(scope) => {
+                if let Some(rule) = rules.first().copied() {
+                    let note = "who is believed to say the client's address, or in which header, is not the same here";
+                    self.shut(route, end, rule, note);
+                }
+            }
             Access::Nobody => {
                 super::super::draft::close(route, place.as_ref().unwrap_or(&self.nowhere), "deny all");
                 route.forget("CLOSED");
@@ -125,6 +131,21 @@ impl<'a> Import<'a> {
                 }
             }
         }
+    }
+
+    /// What nginx takes for the client's address at `scope` is what ours does: of all servers the same peers are believed, and
+    /// by X-Forwarded-For.
+    pub(super) fn knows_clients(&self, scope: &Scope<'a>) -> bool {
+        let peer = |from: &Directive| match from.word(0) {
+            "unix:" => Some("unix".to_owned()),
+            whom => text::network(whom),
+        };
+        let peers: Option<Vec<_>> = scope.all("set_real_ip_from").into_iter().map(peer).collect();
+        let Some(mut peers) = peers else { return false };
+        peers.sort();
+        peers.dedup();
+        let header = scope.last("real_ip_header").map_or("x-real-ip", |one| one.word(0)).to_ascii_lowercase();
+        peers == self.trusted && (peers.is_empty() || ["x-forwarded-for", "proxy_protocol"].contains(&&*header))
     }
 
     /// auth_basic; the place of what is in force.

@@ -65,6 +65,11 @@ impl Test {
 }
 
 impl Condition {
+    /// It asks for the client's address.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(&self.test, Test::Key(key, _) if key == &["client_ip"])
+    }
+
     /// nginx looks at the first argument or cookie of a name, in letters of any case; ours at all of exactly that name. What
     /// passes here and not there is somebody that `refuses` would keep out.
     pub(super) fn is_near(&self, refuses: bool) -> bool {

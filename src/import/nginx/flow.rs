@@ -232,7 +232,9 @@ impl<'a> Import<'a> {
         // Who is sent away, to log in maybe, is kept out as well.
         let sent = end.as_ref().is_some_and(Action::sends_away);
         let gate = refuses || sent && asked.as_ref().is_none_or(|asked| asked.negated);
-        match (asked.filter(|asked| !asked.is_near(gate)), end) {
+        let near =
+            |asked: &Condition| asked.is_near(gate) || gate && asked.is_of_client() && !self.knows_clients(scope);
+        match (asked.filter(|asked| !near(asked)), end) {
             (Some(condition), Some(action)) => {
                 if !one.is_told() {
                     one.converted(&mut self.draft.report);

@@ -72,6 +72,8 @@ struct Import<'a> {
     conns: Vec<Zone<'a>>,
     /// What `set` has named at this place.
     constants: Constants,
+    /// Who is believed to say the client's address, by all of our servers.
+    trusted: Vec<String>,
     /// Paths are expressions, all of them, at the server at hand.
     ordered: bool,
     /// Of the server at hand.
@@ -138,6 +140,7 @@ impl<'a> Import<'a> {
             rates: Vec::new(),
             conns: Vec::new(),
             constants: Constants::new(),
+            trusted: Vec::new(),
             ordered: false,
             server_locations: Vec::new(),
             samples: HashMap::new(),
@@ -218,6 +221,7 @@ impl<'a> Import<'a> {
         let mut nets: Vec<String> = Vec::new();
         let mut place = None;
         let inner = servers.iter().map(|server| &server.scope);
+        let named = scopes.iter().chain(inner.clone()).any(|scope| scope.has("real_ip_header"));
         for from in
             scopes.iter().chain(inner).flat_map(|scope| scope.own()).filter(|one| one.name == "set_real_ip_from")
         {
@@ -231,12 +235,18 @@ impl<'a> Import<'a> {
                 }
             }
             place = place.or(Some(&from.place));
-            if !from.is_told() {
-                from.converted(&mut self.draft.report);
+            match named {
+                _ if from.is_told() => {}
+                true => from.converted(&mut self.draft.report),
+                false => from.approximated(
+                    &mut self.draft.report,
+                    "without real_ip_header nginx looks at X-Real-IP: X-Forwarded-For is believed",
+                ),
             }
         }
         nets.sort();
         nets.dedup();
+        self.trusted.clone_from(&nets);
         if !nets.is_empty() {
             self.draft.server.set(
                 &["trusted_proxies"],
