@@ -68,13 +68,20 @@ pub(super) struct Flow<'a> {
 impl<'a> Import<'a> {
     /// Reads the innermost block of `scope`; `server` is that server's name.
     pub(super) fn flow(&mut self, scope: &Scope<'a>, server: &str) -> Flow<'a> {
+        self.steps(scope, server, false)
+    }
+
+    /// `own`: of a location, whose route can edit the path.
+    fn steps(&mut self, scope: &Scope<'a>, server: &str, own: bool) -> Flow<'a> {
         let mut flow = Flow::default();
         for one in scope.own() {
             match one.name.as_str() {
                 "set" => self.set(one),
                 "return" => {
-                    if let Some(action) = self.answer(one, server) {
-                        one.converted(&mut self.draft.report);
+                    if let Some(action) = self.answer(one, scope, server) {
+                        if !one.is_told() {
+                            one.converted(&mut self.draft.report);
+                        }
                         flow.end = Some(action);
                     } else {
                         flow.closed = Some(one);
@@ -82,7 +89,7 @@ impl<'a> Import<'a> {
                     break;
                 }
                 "rewrite" => {
-                    self.rewrite(one, &mut flow, server);
+                    self.rewrite(one, &mut flow, server, own);
                     if flow.end.is_some() {
                         break;
                     }
@@ -101,10 +108,10 @@ impl<'a> Import<'a> {
 
     /// What is done at `one`, and then at the named location that it comes to.
     pub(super) fn inner(&mut self, one: &Location<'a>, server: &str) -> Flow<'a> {
-        let mut flow = self.flow(&one.scope, server);
+        let mut flow = self.steps(&one.scope, server, true);
         let named = pass::named(one, &self.server_locations).filter(|_| flow.end.is_none()).cloned();
         if let Some(named) = named {
-            let then = self.flow(&named.scope, server);
+            let then = self.steps(&named.scope, server, true);
             flow.guards.extend(then.guards);
             flow.jumps.extend(then.jumps);
             flow.end = then.end;
@@ -132,7 +139,7 @@ impl<'a> Import<'a> {
     }
 
     /// `return`
-    fn answer(&mut self, one: &Directive, server: &str) -> Option<Action> {
+    fn answer(&mut self, one: &Directive, scope: &Scope<'a>, server: &str) -> Option<Action> {
         let text = |at: usize| variables::expand(one.word(at), &self.constants);
         let (status, value) = match one.word(0).parse::<u64>() {
             Ok(status) => (status, text(1)),
@@ -150,20 +157,29 @@ impl<'a> Import<'a> {
         };
         let mut pairs = vec![("status".to_owned(), status.into())];
         if !value.is_empty() && ![204, 205, 304].contains(&status) {
-            let body = variables::template(&value, server).unwrap_or_default();
+            let body = variables::template(&value, server).unwrap_or_else(|variable| {
+                one.approximated(&mut self.draft.report, format!("there is no {variable} here: its body is empty"));
+                String::new()
+            });
             pairs.push(("body".to_owned(), body.into()));
+            let kind = scope.last("default_type").map(|one| one.word(0)).filter(|kind| *kind != "text/plain");
+            let fine =
+                |kind: &&str| kind.contains('/') && kind.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'$');
+            if let Some(kind) = kind.filter(fine) {
+                pairs.push(("content_type".to_owned(), kind.into()));
+            }
         }
         Some(Action { key: "respond", value: Value::Table(pairs), status, place })
     }
 
-    fn rewrite(&mut self, one: &'a Directive, flow: &mut Flow<'a>, server: &str) {
+    fn rewrite(&mut self, one: &'a Directive, flow: &mut Flow<'a>, server: &str, own: bool) {
         let (regex, to, flag) = (location::regex(one.word(0)), one.word(1), one.word(2));
         let away = ["http://", "https://", "$scheme://"].iter().any(|scheme| to.starts_with(scheme));
         let report = &mut self.draft.report;
         if flag == "redirect" || flag == "permanent" || away {
             let status = if flag == "permanent" { 301 } else { 302 };
             let all = ["^", "^(.*)$", "^(.*)", "(.*)", "^/(.*)$", "^/(.*)", "/(.*)", "^/?(.*)$", "^.*$", "^(/.*)$"];
-            let whole = match (all.contains(&regex.as_str()), regex.contains("/(")) {
+            let whole = match (all.contains(&regex.as_str()), regex.contains("/(") || regex.contains("/?(")) {
                 (true, true) => Some(to.replace("/$1", "$request_uri")),
                 (true, false) => Some(to.replace("$1", "$request_uri")),
                 (false, _) => None,
@@ -176,7 +192,9 @@ impl<'a> Import<'a> {
                     one.converted(report);
                     flow.end = Some(action);
                 }
-                Some(action) if fixed && text::is_regex(&regex) => {
+                None if whole.is_some() => flow.closed = Some(one),
+                Some(_) if fixed && own => one.unsupported(report, "a route has one answer: write one for these paths"),
+                Some(action) if fixed && !own && text::is_regex(&regex) => {
                     one.approximated(report, "the query is not kept; an exact location goes first");
                     flow.paths.push((regex, action));
                 }
@@ -186,14 +204,14 @@ impl<'a> Import<'a> {
         }
         let replacement = replacement(to);
         match (flag, replacement) {
-            ("break", Some(replacement)) if text::is_regex(&regex) && text::groups_fit(&regex, &replacement) => {
+            ("break", Some(replacement)) if own && text::is_regex(&regex) && text::groups_fit(&regex, &replacement) => {
                 match flow.rewrite {
                     None => one.converted(report),
                     Some(_) => return one.unsupported(report, "a route has one rewrite"),
                 }
                 flow.rewrite = Some((text::whole_path(&regex), replacement, one.place.clone()));
             }
-            ("break", _) => one.unsupported(report, "this cannot be written as an expression and a path"),
+            ("break", _) if own => one.unsupported(report, "this cannot be written as an expression and a path"),
             _ if location::leads_in(&self.server_locations, &regex, to) => flow.jumps.push(one),
             _ => {
                 one.unsupported(
