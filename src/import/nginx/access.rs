@@ -8,9 +8,10 @@ use super::{
         text,
         toml::{Table, Value},
     },
-    Import, known,
+    Import, gates,
     location::{Kind, Location},
     read::Directive,
+    route::Draft,
     scope::Scope,
     variables::{self, Constants},
 };
@@ -35,8 +36,8 @@ impl<'a> Import<'a> {
         let basic = self.basic(route, end, scope, constants);
         self.auth_request(route, end, scope, basic);
         // What has been converted above, wherever it stands.
-        let done = ["allow", "deny", "auth_basic", "auth_basic_user_file", "auth_request"];
-        for directive in scope.levels().filter(|one| known::protects(&one.name) && !done.contains(&one.name.as_str())) {
+        let done = ["allow", "deny", "auth_basic", "auth_basic_user_file", "auth_request", "internal"];
+        for (_, directive) in scope.gates().iter().filter(|(_, one)| !done.contains(&one.name.as_str())) {
             let why = match directive.name.as_str() {
                 "include" => "the file is not there, and may have protected something",
                 _ => "there is nothing like it that could be written",
@@ -44,6 +45,28 @@ impl<'a> Import<'a> {
             if directive.word(0) != "off" {
                 self.shut(route, end, directive, why);
             }
+        }
+    }
+
+    /// As `guard` and `limits`, of the location `named` that `one` comes to: nginx asks at both.
+    pub(super) fn guarded_too(&mut self, route: &mut Draft, one: &Location<'a>, named: &Location<'a>) {
+        let Draft { table, end, .. } = route;
+        let [outer, inner] = [one, named].map(gates::own);
+        if !inner.is_subset(&outer) {
+            let taken = ["allow", "deny", "auth"].iter().any(|key| table.value(&[key]).is_some());
+            match taken {
+                true => {
+                    self.shut(table, end, named.directive, "it protects, and so does the location that comes to it")
+                }
+                false if table.value(&["respond"]).is_some() => {}
+                false => {
+                    let constants = self.constants.clone();
+                    self.guard(table, end, &named.scope, &constants);
+                }
+            }
+        }
+        if ["rate_limit", "in_flight_limit"].iter().all(|key| table.value(&[key]).is_none()) {
+            self.limits(table, &named.scope);
         }
     }
 
@@ -88,6 +111,12 @@ impl<'a> Import<'a> {
         let place = rules.first().map(|rule| rule.place.clone());
         match access {
             Access::Open => {}
+            Access::Rules { .. } if !self.knows_clients(scope) => {
+                if let Some(rule) = rules.first().copied() {
+                    let note = "who is believed to say the client's address, or in which header, is not the same here";
+                    self.shut(route, end, rule, note);
+                }
+            }
             Access::Nobody => {
                 super::super::draft::close(route, place.as_ref().unwrap_or(&self.nowhere), "deny all");
                 route.forget("CLOSED");
@@ -102,6 +131,21 @@ impl<'a> Import<'a> {
                 }
             }
         }
+    }
+
+    /// What nginx takes for the client's address at `scope` is what ours does: of all servers the same peers are believed, and
+    /// by X-Forwarded-For.
+    pub(super) fn knows_clients(&self, scope: &Scope<'a>) -> bool {
+        let peer = |from: &Directive| match from.word(0) {
+            "unix:" => Some("unix".to_owned()),
+            whom => text::network(whom),
+        };
+        let peers: Option<Vec<_>> = scope.all("set_real_ip_from").into_iter().map(peer).collect();
+        let Some(mut peers) = peers else { return false };
+        peers.sort();
+        peers.dedup();
+        let header = scope.last("real_ip_header").map_or("x-real-ip", |one| one.word(0)).to_ascii_lowercase();
+        peers == self.trusted && (peers.is_empty() || ["x-forwarded-for", "proxy_protocol"].contains(&&*header))
     }
 
     /// auth_basic; the place of what is in force.

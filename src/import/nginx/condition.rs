@@ -2,6 +2,8 @@
 
 use super::{
     super::{text, toml::Value},
+    flow::Action,
+    listen::Door,
     read::Directive,
 };
 use crate::config;
@@ -15,6 +17,8 @@ pub(super) enum Test {
     Host(String),
     /// TLS, or none.
     Tls(bool),
+    /// The port of the listener.
+    Port(u16),
 }
 
 /// The condition of an `if`.
@@ -49,17 +53,41 @@ pub(super) fn condition(one: &Directive) -> Option<Condition> {
     Some(Condition { test, negated })
 }
 
+impl Test {
+    /// By which listener a request comes decides; `None`: something else does.
+    pub(super) fn fits(&self, door: &Door) -> Option<bool> {
+        match self {
+            Self::Tls(tls) => Some(door.tls == *tls),
+            Self::Port(port) => Some(door.port == Some(*port)),
+            Self::Key(..) | Self::Host(_) => None,
+        }
+    }
+}
+
+impl Condition {
+    /// It asks for the client's address.
+    pub(super) fn is_of_client(&self) -> bool {
+        matches!(&self.test, Test::Key(key, _) if key == &["client_ip"])
+    }
+
+    /// nginx looks at the first argument or cookie of a name, in letters of any case; ours at all of exactly that name. What
+    /// passes here and not there is somebody that `refuses` would keep out.
+    pub(super) fn is_near(&self, refuses: bool) -> bool {
+        let Test::Key(key, value) = &self.test else { return false };
+        let absent = *value == Value::table([("absent", true.into())]) && !self.negated;
+        refuses && !absent && ["cookie", "query"].contains(&key[0].as_str())
+    }
+}
+
 fn equal(name: &str, value: &str) -> Option<Test> {
     match name {
         "request_method" => Some(Test::Key(vec!["method".to_owned()], value.into())),
-        "scheme" => Some(Test::Tls(value == "https")),
-        "https" => Some(Test::Tls(value == "on")),
-        "server_port" => match value {
-            "80" => Some(Test::Tls(false)),
-            "443" => Some(Test::Tls(true)),
-            _ => None,
-        },
+        "scheme" if ["http", "https"].contains(&value) => Some(Test::Tls(value == "https")),
+        "https" if value == "on" => Some(Test::Tls(true)),
+        "server_port" => value.parse().ok().map(Test::Port),
         "host" | "http_host" => text::is_match(value).then(|| Test::Host(value.to_ascii_lowercase())),
+        // Letter by letter: a network is no address.
+        "remote_addr" if value.contains('/') => None,
         "remote_addr" => Some(Test::Key(vec!["client_ip".to_owned()], text::network(value)?.into())),
         _ => matched(name, value.into()),
     }
@@ -88,4 +116,26 @@ fn matched(name: &str, value: Value) -> Option<Test> {
     let name = name.strip_prefix("http_")?.replace('_', "-");
     let fine = text::is_token(&name) && !config::is_lifted(&name) && name != "cookie";
     fine.then(|| key("header", &name))
+}
+
+/// What nginx takes for empty is there and empty, or not there: two predicates of ours. So `= ""` asks for both, and so does an
+/// expression that is found in nothing.
+pub(super) fn empty((condition, action): (Condition, Action)) -> Vec<(Condition, Action)> {
+    let mut both = vec![(condition.clone(), action.clone())];
+    let absent = Value::table([("absent", true.into())]);
+    let (Test::Key(key, value), false) = (condition.test, condition.negated) else { return both };
+    let found = match &value {
+        Value::Table(pairs) => pairs.iter().find_map(|(kind, regex)| match regex {
+            Value::Text(regex) if kind == "regex" => text::compiled(regex),
+            _ => None,
+        }),
+        _ => None,
+    };
+    let other = match () {
+        () if value == absent => Value::table([("regex", "^$".into())]),
+        () if found.is_some_and(|regex| regex.is_match("")) => absent,
+        () => return both,
+    };
+    both.push((Condition { test: Test::Key(key, other), negated: false }, action));
+    both
 }

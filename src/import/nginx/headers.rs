@@ -2,11 +2,13 @@
 
 use super::{
     super::{
+        report::Place,
         text,
         toml::{Table, Value},
     },
     Import,
     read::Directive,
+    route::Draft,
     scope::Scope,
     variables,
 };
@@ -22,11 +24,13 @@ const TOLD: [(&str, &[&str]); 6] = [
 ];
 
 impl<'a> Import<'a> {
-    /// What backends get beside what clients send.
-    pub(super) fn request_headers(&mut self, route: &mut Table, scope: &Scope<'a>, server: &str) {
+    /// What backends get beside what clients send. What nginx would write over and cannot be said is removed: backends believe
+    /// it, and the client's own must not reach them.
+    pub(super) fn request_headers(&mut self, route: &mut Draft, scope: &Scope<'a>, server: &str) {
         let mut remove = Vec::new();
         let mut place = None;
-        for set in scope.any(&["proxy_set_header", "grpc_set_header"]) {
+        let all = if scope.has("grpc_pass") { "grpc_set_header" } else { "proxy_set_header" };
+        for set in scope.all(all) {
             let (name, value) = (set.word(0).to_ascii_lowercase(), set.word(1));
             // The pool has it.
             if name == "host" || is_upgrade(set) {
@@ -39,20 +43,27 @@ impl<'a> Import<'a> {
             let copied = |one: &&Directive| {
                 one.word(0) == value && one.word(1) == format!("$upstream_http_{}", name.replace('-', "_"))
             };
-            if scope.all("auth_request_set").iter().any(copied) && scope.last("auth_request").is_some() {
+            let asked = scope.last("auth_request").is_some_and(|one| one.word(0) != "off");
+            if scope.all("auth_request_set").iter().any(copied) && asked {
                 continue;
             }
             if text::is_ours(&name) {
-                self.told(set, &name, value);
+                self.told(route, set, &name, value);
             } else if !text::is_token(&name) {
                 set.unsupported(&mut self.draft.report, "this is not the name of a header");
-            } else if value.is_empty() {
+            } else if value.strip_prefix("$http_").is_some_and(|own| own == name.replace('-', "_")) {
+                set.converted(&mut self.draft.report);
+            } else if variables::expand(value, &self.constants).is_empty() {
                 set.converted(&mut self.draft.report);
                 place = Some(&set.place);
                 remove.push(name);
-            } else {
-                self.edit(route, (&["request_headers", "set"], &name), set, value, server);
+            } else if !self.edit(&mut route.table, (&["request_headers", "set"], &name), set, value, server) {
+                place = Some(&set.place);
+                remove.push(name);
             }
+        }
+        for more in scope.every("more_clear_input_headers").chain(scope.every("more_set_input_headers")) {
+            place = self.more(route, more, &mut remove).or(place);
         }
         for pass in scope.all("proxy_pass_request_headers").into_iter().chain(scope.all("proxy_pass_request_body")) {
             match pass.word(0) {
@@ -61,13 +72,36 @@ impl<'a> Import<'a> {
                 _ => pass.unsupported(&mut self.draft.report, "requests pass whole"),
             }
         }
-        if !remove.is_empty() {
-            route.set(&["request_headers", "remove"], Value::words(remove), place);
+        remove.sort();
+        remove.dedup();
+        // Nothing is sent to anybody where it was closed on the way.
+        if route.table.value(&["respond"]).is_some() {
+            route.table.drop_under("request_headers");
+        } else if !remove.is_empty() {
+            route.table.set(&["request_headers", "remove"], Value::words(remove), place);
         }
     }
 
+    /// Headers of clients that are taken away, or written over: these go all the same, without what would be written.
+    fn more(&mut self, route: &mut Draft, more: &'a Directive, remove: &mut Vec<String>) -> Option<&'a Place> {
+        let names =
+            more.words.iter().map(|word| word.split(':').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let (fine, other): (Vec<_>, Vec<_>) =
+            names.partition(|name| text::is_token(name) && !name.contains('*') && !text::is_ours(name));
+        match other.iter().find(|name| !text::is_ours(name)) {
+            Some(_) => {
+                self.shut(&mut route.table, &mut route.end, more, "these headers cannot be named one by one");
+                return None;
+            }
+            None if more.name == "more_clear_input_headers" => more.converted(&mut self.draft.report),
+            None => more.approximated(&mut self.draft.report, "what clients send of it is removed; nothing is written"),
+        }
+        remove.extend(fine);
+        Some(&more.place)
+    }
+
     /// A field that evenkeel writes itself.
-    fn told(&mut self, set: &Directive, name: &str, value: &str) {
+    fn told(&mut self, route: &mut Draft, set: &Directive, name: &str, value: &str) {
         let report = &mut self.draft.report;
         let known = TOLD.iter().find(|(known, _)| *known == name);
         match (name, known) {
@@ -78,13 +112,25 @@ impl<'a> Import<'a> {
                 "backends get X-Forwarded-For, whose first address is the client's; X-Real-IP is not sent",
             ),
             ("te", _) | ("keep-alive", _) | ("expect", _) => set.converted(report),
+            // Those of trusted proxies pass, with what their clients have said.
+            _ if name.starts_with("x-forwarded-") && self.draft.server.value(&["trusted_proxies"]).is_some() => {
+                self.shut(&mut route.table, &mut route.end, set, "a trusted proxy may pass on what its client sends");
+            }
             _ => set.unsupported(report, "evenkeel writes this header itself, or frames messages with it"),
         }
     }
 
-    /// One header of `route`.
-    fn edit(&mut self, route: &mut Table, (path, name): (&[&str], &str), from: &Directive, value: &str, server: &str) {
+    /// One header of `route`; `false`: its value cannot be said.
+    fn edit(
+        &mut self,
+        route: &mut Table,
+        (path, name): (&[&str], &str),
+        from: &Directive,
+        value: &str,
+        server: &str,
+    ) -> bool {
         let value = variables::expand(value, &self.constants);
+        let gone = if path.first() == Some(&"request_headers") { ": what clients send of it is removed" } else { "" };
         match variables::template(&value, server) {
             Ok(template) if !template.chars().any(|letter| letter != '\t' && letter.is_control()) => {
                 let whole: Vec<&str> = path.iter().copied().chain([name]).collect();
@@ -113,10 +159,12 @@ impl<'a> Import<'a> {
                     None if from.is_told() => {}
                     None => from.converted(&mut self.draft.report),
                 }
+                return true;
             }
-            Ok(_) => from.unsupported(&mut self.draft.report, "the value of a header is one line"),
-            Err(variable) => from.unsupported(&mut self.draft.report, format!("there is no {variable} here")),
+            Ok(_) => from.unsupported(&mut self.draft.report, format!("the value of a header is one line{gone}")),
+            Err(variable) => from.unsupported(&mut self.draft.report, format!("there is no {variable} here{gone}")),
         }
+        false
     }
 
     /// What clients get beside what backends send.

@@ -3,9 +3,9 @@
 
 use super::super::report::Outcome::{self, Approximated, Converted, Unsupported};
 
-/// What protects: where it cannot be converted, its requests are refused.
+/// What protects: where it cannot be converted, its requests are refused. Of modules that nobody knows here the name tells.
 pub(super) fn protects(name: &str) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 21] = [
         "allow",
         "deny",
         "auth_basic",
@@ -22,11 +22,17 @@ pub(super) fn protects(name: &str) -> bool {
         "valid_referers",
         "auth_oidc",
         "modsecurity",
-        "auth_ldap",
+        "SecRulesEnabled",
+        "ModSecurityEnabled",
+        "app_protect_enable",
+        "shib_request",
         // Of a file that is not there: it may have protected something.
         "include",
     ];
-    NAMES.contains(&name) || name.starts_with("access_by_lua") || name.starts_with("js_access")
+    // They refuse nobody by themselves.
+    const HARMLESS: [&str; 4] = ["auth_request_set", "auth_delay", "auth_http", "access_log"];
+    const BEGIN: [&str; 5] = ["auth", "access", "rewrite_by", "server_rewrite_by", "js_access"];
+    NAMES.contains(&name) || BEGIN.iter().any(|begin| name.starts_with(begin)) && !HARMLESS.contains(&name)
 }
 
 /// What is said of `name` with `value`.

@@ -338,6 +338,12 @@ impl<'a> Import<'a> {
             verify.tell(&mut self.draft.report, Outcome::Closed, note);
             door.table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&verify.place));
         }
+        let on = asking.iter().filter(|number| asks(&servers[**number]).is_some_and(|one| one.word(0) == "on"));
+        if let Some(crl) = on.filter_map(|number| servers[*number].scope.last("ssl_crl")).next() {
+            let note = "whose certificate is revoked cannot be told from the others: `deny` shuts everybody out";
+            crl.tell(&mut self.draft.report, Outcome::Closed, note);
+            door.table.set(&["deny"], Value::words(["0.0.0.0/0", "::/0"]), Some(&crl.place));
+        }
         ca.converted(&mut self.draft.report);
         door.table.set(&["tls", "client_ca"], self.path(ca.word(0)), Some(&ca.place));
         if asking.iter().all(|number| asks(&servers[*number]).is_some_and(|one| one.word(0) == "optional")) {
@@ -417,4 +423,25 @@ fn address(theirs: &str) -> Option<(String, Option<u16>)> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let ip: std::net::IpAddr = bare.parse().ok()?;
     Some((std::net::SocketAddr::new(ip, port).to_string(), Some(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::import::{files::Files, nginx::import, report::Outcome};
+
+    #[test]
+    fn nobody_is_let_in_where_the_revoked_cannot_be_told() {
+        for (verify, shut) in [("on", true), ("optional", false)] {
+            let text = format!(
+                "server {{ listen 443 ssl; ssl_certificate /a.pem; ssl_certificate_key /a.key; ssl_client_certificate /ca.pem;\n\
+                 ssl_verify_client {verify}; ssl_crl /crl.pem; location / {{ proxy_pass http://10.0.0.1; }} }}"
+            );
+            let made = import(&text, &mut Files::new(Path::new("/nowhere/x.conf"))).unwrap();
+            let toml: ::toml::Table = made.toml.parse().unwrap();
+            assert_eq!(toml["listener"][0].get("deny").is_some(), shut, "{verify}: {}", made.toml);
+            assert_eq!(made.report.count(Outcome::Closed), usize::from(shut), "{verify}: {}", made.report);
+        }
+    }
 }

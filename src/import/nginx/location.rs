@@ -13,7 +13,7 @@ use std::{
 
 use regex::Regex;
 
-use super::{super::text, read::Directive, scope::Scope};
+use super::{super::text, gates, read::Directive, scope::Scope};
 
 /// How a location is matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,7 +362,8 @@ pub(super) fn leads_in(locations: &[Location<'_>], regex: &str, to: &str) -> boo
     let from = regex.strip_prefix('^').map(text::first_letters).unwrap_or_default();
     let meet = |prefix: &str| prefix.starts_with(to) || to.starts_with(prefix);
     let letters = |anchored: &str| text::first_letters(anchored.strip_prefix("(?-i:").unwrap_or(anchored));
-    locations.iter().filter(|one| super::route::shields(one)).any(|one| match one.kind {
+    let apart = gates::differ(locations);
+    locations.iter().filter(|one| apart && gates::shields(one)).any(|one| match one.kind {
         Kind::Named => false,
         Kind::Regex => match one.text.trim_start_matches("(?i)").strip_prefix('^') {
             Some(anchored) => meet(&letters(anchored)),

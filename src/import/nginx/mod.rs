@@ -2,17 +2,20 @@
 //!
 //! - `read`: the language · `scope`: what is inherited · `variables`, `condition`: what stands for what
 //! - `listen`: sockets and TLS · `location`: which one nginx chooses · `flow`: return, rewrite, if
-//! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `known`: what is written nowhere
+//! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `order`: which goes first
+//! - `gates`: what protects · `known`: what is written nowhere
 
 mod access;
 mod condition;
 mod flow;
+mod gates;
 mod headers;
 mod hosts;
 mod known;
 mod limits;
 mod listen;
 mod location;
+mod order;
 mod pass;
 mod read;
 mod route;
@@ -69,6 +72,10 @@ struct Import<'a> {
     conns: Vec<Zone<'a>>,
     /// What `set` has named at this place.
     constants: Constants,
+    /// Who is believed to say the client's address, by all of our servers.
+    trusted: Vec<String>,
+    /// Paths are expressions, all of them, at the server at hand.
+    ordered: bool,
     /// Of the server at hand.
     server_locations: Vec<Location<'a>>,
     /// A path that leads to each of them, as far as one is found.
@@ -133,6 +140,8 @@ impl<'a> Import<'a> {
             rates: Vec::new(),
             conns: Vec::new(),
             constants: Constants::new(),
+            trusted: Vec::new(),
+            ordered: false,
             server_locations: Vec::new(),
             samples: HashMap::new(),
             pools: Vec::new(),
@@ -212,6 +221,7 @@ impl<'a> Import<'a> {
         let mut nets: Vec<String> = Vec::new();
         let mut place = None;
         let inner = servers.iter().map(|server| &server.scope);
+        let named = scopes.iter().chain(inner.clone()).any(|scope| scope.has("real_ip_header"));
         for from in
             scopes.iter().chain(inner).flat_map(|scope| scope.own()).filter(|one| one.name == "set_real_ip_from")
         {
@@ -225,12 +235,18 @@ impl<'a> Import<'a> {
                 }
             }
             place = place.or(Some(&from.place));
-            if !from.is_told() {
-                from.converted(&mut self.draft.report);
+            match named {
+                _ if from.is_told() => {}
+                true => from.converted(&mut self.draft.report),
+                false => from.approximated(
+                    &mut self.draft.report,
+                    "without real_ip_header nginx looks at X-Real-IP: X-Forwarded-For is believed",
+                ),
             }
         }
         nets.sort();
         nets.dedup();
+        self.trusted.clone_from(&nets);
         if !nets.is_empty() {
             self.draft.server.set(
                 &["trusted_proxies"],
@@ -328,7 +344,7 @@ impl<'a> Import<'a> {
         for (other, server) in servers.iter().enumerate().filter(|(other, one)| *other != number && one.unmatched) {
             let here = doors.iter().any(|door| door.servers.contains(&other));
             let refuses =
-                || server.scope.levels().any(route::refuses) || location::all(&server.scope).iter().any(route::shields);
+                || server.scope.levels().any(gates::refuses) || location::all(&server.scope).iter().any(gates::shields);
             if here && refuses() {
                 let note = "it protects, and has names that cannot be matched: requests for names that no server has get \
                             503 until you decide";

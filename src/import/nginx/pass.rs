@@ -24,8 +24,7 @@ impl<'a> Import<'a> {
         server: &Server<'a>,
         rest: bool,
     ) {
-        let named = self.fallen(one);
-        let scope = named.as_ref().map_or(&one.scope, |named| &named.scope).clone();
+        let scope = self.fallen(one).map_or_else(|| one.scope.clone(), |named| named.scope);
         let pass = scope.own().iter().find(|inside| ["proxy_pass", "grpc_pass"].contains(&inside.name.as_str()));
         let Some(pass) = pass.filter(|_| !rest) else {
             return self.unpassed(route, &scope, rest);
@@ -46,18 +45,13 @@ impl<'a> Import<'a> {
         self.rewritten(route, &target, inner, one);
         self.waits(route, &scope);
         self.mirrored(route, &scope);
-        self.request_headers(&mut route.table, &scope, &server.name);
+        self.request_headers(route, &scope, &server.name);
     }
 
     /// The named location that a location comes to when there is no file.
     fn fallen(&mut self, one: &Location<'a>) -> Option<Location<'a>> {
-        if one.scope.has("proxy_pass") || one.scope.has("grpc_pass") {
-            return None;
-        }
-        let tried = one.scope.last("try_files")?;
-        let name = tried.words.last().filter(|name| name.starts_with('@'))?;
-        let found =
-            self.server_locations.iter().find(|other| other.kind == Kind::Named && other.text == **name)?.clone();
+        let found = named(one, &self.server_locations)?.clone();
+        let (tried, name) = (one.scope.last("try_files")?, &found.text);
         tried.approximated(&mut self.draft.report, format!("no file is looked for: all requests go to {name}"));
         found.directive.converted(&mut self.draft.report);
         Some(found)
@@ -213,6 +207,15 @@ impl<'a> Import<'a> {
             one.approximated(&mut self.draft.report, "copies have their body, up to retry.buffer");
         }
     }
+}
+
+/// The one of `all` that `one` comes to when there is no file.
+pub(super) fn named<'l, 'a>(one: &Location<'_>, all: &'l [Location<'a>]) -> Option<&'l Location<'a>> {
+    if one.scope.has("proxy_pass") || one.scope.has("grpc_pass") {
+        return None;
+    }
+    let name = one.scope.last("try_files")?.words.last().filter(|name| name.starts_with('@'))?;
+    all.iter().find(|other| other.kind == Kind::Named && other.text == **name)
 }
 
 /// The answer is our own.

@@ -8,11 +8,13 @@ use super::{
         toml::{Table, Value},
     },
     Import, Server,
-    condition::{Condition, Test},
+    condition::{Condition, Test, empty},
     flow::{Action, Flow},
+    gates::{self, gates, shields},
     listen::Door,
     location::{self, Choice, Kind, Location, Path, Style},
-    pass::respond,
+    order::{hosts_first, outranks},
+    pass::{self, respond},
     read::Directive,
     scope::Scope,
     upstream,
@@ -51,6 +53,7 @@ impl<'a> Import<'a> {
         let mut outer = self.flow(&server.scope, &server.name);
         let constants = self.constants.clone();
         let locations = self.readable(&mut outer);
+        self.ordered = outer.end.is_some() && outranks(&outer.guards, outer.end.as_ref(), spot.everywhere);
         if outer.end.is_some() {
             let all = Location::whole(server.directive, &server.scope);
             for one in &locations {
@@ -72,11 +75,13 @@ impl<'a> Import<'a> {
                 false => outer.closed = Some(jump),
             }
         }
-        let guarded = locations.iter().filter(|one| shields_path(one)).collect::<Vec<_>>();
+        self.ordered = self.outranked(&outer, &locations, server, spot);
+        let apart = gates::differ(&locations);
+        let guarded: Vec<_> = locations.iter().filter(|one| apart && one.kind != Kind::Named && shields(one)).collect();
         let expressions = locations.iter().any(|one| one.kind == Kind::Regex);
         let style = match () {
-            () if !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
-            () if expressions || locations.iter().any(shields) => Style::Ordered,
+            () if self.ordered || !guarded.is_empty() || !outer.paths.is_empty() => Style::Strict,
+            () if expressions => Style::Ordered,
             () => Style::Plain,
         };
         self.firsts(server, spot, &outer, &guarded);
@@ -84,7 +89,7 @@ impl<'a> Import<'a> {
         for (one, regex) in missed {
             let text = regex.directive.text();
             let note = format!("`{text}` is not asked for within it, where nginx does so");
-            match shields(regex) && !shields(one) {
+            match !gates(regex, &locations).is_subset(&gates(one, &locations)) {
                 true => {
                     let note = format!("{note}, and it protects: all of its server gets 503 until you decide");
                     one.directive.tell(&mut self.draft.report, Outcome::Closed, note);
@@ -98,7 +103,7 @@ impl<'a> Import<'a> {
         for (one, path) in order {
             whole |= path == Path::All;
             self.constants = constants.clone();
-            let inner = self.flow(&one.scope, &server.name);
+            let inner = self.inner(one, &server.name);
             let path = self.loosened(one, path, &choice);
             let one = one.clone();
             self.route(&outer, inner, &one, path, server, spot, true);
@@ -110,24 +115,28 @@ impl<'a> Import<'a> {
 
     /// Refuses all requests at `spot`, for the sake of `closing`.
     pub(super) fn refused(&mut self, closing: &Directive, spot: Spot<'_>) {
+        self.ordered = false;
         let mut route = self.begin(&spot, &Path::All, "");
         close(&mut route.table, &closing.place, &closing.text());
         route.end = End::Status(503);
-        let url = url(&spot, "/", None);
+        let url = url(&spot.doors, &spot, "/");
         self.push(route, url);
     }
 
     /// The locations that can be asked for; what cannot and protects closes the server.
     fn readable(&mut self, outer: &mut Flow<'a>) -> Vec<Location<'a>> {
         let mut locations = self.server_locations.clone();
+        let fine = |one: &Location<'a>| match one.kind {
+            Kind::Named => true,
+            Kind::Regex => one.is_compiled(),
+            _ => text::is_path(&one.text),
+        };
+        let all = &self.server_locations;
+        let others: Vec<_> =
+            all.iter().filter(|one| fine(one) && one.kind != Kind::Named).map(|one| gates(one, all)).collect();
         let report = &mut self.draft.report;
         locations.retain(|one| {
-            let fine = match one.kind {
-                Kind::Named => true,
-                Kind::Regex => one.is_compiled(),
-                _ => text::is_path(&one.text),
-            };
-            if fine {
+            if fine(one) {
                 return true;
             }
             let what = if one.kind == Kind::Regex {
@@ -135,7 +144,8 @@ impl<'a> Import<'a> {
             } else {
                 "it is not a path as it is sent"
             };
-            if shields(one) {
+            let gates = gates(one, all);
+            if others.iter().any(|other| !gates.is_subset(other)) {
                 let note = format!("{what}, and it protects: all of its server gets 503 until you decide");
                 one.directive.tell(report, Outcome::Closed, note);
                 outer.closed = Some(one.directive);
@@ -223,6 +233,12 @@ impl<'a> Import<'a> {
             table.set(&["host"], Value::words(spot.hosts.iter().map(String::as_str)), None);
         }
         match path {
+            // Any but that of CONNECT.
+            Path::All if self.ordered => table.set(&["path"], Value::table([("regex", "^".into())]), None),
+            Path::Exact(path) if self.ordered => {
+                let regex = format!("^{}$", ::regex::escape(path));
+                table.set(&["path"], Value::table([("regex", regex.into())]), None);
+            }
             Path::All => {}
             Path::Exact(path) => table.set(&["path"], path.as_str(), None),
             Path::Below(path) => table.set(&["path"], format!("{path}/*"), None),
@@ -277,16 +293,17 @@ impl<'a> Import<'a> {
             .cloned()
             .flat_map(empty)
             .collect();
+        let guards = hosts_first(guards);
         let mut end = outer.end.clone().or_else(|| inner.end.clone());
         let mut after = Vec::new();
         // A plain GET comes past all of them, by a listener that is not of this kind.
-        let (mut certain, mut not) = (true, None);
+        let (mut certain, mut doors) = (true, spot.doors.clone());
         for (condition, action) in guards {
             match &condition.test {
                 Test::Key(key, _) if key == &["method"] => certain &= condition.negated == is_get(&condition),
                 Test::Key(..) => certain = false,
                 Test::Host(host) => certain &= condition.negated == (*host == spot.sample),
-                Test::Tls(tls) => not = Some(*tls != condition.negated),
+                test => doors.retain(|door| test.fits(door) == Some(condition.negated)),
             }
             match self.branches(&mut main, &condition, &action, spot) {
                 Branch::Before(route) => self.push(route, None),
@@ -322,7 +339,7 @@ impl<'a> Import<'a> {
         };
         // The same expression may stand before other places as well.
         certain &= one.kind != Kind::Regex || path == Path::Regex(one.text.clone());
-        let url = sampled.filter(|_| certain).and_then(|path| url(spot, &path, not));
+        let url = sampled.filter(|_| certain).and_then(|path| url(&doors, spot, &path));
         self.push(main, url);
         for route in after.into_iter().rev() {
             self.push(route, None);
@@ -339,10 +356,9 @@ impl<'a> Import<'a> {
         other.table.set(&["name"], other.name.as_str(), None);
         action.write(&mut other.table);
         match &condition.test {
-            Test::Tls(tls) => {
-                let wanted = *tls != condition.negated;
-                let doors: Vec<_> =
-                    spot.doors.iter().filter(|door| door.tls == wanted).map(|door| door.name.as_str()).collect();
+            test @ (Test::Tls(_) | Test::Port(_)) => {
+                let wanted = |door: &&&Door| test.fits(door) != Some(condition.negated);
+                let doors: Vec<_> = spot.doors.iter().filter(wanted).map(|door| door.name.as_str()).collect();
                 match doors.len() {
                     0 => return Branch::Never,
                     count if count == spot.doors.len() => return Branch::Always,
@@ -397,7 +413,7 @@ impl<'a> Import<'a> {
         rest: bool,
     ) {
         let scope = &one.scope;
-        if let Some(internal) = scope.own().iter().find(|inside| inside.name == "internal") {
+        if let Some(internal) = scope.last("internal") {
             internal.converted(&mut self.draft.report);
             respond(route, 404, "", None);
         } else if let Some(action) = &end {
@@ -409,6 +425,9 @@ impl<'a> Import<'a> {
             let constants = self.constants.clone();
             self.guard(&mut route.table, &mut route.end, scope, &constants);
             self.limits(&mut route.table, scope);
+            if let Some(named) = pass::named(one, &self.server_locations).cloned() {
+                self.guarded_too(route, one, &named);
+            }
         }
         self.response_headers(&mut route.table, scope, &server.name);
         if let Some(log) = scope.last("access_log").filter(|log| log.word(0) == "off") {
@@ -416,18 +435,6 @@ impl<'a> Import<'a> {
             log.converted(&mut self.draft.report);
         }
     }
-}
-
-/// What nginx takes for empty is there and empty as well, which is another predicate of ours.
-fn empty((condition, action): (Condition, Action)) -> Vec<(Condition, Action)> {
-    let mut both = vec![(condition.clone(), action.clone())];
-    if let (Test::Key(key, value), false) = (condition.test, condition.negated)
-        && value == Value::table([("absent", true.into())])
-    {
-        let test = Test::Key(key, Value::table([("regex", "^$".into())]));
-        both.push((Condition { test, negated: false }, action));
-    }
-    both
 }
 
 /// Where an `if` leads.
@@ -446,26 +453,6 @@ fn body(scope: &Scope<'_>) -> Option<u64> {
     Some(written.unwrap_or(1 << 20)).filter(|size| *size > 0)
 }
 
-/// It refuses somebody.
-pub(super) fn shields(one: &Location<'_>) -> bool {
-    one.scope.own().iter().any(refuses)
-}
-
-/// Somebody may be refused by `one`, or by what is in it.
-pub(super) fn refuses(one: &Directive) -> bool {
-    let name = one.name.as_str();
-    match name {
-        "return" => one.word(0).parse::<u64>().is_ok_and(|status| status >= 400),
-        "if" => one.inside().iter().any(refuses),
-        _ => super::known::protects(name) && one.word(0) != "off",
-    }
-}
-
-/// Another spelling of its path would lead elsewhere.
-fn shields_path(one: &Location<'_>) -> bool {
-    shields(one) && one.text != "/" && one.kind != Kind::Named
-}
-
 fn is_get(condition: &Condition) -> bool {
     match &condition.test {
         Test::Key(_, Value::Text(method)) => method == "GET",
@@ -481,9 +468,9 @@ fn text_of_rest(locations: &[Location<'_>]) -> Option<String> {
     tries.iter().find(|path| choice.choose(path).is_none()).map(|&path| path.to_owned())
 }
 
-/// `not`: by a listener without TLS, or with it.
-fn url(spot: &Spot<'_>, path: &str, not: Option<bool>) -> Option<String> {
-    let door = spot.doors.iter().find(|door| not.is_none_or(|tls| door.tls != tls))?;
+/// Of what comes by the first of `doors`.
+fn url(doors: &[&Door], spot: &Spot<'_>, path: &str) -> Option<String> {
+    let door = doors.first()?;
     let (scheme, usual) = if door.tls { ("https", 443) } else { ("http", 80) };
     let port = door.port.filter(|port| *port != usual);
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();

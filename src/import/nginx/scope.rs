@@ -1,20 +1,29 @@
 //! What holds at a place: blocks in blocks, where what stands inside replaces what stands outside. Used by all of `nginx`.
 
-use super::read::Directive;
+use super::{known, read::Directive};
 
 /// A block, and those around it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope<'a> {
     /// The outermost first.
     levels: Vec<&'a [Directive]>,
+    /// What protects in them, and in which: servers have thousands of directives, and few of these.
+    gates: Vec<(usize, &'a Directive)>,
 }
 
 impl<'a> Scope<'a> {
     /// One with `block` inside of it.
     pub(super) fn within(&self, block: &'a [Directive]) -> Self {
-        let mut levels = self.levels.clone();
+        let Self { mut levels, mut gates } = self.clone();
+        let protects = |one: &&Directive| known::protects(&one.name) || one.name == "internal";
+        gates.extend(block.iter().filter(protects).map(|one| (levels.len(), one)));
         levels.push(block);
-        Self { levels }
+        Self { levels, gates }
+    }
+
+    /// What protects in all blocks, the outermost first, and how deep each stands.
+    pub(super) fn gates(&self) -> &[(usize, &'a Directive)] {
+        &self.gates
     }
 
     /// The innermost block.
