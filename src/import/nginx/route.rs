@@ -367,7 +367,9 @@ impl<'a> Import<'a> {
                 Branch::Before(other)
             }
             Test::Host(host) => {
-                let possible = spot.hosts.is_empty() || spot.hosts.contains(host);
+                let takes =
+                    |known: &String| known == host || known.strip_prefix('*').is_some_and(|end| host.ends_with(end));
+                let possible = spot.hosts.is_empty() || spot.hosts.iter().any(takes);
                 match (possible, condition.negated) {
                     (false, negated) => {
                         if negated {
