@@ -264,7 +264,7 @@ impl Api {
             move |after| match after {
                 Ok(_) => tracing::info!(target: AUDIT, by, asked, "chaos was set over the admin API"),
                 Err(refused) => {
-                    tracing::info!(target: AUDIT, by, asked, why = why(refused), "chaos was not set over the admin API")
+                    tracing::info!(target: AUDIT, by, asked, why = why(refused), "chaos was not set over the admin API");
                 }
             },
         );
