@@ -130,7 +130,11 @@ impl Control {
 
     /// As [`Control::reload`], whatever stands in the file.
     pub(super) async fn put(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
-        systemd::reloading();
+        // The service manager has been told that the process ends: READY=1 would take that back.
+        let ending = self.is_ending();
+        if !ending {
+            systemd::reloading();
+        }
         let outcome = self.take(config).await;
         let now = SystemTime::now();
         match &outcome {
@@ -146,13 +150,20 @@ impl Control {
                 tracing::error!("the configuration was not reloaded, the one in force stays:\n{error}");
             }
         }
-        systemd::ready();
-        self.tell_systemd();
+        if !ending {
+            systemd::ready();
+            self.tell_systemd();
+        }
         outcome
     }
 
+    /// The process was told to go, or has not begun.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.shared.phase.borrow() != Phase::Running
+    }
+
     async fn take(&mut self, config: Option<Config>) -> Result<Reloaded, Refused> {
-        if *self.shared.phase.borrow() != Phase::Running {
+        if self.is_ending() {
             return Err("the process is about to end".to_owned().into());
         }
         let config = match config {

@@ -95,9 +95,9 @@ impl Control {
         Ok(reloaded)
     }
 
-    /// The file is as it was when it was rolled back: what is in force stays, and that is said.
+    /// The file is as it was when it was rolled back: what is in force stays, and that is said. Whoever ends takes nothing.
     pub(super) async fn is_passed_over(&self) -> Option<Reloaded> {
-        let holds = self.rollback.holds.as_ref()?;
+        let holds = self.rollback.holds.as_ref().filter(|_| !self.is_ending())?;
         if self.on_disk().await.as_ref() != Some(&holds.passed_over) {
             return None;
         }

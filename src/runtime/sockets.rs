@@ -114,8 +114,8 @@ impl Sockets {
                 }
                 Listening::Unix(socket) => dealt.unix.push((Arc::clone(&gate), socket)),
             }
-            let local = gate.local();
-            tracing::info!(listener = %name, address = local.map(tracing::field::display), "listening");
+            let local = gate.local().map_or_else(|| address.to_string(), |local| local.to_string());
+            tracing::info!(listener = %name, address = %local, "listening");
             kept.push(Socket { address, listener: name, gate });
         }
         self.open = kept;

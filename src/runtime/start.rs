@@ -105,8 +105,8 @@ pub(super) fn launch(config: Config, builder: Builder) -> Result<Server, StartEr
     let listeners: Vec<_> = names.map(|name| (name.clone(), sockets.address(&name))).collect();
     let admin_address = admin.as_ref().and_then(Admin::address);
     for (name, admin) in [("admin", &admin), ("metrics", &metrics)] {
-        if let Some(address) = admin.as_ref().and_then(Admin::address) {
-            tracing::info!(listener = name, %address, "listening");
+        if let Some(address) = admin.as_ref().and_then(Admin::name) {
+            tracing::info!(listener = %name, %address, "listening");
         }
     }
     let (orders, receiver) = mpsc::unbounded_channel();
@@ -218,6 +218,17 @@ impl Admin {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// As people call it.
+    fn name(&self) -> Option<String> {
+        match self {
+            Self::Tcp(_) => self.address().map(|address| address.to_string()),
+            Self::Unix(listener) => {
+                let address = listener.local_addr().ok()?;
+                address.as_pathname().map(|path| format!("unix:{}", path.display()))
+            }
         }
     }
 }

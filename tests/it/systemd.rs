@@ -141,6 +141,10 @@ fn stopping_is_said_when_the_drain_begins() {
     wait_for("the exchange is on its way", || backend.requests() == 1);
     evenkeel.signal("TERM");
     manager.until("STOPPING=1");
+    // A reload would say that it is ready again.
+    evenkeel.signal("HUP");
+    wait_for("the reload is refused", || !evenkeel.last_reload());
+    assert!(manager.hears_no("READY=1", Duration::from_millis(100)));
     gate.open();
     assert_eq!(client.response().text(), "late");
     assert_eq!(evenkeel.wait().code(), Some(0));
