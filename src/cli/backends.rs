@@ -109,7 +109,18 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
     let until = view.deadline.map(|deadline| format!(" until {deadline}")).unwrap_or_default();
     let (name, state, weight) = (view.name, view.state, view.weight);
     let line = format!("{pool}: {name}: {state}{until}, weight {weight}, {} in flight", view.in_flight);
-    Ok(writeln!(out, "{}", printable(&line))?)
+    writeln!(out, "{}", printable(&line))?;
+    if matches!(action, Action::Drain { .. } | Action::Disable { .. }) { warn_of_none(&pool, &caller) } else { Ok(()) }
+}
+
+/// Says on stderr that nobody is left in `pool`: what was asked for is done.
+fn warn_of_none(pool: &str, caller: &Caller) -> Result<(), Failure> {
+    let view: PoolView = caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0;
+    if !view.backends.iter().any(status::can_serve) {
+        let line = format!("evenkeel: warning: no backend of {pool} can serve now: its requests are refused with 503");
+        let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
+    }
+    Ok(())
 }
 
 fn add(pool: Option<&str>, action: &Action, caller: &Caller, out: &mut impl Write) -> Result<(), Failure> {
@@ -142,7 +153,8 @@ fn remove(
     let path = backend_path(&pool, name);
     let body = serde_json::to_string(&Removal { deadline }).map_err(io::Error::from)?;
     let view: BackendView = caller.change(Method::DELETE, &path, body)?;
-    Ok(writeln!(out, "{}", printable(&format!("{pool}: {}: removed, {} in flight", view.name, view.in_flight)))?)
+    writeln!(out, "{}", printable(&format!("{pool}: {}: removed, {} in flight", view.name, view.in_flight)))?;
+    warn_of_none(&pool, caller)
 }
 
 /// The pool, if there is one alone.

@@ -129,8 +129,8 @@ pub(super) fn backend_path(pool: &str, name: &str) -> String {
 pub(super) struct Caller {
     address: Address,
     token: Option<Secret>,
-    /// Why the configuration's token cannot be read; `None`: it could, or nobody wants it.
-    unread: Option<String>,
+    /// Why the configuration gives no token; `None`: it does, or nobody wants it.
+    without: Option<String>,
 }
 
 /// A problem as the API tells it.
@@ -146,7 +146,7 @@ impl Remote {
     pub(super) fn caller(&self) -> Result<Caller, Failure> {
         let shown = self.token_file.as_deref().map(read_token).transpose()?;
         if let Some(address) = &self.admin {
-            return Ok(Caller { address: address.clone(), token: shown, unread: None });
+            return Ok(Caller { address: address.clone(), token: shown, without: None });
         }
         let file = self.config.display();
         let (admin, unread) = Config::admin_of(&self.config).map_err(|problems| {
@@ -159,8 +159,10 @@ impl Remote {
             let why = "admin.address has port 0: name the one that it got with --admin ADDRESS";
             return Err(Failure::Unreachable(format!("{file}: {why}")));
         }
-        let unread = unread.filter(|_| shown.is_none());
-        Ok(Caller { address, token: shown.or(admin.token), unread })
+        let token = shown.or(admin.token);
+        let nowhere = || format!("{file} has no admin.token: --token-file FILE names one");
+        let without = token.is_none().then(|| unread.unwrap_or_else(nowhere));
+        Ok(Caller { address, token, without })
     }
 }
 
@@ -211,8 +213,8 @@ impl Caller {
     fn refused(&self, status: StatusCode, body: &Bytes) -> Failure {
         let none = Problem { r#type: String::new(), detail: "without a reason".into() };
         let mut problem = serde_json::from_slice(body).unwrap_or(none);
-        if let Some(unread) = self.unread.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
-            problem.detail = format!("{}; {unread}", problem.detail);
+        if let Some(without) = self.without.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) {
+            problem.detail = format!("{}; {without}", problem.detail);
         }
         Failure::Refused { status, kind: problem.r#type, detail: problem.detail }
     }
@@ -257,7 +259,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// What to look at, where nobody listens.
 fn hint(why: &(dyn std::error::Error + 'static)) -> &'static str {
     match why.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => " (is evenkeel running?)",
+        Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            " (is evenkeel running? what changes admin.address holds from its next start: --admin names the old one)"
+        }
         _ => "",
     }
 }
@@ -418,6 +422,8 @@ mod tests {
         };
         let told = reload(&remote);
         assert!(told.contains("a token is needed") && told.contains("/nowhere/evenkeel.token"), "{told}");
+        let (_file, bare) = self::remote(&format!("{POOL}admin.address = \"{}\"\n", admin.address));
+        assert!(reload(&bare).contains("has no admin.token"), "{}", reload(&bare));
         let wrong = file("fedcba9876543210");
         remote.token_file = Some(wrong.0.clone());
         assert_eq!(reload(&remote), "refused: the token is wrong (401 Unauthorized)");

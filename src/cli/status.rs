@@ -76,8 +76,13 @@ fn summary(pools: &[PoolView], out: &mut impl Write) -> io::Result<()> {
     if all.is_empty() {
         return Ok(());
     }
-    let serve = all.iter().filter(|view| matches!(&*view.state, "ready" | "degraded")).count();
+    let serve = all.iter().filter(|view| can_serve(view)).count();
     writeln!(out, "{serve} of {} backends can serve", all.len())
+}
+
+/// New clients may come to it.
+pub(super) fn can_serve(view: &BackendView) -> bool {
+    matches!(&*view.state, "ready" | "degraded")
 }
 
 /// The time where the process is: its clock and ours may differ.
@@ -149,18 +154,27 @@ fn circuit(pool: &PoolView, view: &BackendView) -> String {
     if matches!(&*pool.circuit, "" | "closed") { view.circuit.clone() } else { format!("pool {}", pool.circuit) }
 }
 
-/// What the operator set, and how much of it a backend has that begins slowly.
+/// What the operator set, and how much of it a backend has that begins slowly, or cannot be chosen.
 fn weight(view: &BackendView) -> String {
     let (set, effective) = (view.weight, view.effective_weight);
-    let ramps = effective > 0.0 && effective < f64::from(set);
-    if ramps { format!("{effective:.2} of {set}") } else { set.to_string() }
+    match effective {
+        _ if effective >= f64::from(set) => set.to_string(),
+        0.0 => format!("0 of {set}"),
+        _ => format!("{effective:.2} of {set}"),
+    }
 }
 
-/// Why it is in its state, and until when its drain lasts.
+/// It has a part of its weight, as one that has just come.
+fn begins_slowly(view: &BackendView) -> bool {
+    view.effective_weight > 0.0 && view.effective_weight < f64::from(view.weight)
+}
+
+/// Why it is in its state, and until when its drain lasts; that it begins slowly.
 fn reason(view: &BackendView) -> String {
     let until = view.deadline.as_ref().map(|deadline| format!("until {deadline}"));
     let said = Some(view.reason.clone()).filter(|reason| !reason.is_empty());
-    said.into_iter().chain(until).collect::<Vec<_>>().join(", ")
+    let slow = begins_slowly(view).then(|| "slow start".to_owned());
+    said.into_iter().chain(until).chain(slow).collect::<Vec<_>>().join(", ")
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -204,8 +218,8 @@ web       0.0.0.0:80  12
 
 POOL  BACKEND      ADDRESS      STATE  FOR    CIRCUIT    WEIGHT     IN FLIGHT  REQUESTS  ERRORS  REASON
 web   a            10.0.0.1:80  ready  1h 2m  half-open  1          3          42        2
-web   unix:/run/x  unix:/run/x  ready  1h 2m  closed     0.55 of 1  3          42        2
-api   a            10.0.0.1:80  down   1h 2m  pool open  1          3          42        2       status 503\u{fffd}[0m
+web   unix:/run/x  unix:/run/x  ready  1h 2m  closed     0.55 of 1  3          42        2       slow start
+api   a            10.0.0.1:80  down   1h 2m  pool open  0 of 1     3          42        2       status 503\u{fffd}[0m
 api   b            10.0.0.1:80  drain  3s     pool open  1          3          42        2       admin, until 2026-01-02T04:00:00Z
 
 changed over the admin API, different from the file:

@@ -398,6 +398,11 @@ fn the_command_drains_and_enables_a_backend() {
     assert_eq!(story.backend("a")["state"], "maintenance");
     let (code, _, problems) = story.evenkeel.operate(&["backends", "drain", "nobody"]);
     assert_eq!(code, Some(1), "{problems}");
+    let last = |word: &str| story.evenkeel.operate(&["backends", word, &story.b.address().to_string()]);
+    for (word, warned) in [("drain", true), ("enable", false), ("disable", true)] {
+        let (code, _, told) = last(word);
+        assert_eq!((code, told.contains("no backend of web can serve now")), (Some(0), warned), "{word}: {told}");
+    }
 }
 
 #[test]
