@@ -67,6 +67,9 @@ fn ifs_are_asked_in_their_order() {
     let never = "if ($host != a.example) { return 403; } if ($host != b.example) { return 404; } location / { proxy_pass http://u; }";
     nginx(never, &[(A, "404"), ("http://b.example/", "403")]);
     nginx("if ($server_port != 443) { return 403; } location / { proxy_pass http://u; }", &[(A, "403")]);
+    // True of all, and before what would be done without it.
+    nginx("if ($scheme = http) { return 403; } return 200 secret;", &[(A, "403")]);
+    nginx("location / { if ($server_port = 80) { return 403; } return 200 secret; }", &[(A, "403")]);
 }
 
 #[test]

@@ -123,9 +123,11 @@ impl<'a> Import<'a> {
             Test::Host(host) => {
                 // An `if` before this one has let one host through.
                 let one = main.table.value(&["host"]).filter(|_| main.hosted);
+                let takes =
+                    |known: &String| known == host || known.strip_prefix('*').is_some_and(|end| host.ends_with(end));
                 let possible = match one {
                     Some(one) => *one == host.as_str().into(),
-                    None => spot.hosts.is_empty() || spot.hosts.contains(host),
+                    None => spot.hosts.is_empty() || spot.hosts.iter().any(takes),
                 };
                 match (possible, condition.negated) {
                     (false, true) => Branch::Always,
