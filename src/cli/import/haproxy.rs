@@ -232,3 +232,55 @@ fn the_json_says_why_check_refuses() {
         assert_eq!(last["note"].as_str().unwrap().contains("/nowhere/none.pem"), refused, "{last}");
     }
 }
+
+/// A frontend with these lines, whose backend is `b`; `d` refuses.
+fn ruled(lines: &[&str], ends: &[(&str, &str)]) -> String {
+    let lines: Vec<_> = lines.iter().map(|line| format!(" {line}")).collect();
+    asked(&(front(&lines.join("\n")) + "backend d\n http-request deny\n server s 10.0.0.2:80\n"), ends)
+}
+
+#[test]
+fn rules_see_what_rules_before_them_have_made() {
+    let set = "http-request set-header x-in no";
+    let deny = "http-request deny unless { hdr(x-in) yes }";
+    ruled(&[deny], &[("a/ x-in: yes", "b"), ("a/", "403")]);
+    ruled(&[set, deny], &[("a/ x-in: yes", "503")]);
+    ruled(&["http-request del-header x-in", deny], &[("a/ x-in: yes", "503")]);
+    ruled(&["http-request replace-value x-in a b", deny], &[("a/ x-in: yes", "503")]);
+    // Nobody knows for whom.
+    ruled(&["http-request set-header x-in no if { nosuch 1 }", deny], &[("a/ x-in: yes", "503")]);
+    let path =
+        ["http-request replace-path ^/p/(.*) /\\1 if { path_beg /p/ }", "http-request deny if { path_beg /admin }"];
+    ruled(&path, &[("a/p/admin", "503"), ("a/admin", "403"), ("a/", "b")]);
+    let client = ["http-request set-src hdr(x-forwarded-for)", "http-request deny unless { src 10.0.0.0/8 }"];
+    ruled(&client, &[("a/ from: 10.0.0.1", "503")]);
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_comes_in() {
+    let text = front("").replace(" bind :80\n", " bind :443 ssl crt /c.pem verify required\n bind :80\n");
+    let (made, told) = made(Haproxy, &text);
+    assert_eq!([made.end("GET https://a/"), made.end("GET http://a/")], ["closed", "b /"], "{told}");
+}
+
+#[test]
+fn what_haproxy_compares_is_compared() {
+    let role = "http-request deny if { hdr(x-role) admin }";
+    let [list, one, first, longer] =
+        ["user, admin", "admin", "admin ,x", "administrator"].map(|role| format!("a/ x-role: {role}"));
+    ruled(&[role], &[(&list, "403"), (&one, "403"), (&first, "403"), (&longer, "b")]);
+    ruled(&["http-request deny if { hdr_beg(x-role) admin }"], &[(&list, "403"), (&longer, "403")]);
+    ruled(&["http-request deny if { hdr_reg(x-role) ^a.*n$ }"], &[(&list, "403"), (&longer, "b")]);
+    ruled(&["http-request deny if { req.fhdr(x-role) admin }"], &[(&list, "b"), (&one, "403")]);
+    // With the query, which is no path.
+    ruled(&["http-request deny if { url_sub <script }"], &[("a/", "503")]);
+    ruled(&["http-request deny if { url_beg /x }"], &[("a/x?y", "403"), ("a/", "b")]);
+    // As it was sent, and with other marks between parameters.
+    for condition in ["if { urlp(x) a+b }", "if { urlp(y) v }", "unless { url_param(t) s }"] {
+        ruled(&[&format!("http-request deny {condition}")], &[("a/", "503")]);
+    }
+    ruled(&["use_backend d if { urlp(x) 1 }"], &[("a/", "503")]);
+    ruled(&["http-request allow if { urlp(x) 1 }", "http-request deny"], &[("a/?x=%31", "403")]);
+    ruled(&["http-request deny unless HTTP_1.1"], &[("a/", "503")]);
+    ruled(&["http-request deny unless { ssl_fc_sni a.example }"], &[("a.example/", "503")]);
+}

@@ -44,6 +44,13 @@ pub(super) struct Literal {
     pub(super) negated: bool,
 }
 
+impl Literal {
+    /// It asks for nothing else.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        matches!(&self.test, Test::Any(predicates) if predicates.iter().all(|one| one.key == *key))
+    }
+}
+
 /// Why a condition cannot be asked for by a route.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Beyond {
@@ -443,7 +450,7 @@ pub(super) fn path_is(path: &str) -> Literal {
 fn builtin(name: &str) -> Result<Test, Beyond> {
     let methods = |names: &[&str]| Ok(any(Key::Method, names.iter().map(|&name| Way::Is(name.to_owned())).collect()));
     match name {
-        "TRUE" | "HTTP" | "HTTP_1.0" | "HTTP_1.1" | "HTTP_2.0" | "REQ_CONTENT" | "WAIT_END" => Ok(Test::Always),
+        "TRUE" | "HTTP" | "REQ_CONTENT" | "WAIT_END" => Ok(Test::Always),
         "FALSE" => Ok(Test::Any(Vec::new())),
         "METH_GET" => methods(&["GET", "HEAD"]),
         "LOCALHOST" => Ok(any(Key::Client, vec![Way::Is("127.0.0.0/8".to_owned()), Way::Is("::1".to_owned())])),

@@ -1,6 +1,6 @@
 //! frontend (and the half of listen): listeners and routes. Called by `haproxy::import`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     super::{
@@ -11,17 +11,26 @@ use super::{
     },
     Import, Proxy,
     acl::{Acls, Place},
-    decide::{self, Act, Leaf, Rule, Walk},
+    decide::{self, Act, Leaf, Meaning, Rule, Walk},
+    edit::Edit,
     gates::instead,
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
-    rules::{Edit, End},
+    rules::End,
 };
 
 /// Backends that one frontend leads to, through others.
 const MOST_LISTS: usize = 500;
 /// The phase of what leads to a backend, behind all that asks.
 const LAST: u8 = 7;
+
+const MEANING: Meaning<Edit, End> = Meaning {
+    instead,
+    redirects: End::is_redirect,
+    serves: End::is_served,
+    changes: Edit::changes,
+    hidden: Edit::hidden,
+};
 
 impl<'a> Import<'a> {
     /// Listeners and routes of all that serve.
@@ -81,11 +90,13 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, &self.judge, instead);
+        let mut walk = Walk::new(&lists, &self.judge, &MEANING);
         let fine = walk.from(0).is_ok();
-        for origin in &walk.beyond {
+        let beyond: BTreeSet<usize> = walk.beyond.iter().copied().collect();
+        let lost: BTreeSet<usize> = walk.lost.iter().copied().filter(|origin| !beyond.contains(origin)).collect();
+        for origin in beyond.iter().chain(&lost) {
             let line = self.origins[*origin];
-            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin);
+            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin && beyond.contains(origin));
             let instead = same.into_iter().find_map(|rule| walk.instead(&rule.act));
             if matches!(instead, Some(Act::Edit(_))) {
                 let note = "together with a rule before it, it cannot be asked for: the header is removed there";
@@ -325,6 +336,38 @@ mod tests {
         assert_eq!([set("b"), set("f"), set("x")], [Some("b2"), Some("f2"), Some("f2")]);
         let added: Vec<_> = headers["add"]["l"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
         assert_eq!(added, ["2", "3", "1"]);
+    }
+
+    #[test]
+    fn edits_are_done_in_their_order() {
+        let rules = |side: &str| -> String {
+            let one = |rule: &str| format!(" http-{side} {rule}\n");
+            let rules =
+                ["set-header gone 1", "add-header gone 2", "del-header gone", "del-header kept", "set-header kept 1"];
+            [&rules[..], &["add-header set 1", "set-header set 2", "add-header set 3"]]
+                .concat()
+                .into_iter()
+                .map(one)
+                .collect()
+        };
+        let made = imported(&format!(
+            "frontend f\n mode http\n bind :80\n{}{} http-after-response set-header last 2\n http-response del-header last\n \
+             default_backend b\nbackend b\n mode http\n server s 10.0.0.1:80\n",
+            rules("request"),
+            rules("response")
+        ));
+        for side in ["request_headers", "response_headers"] {
+            let headers = &made["route"][0][side];
+            let removed = headers["remove"].to_string();
+            assert!(removed.contains("gone") && removed.contains("kept"), "{headers}");
+            let set = headers["set"].as_table().unwrap();
+            assert_eq!([set.get("gone"), headers["add"].get("gone")], [None, None]);
+            assert_eq!(
+                [&set["kept"], &set["set"], &headers["add"]["set"]].map(|one| one.as_str().unwrap()),
+                ["1", "2", "3"]
+            );
+        }
+        assert_eq!(made["route"][0]["response_headers"]["set"]["last"].as_str(), Some("2"));
     }
 
     #[test]

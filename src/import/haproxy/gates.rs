@@ -1,10 +1,7 @@
 //! What an act becomes that our routes cannot say, or of which they cannot say for whom it is: what protects is never dropped.
 //! Used by `rules`, `frontend` and, through it, `decide`. Pure.
 
-use super::{
-    decide::Act,
-    rules::{Edit, End},
-};
+use super::{decide::Act, edit::Edit, rules::End};
 
 /// What stands for `act` where it is not known exactly for whom it is; `None`: nothing is protected by it.
 pub(super) fn instead(act: &Act<Edit, End>) -> Option<Act<Edit, End>> {

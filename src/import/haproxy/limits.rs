@@ -11,8 +11,9 @@ use super::{
     acl::{Beyond, Literal, Rate, Terms, Test},
     backend::MS,
     decide::{Act, Rule},
+    edit::Edit,
     read::Line,
-    rules::{Edit, End},
+    rules::End,
 };
 
 impl<'a> Import<'a> {
