@@ -177,9 +177,10 @@ pub enum Command {
     Simulate(Simulate),
     /// Turn nginx.conf or haproxy.cfg into a configuration
     ///
-    /// Writes TOML to stdout, with the source line at each part, and to stderr what has become of each directive: converted,
-    /// approximated, or not supported. What protects and cannot be converted (deny, auth) is closed, not opened. Exits with
-    /// 1 if the file cannot be read, or if `check` does not accept the result here, such as where a certificate is missing.
+    /// Writes TOML to stdout, with the source line at each part, and to stderr what is approximated or not supported,
+    /// and how much is converted; with --verbose each directive. What protects and cannot be converted (deny, auth) is
+    /// closed, not opened. Exits with 1 if the file cannot be read, if `check` does not accept the result here, such as
+    /// where a certificate is missing, or if not all has found room in it.
     #[command(after_help = "Example: evenkeel import /etc/nginx/nginx.conf > evenkeel.toml")]
     Import(Import),
     /// Print every key of the configuration with its meaning and its default, as a file that can be used

@@ -79,6 +79,9 @@ pub struct Report {
     /// By outcome.
     #[serde(skip)]
     counts: [usize; Outcome::ALL.len()],
+    /// Something has found no room.
+    #[serde(skip)]
+    cut: bool,
 }
 
 /// Where there are more entries, the least of them are counted alone: a report is for people.
@@ -100,9 +103,24 @@ impl Report {
         }
     }
 
+    /// Not all of it is in the result, which has its bounds.
+    pub(super) fn cut(&mut self) {
+        self.cut = true;
+    }
+
+    /// All that could be converted has found room in the result.
+    pub fn is_whole(&self) -> bool {
+        !self.cut
+    }
+
     /// What became of each directive; of very many the worst.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// The same without what is converted.
+    pub fn brief(&self) -> Brief<'_> {
+        Brief(self)
     }
 
     /// How many of them there are.
@@ -113,7 +131,24 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for entry in &self.entries {
+        self.write(f, Outcome::Converted)
+    }
+}
+
+/// A report without what is converted.
+#[derive(Debug)]
+pub struct Brief<'r>(&'r Report);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, Outcome::Approximated)
+    }
+}
+
+impl Report {
+    /// Lines of what has become `least` or worse, and how many there are of all.
+    fn write(&self, f: &mut fmt::Formatter<'_>, least: Outcome) -> fmt::Result {
+        for entry in self.entries.iter().filter(|entry| entry.outcome <= least) {
             let Entry { outcome, file, line, directive, note } = entry;
             write!(f, "{file}:{line}: {}: `{directive}`", outcome.word())?;
             if !note.is_empty() {
@@ -128,7 +163,12 @@ impl fmt::Display for Report {
         } else {
             ""
         };
-        writeln!(f, "{}{more}", said.join(", "))
+        let hidden = if least < Outcome::Converted && self.count(Outcome::Converted) > 0 {
+            " (--verbose lists them)"
+        } else {
+            ""
+        };
+        writeln!(f, "{}{more}", said.join(", ").replacen(" converted", &format!(" converted{hidden}"), 1))
     }
 }
 

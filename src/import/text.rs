@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use crate::config;
 pub(super) use crate::config::{is_host_match as is_match, is_token};
@@ -195,6 +195,35 @@ pub(super) fn is_ours(name: &str) -> bool {
     config::is_ours(&name) || name == "endpoint-load-metrics"
 }
 
+/// `regex` as PCRE reads it: it is found in octets, and what is no ASCII is no letter. One that means the same either way
+/// stays as it is.
+pub(super) fn octets(regex: &str) -> String {
+    let (any_case, bare) = regex.strip_prefix("(?i)").map_or((false, regex), |bare| (true, bare));
+    let class = bare.split('\\').skip(1).any(|rest| rest.starts_with(|letter: char| letter.is_ascii_alphanumeric()));
+    // Letters that have others beside them outside of ASCII.
+    let folded = any_case && bare.contains(['k', 'K', 's', 'S']);
+    if !class && !folded && bare.is_ascii() && !bare.replace("\\.", "").contains('.') && !bare.contains("[^") {
+        return regex.to_owned();
+    }
+    format!("(?{}-u){bare}", if any_case { "i" } else { "" })
+}
+
+/// An expression for what is not `text`; with `begins`, for what does not begin with it. `None`: it would be too long.
+pub(super) fn other(text: &str, begins: bool) -> Option<String> {
+    const LONGEST: usize = 64;
+    if text.is_empty() || text.len() > LONGEST {
+        return None;
+    }
+    let last = if begins { None } else { Some(".".to_owned()) };
+    let nested = text.bytes().rev().fold(last, |inner, byte| {
+        let octet = format!("\\x{byte:02x}");
+        let octet = if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { octet };
+        let more = inner.map(|inner| format!("|{octet}{inner}")).unwrap_or_default();
+        Some(format!("(?:$|[^{octet}]{more})"))
+    });
+    Some(format!("(?s-u)^{}", nested?))
+}
+
 /// The methods that `regex`, anchored, means, such as `^(GET|HEAD)$`.
 pub(super) fn words(regex: &str) -> Option<Vec<&str>> {
     let inner = regex.strip_prefix('^')?.strip_suffix('$')?;
@@ -258,6 +287,39 @@ mod tests {
         let sizes = ["1m", "10k", "0", "7", "2g"].map(|text| read_size(text).map(size).unwrap());
         assert_eq!(sizes, ["1MiB", "10KiB", "0B", "7B", "2GiB"]);
         assert_eq!(["", "k", "1x", "-1"].map(read_size), [None; 4]);
+    }
+
+    #[test]
+    fn expressions_are_of_octets() {
+        for (theirs, value, yes) in [
+            ("^a.b$", &b"a\xffb"[..], true),
+            ("(?i)task", "ta\u{17f}\u{212a}".as_bytes(), false),
+            ("^\\w$", "é".as_bytes(), false),
+            ("^[^x]$", b"\xff", true),
+            ("bot|crawl", b"\xffbot", true),
+        ] {
+            assert_eq!(compiled(&octets(theirs)).unwrap().is_match(value), yes, "{theirs}");
+        }
+        assert_eq!(["bot|crawl", "(?i)\\.php$"].map(octets), ["bot|crawl", "(?i)\\.php$"]);
+    }
+
+    #[test]
+    fn what_is_not_a_text_is_an_expression() {
+        for (text, begins, octets, yes) in [
+            ("s3c\"r", false, &b"s3c\"r"[..], false),
+            ("s3c\"r", false, b"s3c\"r ", true),
+            ("s3c\"r", false, b"s3c", true),
+            ("s3c\"r", false, b"", true),
+            ("s3c\"r", false, b"s3\xff", true),
+            ("a", true, b"ab", false),
+            ("ab", true, b"a", true),
+            ("ab", true, b"xab", true),
+        ] {
+            let regex = compiled(&other(text, begins).unwrap()).unwrap();
+            assert_eq!(regex.is_match(octets), yes, "{text} {}", octets.escape_ascii());
+        }
+        assert!(compiled(&other(&"x".repeat(64), false).unwrap()).is_some());
+        assert_eq!((other("", false), other(&"x".repeat(65), false)), (None, None));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! TOML as people would write it: a comment with the source line at each table and key, keys in a stable order, nothing
 //! that is a default. Used by both readers.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+};
 
 use super::report::Place;
 
@@ -23,6 +26,14 @@ impl Value {
         match words.len() {
             1 => words.remove(0),
             _ => Self::List(words),
+        }
+    }
+
+    /// It is a text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
         }
     }
 
@@ -119,18 +130,20 @@ pub(super) struct Table {
     comments: Vec<String>,
     /// Dotted path, value, and a comment behind it.
     keys: Vec<(Vec<String>, Value, Option<String>)>,
+    /// Where each path stands in `keys`.
+    places: HashMap<Vec<String>, usize>,
 }
 
 impl Table {
     /// `[a.b]`
     pub(super) fn new(path: &[&str]) -> Self {
         let path: Vec<_> = path.iter().map(|name| key(name)).collect();
-        Self { head: format!("[{}]", path.join(".")), comments: Vec::new(), keys: Vec::new() }
+        Self { head: format!("[{}]", path.join(".")), comments: Vec::new(), keys: Vec::new(), places: HashMap::new() }
     }
 
     /// `[[name]]`
     pub(super) fn element(name: &str) -> Self {
-        Self { head: format!("[[{}]]", key(name)), comments: Vec::new(), keys: Vec::new() }
+        Self { head: format!("[[{}]]", key(name)), comments: Vec::new(), keys: Vec::new(), places: HashMap::new() }
     }
 
     /// Says above it where it is from, or what is to be known of it.
@@ -146,23 +159,38 @@ impl Table {
     pub(super) fn set(&mut self, path: &[&str], value: impl Into<Value>, place: Option<&Place>) {
         let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
         let comment = place.map(Place::to_string);
-        match self.keys.iter_mut().find(|(known, ..)| *known == path) {
-            Some(known) => (known.1, known.2) = (value.into(), comment),
-            None => self.keys.push((path, value.into(), comment)),
+        match self.places.get(&path) {
+            Some(at) => (self.keys[*at].1, self.keys[*at].2) = (value.into(), comment),
+            None => {
+                self.places.insert(path.clone(), self.keys.len());
+                self.keys.push((path, value.into(), comment));
+            }
         }
     }
 
     pub(super) fn remove(&mut self, path: &[&str]) {
-        self.keys.retain(|(known, ..)| *known != path);
+        if self.at(path).is_some() {
+            self.retain(|known| *known != path);
+        }
     }
 
     /// Takes away all that stands below `name`.
     pub(super) fn drop_under(&mut self, name: &str) {
-        self.keys.retain(|(known, ..)| known.first().is_none_or(|first| first != name));
+        self.retain(|known| known.first().is_none_or(|first| first != name));
+    }
+
+    fn retain(&mut self, kept: impl Fn(&Vec<String>) -> bool) {
+        self.keys.retain(|(known, ..)| kept(known));
+        self.places = self.keys.iter().enumerate().map(|(at, (path, ..))| (path.clone(), at)).collect();
+    }
+
+    fn at(&self, path: &[&str]) -> Option<usize> {
+        let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        self.places.get(&path).copied()
     }
 
     pub(super) fn value(&self, path: &[&str]) -> Option<&Value> {
-        self.keys.iter().find(|(known, ..)| *known == path).map(|(_, value, _)| value)
+        self.at(path).map(|at| &self.keys[at].1)
     }
 
     /// Takes away the comments that begin with `text`.

@@ -61,20 +61,29 @@ impl Drop for World {
 
 /// A configuration that was made, and what it means.
 pub(super) struct Made {
-    config: Config,
+    pub(super) config: Config,
     plan: Plan,
 }
 
 impl Made {
-    /// What becomes of `GET https://host/path NAME: VALUE`, in the words of an expectation: a status and `Location`, or a pool
-    /// and the path that its backends see.
+    /// Its tests hold, as `check` asks them.
+    pub(super) fn holds(&self) {
+        if let Err(failed) = plan::test(&self.config, Path::new("imported.toml")) {
+            panic!("{failed}");
+        }
+    }
+
+    /// What becomes of `GET https://host/path NAME: VALUE + NAME: VALUE`, in the words of an expectation: a status and
+    /// `Location`, or a pool and the path that its backends see.
     pub(super) fn end(&self, asked: &str) -> String {
         let mut words = asked.splitn(3, ' ');
         let (method, url) = (words.next().unwrap(), words.next().unwrap());
         let (mut headers, mut from) = (Vec::new(), Who::default());
-        match words.next().map(|field| field.split_once(": ").unwrap()) {
-            Some(("from", address)) => from = Who::parse(address).unwrap(),
-            field => headers.extend(field.map(|(name, value)| (name.to_owned(), value.to_owned()))),
+        for field in words.next().into_iter().flat_map(|fields| fields.split(" + ")) {
+            match field.split_once(": ").unwrap() {
+                ("from", address) => from = Who::parse(address).unwrap(),
+                (name, value) => headers.push((name.to_owned(), value.to_owned())),
+            }
         }
         let sample = Sample::new(method, url, headers, from).unwrap();
         let found = self.plan.explain(&self.config, &sample, false);
@@ -165,6 +174,11 @@ pub(super) fn made(kind: import::From, text: &str) -> (Made, String) {
     (Made { plan: Plan::alone(&config).unwrap(), config }, format!("{}{toml}", imported.report))
 }
 
+/// A call of `import` whose file has been read already.
+pub(super) fn call(json: bool, verbose: bool) -> Import {
+    Import { file: PathBuf::new(), from: None, json, verbose }
+}
+
 /// Locations of nginx beside one that is open to all.
 fn nginx(locations: &str) -> String {
     format!(
@@ -199,6 +213,7 @@ fn what_nginx_refuses_is_never_open() {
         ),
     ] {
         let (made, told) = made(import::From::Nginx, &nginx(location));
+        made.holds();
         let found = made.end(&format!("GET http://a.example{asked}"));
         assert!(!told.contains("request_headers"), "what is closed has nothing to send: {told}");
         assert!(
@@ -220,6 +235,7 @@ fn what_nginx_refuses_is_never_open() {
         (server("a", &ca("one", "optional")), "10.0.0.1", true),
     ] {
         let (made, told) = made(import::From::Nginx, &format!("http {{\n{servers}}}\n"));
+        made.holds();
         let found = made.end("GET https://a.example/");
         assert_eq!(found.split(' ').next(), Some(end), "{servers}{told}");
         assert_eq!(told.contains("client_auth = \"optional\""), optional, "{told}");
@@ -298,7 +314,7 @@ fn what_check_would_not_accept_is_said() {
                 [[test]]\nrequest = { url = \"/\" }\nexpect = { status = 200 }\n";
     let imported = Imported { toml: toml.to_owned(), report: Default::default() };
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    tell(&imported, false, (&mut out, &mut err)).unwrap();
+    tell(&imported, &call(false, false), (&mut out, &mut err)).unwrap();
     assert!(String::from_utf8(err).unwrap().contains("`check` does not accept it"));
 }
 
@@ -316,15 +332,21 @@ fn files_of_haproxy_are_imported() {
 fn the_file_goes_to_stdout_and_the_report_to_stderr() {
     let file = folder().join("nginx/03-websocket.conf");
     let imported = import::import(&file, Some(import::From::Nginx)).unwrap();
-    let told = |json| {
+    let told = |json, verbose| {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        tell(&imported, json, (&mut out, &mut err)).unwrap();
+        tell(&imported, &call(json, verbose), (&mut out, &mut err)).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     };
-    let (out, err) = told(false);
+    let (out, err) = told(false, true);
     assert_eq!(out, imported.toml);
-    assert!(err.starts_with("03-websocket.conf:") && err.contains("`check` accepts it"), "{err}");
-    let (_, err) = told(true);
+    assert!(err.contains(":10: converted: `listen 80`\n") && err.contains("`check` accepts it"), "{err}");
+    let (_, brief) = told(false, false);
+    assert!(brief.contains(": approximated: ") && brief.contains(" converted (--verbose lists them), "), "{brief}");
+    assert!(
+        !brief.contains(": converted: ") && brief.lines().all(|line| line.contains('(') || err.contains(line)),
+        "{brief}"
+    );
+    let (_, err) = told(true, false);
     let rows: serde_json::Value = serde_json::from_str(&err).unwrap();
     let row = rows.as_array().unwrap().iter().find(|row| row["line"] == 10).unwrap();
     assert_eq!((row["outcome"].as_str(), row["directive"].as_str()), (Some("converted"), Some("listen 80")));

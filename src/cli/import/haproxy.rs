@@ -1,7 +1,7 @@
 //! What HAProxy refuses, redirects or overwrites is not let through by what is made of it. Tests of `import::haproxy`, whose
 //! result is asked as `explain` asks it.
 
-use super::fixtures::made;
+use super::fixtures::{call, made};
 use crate::import::From::Haproxy;
 
 const BACKEND: &str = "backend b\n server s 10.0.0.1:80\n";
@@ -225,7 +225,7 @@ fn the_json_says_why_check_refuses() {
         let imported = crate::import::import(&file, Some(Haproxy)).unwrap();
         std::fs::remove_file(&file).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(super::tell(&imported, true, (&mut out, &mut err)).unwrap(), !refused);
+        assert_eq!(super::tell(&imported, &call(true, false), (&mut out, &mut err)).unwrap(), !refused);
         let rows: Vec<serde_json::Value> = serde_json::from_slice(&err).unwrap();
         let last = rows.last().unwrap();
         assert_eq!(last["outcome"] == "refused", refused, "{last}");

@@ -28,9 +28,12 @@ pub struct Import {
     /// Whose it is, where the file does not tell
     #[arg(long, value_enum)]
     pub from: Option<Kind>,
-    /// The report as a JSON array
+    /// The report as a JSON array, of all directives
     #[arg(long)]
     pub json: bool,
+    /// Tell of what is converted as well
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 /// What the result is called where `check` says something of it.
@@ -45,8 +48,8 @@ pub enum Kind {
     Haproxy,
 }
 
-/// Imports what was `asked` for: TOML to stdout, the report to stderr. Exit code 1 if it cannot be read, or if `check` does
-/// not accept the result here.
+/// Imports what was `asked` for: TOML to stdout, the report to stderr. Exit code 1 if it cannot be read, if `check` does not
+/// accept the result here, or if not all has found room in it.
 pub fn import(asked: &Import) -> ExitCode {
     let from = asked.from.map(|kind| match kind {
         Kind::Nginx => import::From::Nginx,
@@ -55,7 +58,7 @@ pub fn import(asked: &Import) -> ExitCode {
     match import::import(&asked.file, from) {
         Ok(imported) => {
             let streams = (&mut io::stdout().lock(), &mut io::stderr().lock());
-            match tell(&imported, asked.json, streams) {
+            match tell(&imported, asked, streams) {
                 // Whoever reads the first lines alone has seen what they wanted.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
                 Ok(false) => ExitCode::FAILURE,
@@ -85,11 +88,11 @@ enum Row<'a> {
 }
 
 /// Writes the file to the first stream, and what is to be said of it to the second; `false`: `check` does not accept it, which
-/// is the last row of the `json`.
-fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<bool> {
+/// is the last row of the `json`, or not all has found room in it.
+fn tell(imported: &Imported, asked: &Import, (out, err): (&mut impl Write, &mut impl Write)) -> io::Result<bool> {
     out.write_all(imported.toml.as_bytes())?;
     out.flush()?;
-    if json {
+    if asked.json {
         let mut said = Vec::new();
         let accepted = checked(&imported.toml, (&mut said, false))?;
         let note = String::from_utf8_lossy(&said).trim().to_owned();
@@ -97,10 +100,17 @@ fn tell(imported: &Imported, json: bool, (out, err): (&mut impl Write, &mut impl
         let rows = imported.report.entries().map(Row::Of).chain((!accepted).then_some(refused));
         serde_json::to_writer_pretty(&mut *err, &rows.collect::<Vec<_>>())?;
         writeln!(err)?;
-        return Ok(accepted);
+        return Ok(accepted && imported.report.is_whole());
     }
-    write!(err, "{}", imported.report)?;
-    checked(&imported.toml, (err, super::color()))
+    match asked.verbose {
+        true => write!(err, "{}", imported.report)?,
+        false => write!(err, "{}", imported.report.brief())?,
+    }
+    let accepted = checked(&imported.toml, (&mut *err, super::color()))?;
+    if !imported.report.is_whole() {
+        writeln!(err, "it is not whole: what has found no room in it is refused")?;
+    }
+    Ok(accepted && imported.report.is_whole())
 }
 
 /// Says what `check` would. Certificates may be missing on the machine at hand: the result is written all the same.

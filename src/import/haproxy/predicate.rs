@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use regex::Regex;
+use regex::bytes::Regex;
 
 use super::super::{
     text,
@@ -58,7 +58,7 @@ impl Judge {
         if !known.contains_key(regex) {
             known.insert(regex.to_owned(), text::compiled(regex));
         }
-        Some(known.get(regex)?.as_ref()?.is_match(text))
+        Some(known.get(regex)?.as_ref()?.is_match(text.as_bytes()))
     }
 
     fn net(&self, text: &str) -> Option<IpNet> {

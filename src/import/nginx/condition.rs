@@ -133,7 +133,7 @@ pub(super) fn empty((condition, action): (Condition, Action)) -> Vec<(Condition,
     };
     let other = match () {
         () if value == absent => Value::table([("regex", "^$".into())]),
-        () if found.is_some_and(|regex| regex.is_match("")) => absent,
+        () if found.is_some_and(|regex| regex.is_match(b"")) => absent,
         () => return both,
     };
     both.push((Condition { test: Test::Key(key, other), negated: false }, action));

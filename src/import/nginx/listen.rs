@@ -368,6 +368,11 @@ impl<'a> Import<'a> {
 }
 
 impl Door {
+    /// Nobody comes in.
+    pub(super) fn is_shut(&self) -> bool {
+        self.table.value(&["deny"]).is_some()
+    }
+
     /// Puts it into the file; bodies may be as large as the largest of its servers takes.
     pub(super) fn finish(mut self, body: Option<u64>) -> Table {
         if let Some(size) = body {

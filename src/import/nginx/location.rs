@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 
-use regex::Regex;
+use regex::bytes::Regex;
 
 use super::{super::text, gates, read::Directive, scope::Scope};
 
@@ -61,7 +61,7 @@ impl<'a> Location<'a> {
     }
 
     fn is_found(&self, path: &str) -> bool {
-        self.regex.as_ref().is_some_and(|regex| regex.is_match(path))
+        self.regex.as_ref().is_some_and(|regex| regex.is_match(path.as_bytes()))
     }
 
     fn is_below(&self, outer: Option<&Self>) -> bool {
@@ -160,7 +160,7 @@ fn below(outer: &str, inner: &str) -> Below {
     }
     let front = ::regex::escape(outer);
     // It is in every path there.
-    if text::compiled(&whole).is_some_and(|regex| regex.is_match(outer)) && !bare.ends_with('$') {
+    if text::compiled(&whole).is_some_and(|regex| regex.is_match(outer.as_bytes())) && !bare.ends_with('$') {
         return Below::Said(format!("^{front}"));
     }
     let first = text::first_letters(&bare).to_ascii_lowercase();
@@ -452,7 +452,7 @@ mod tests {
         ] {
             let Below::Said(regex) = below(outer, inner) else { panic!("{outer} {inner}") };
             let regex = Regex::new(&regex).unwrap();
-            assert!(regex.is_match(found) && !regex.is_match(not), "{outer} {inner}: {regex}");
+            assert!(regex.is_match(found.as_bytes()) && !regex.is_match(not.as_bytes()), "{outer} {inner}: {regex}");
         }
         assert_eq!(below("/a/", "^/b"), Below::Nowhere);
         for (outer, inner) in

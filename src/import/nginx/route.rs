@@ -120,7 +120,7 @@ impl<'a> Import<'a> {
         close(&mut route.table, &closing.place, &closing.text());
         route.end = End::Status(503);
         let url = url(&spot.doors, &spot, "/");
-        self.push(route, url);
+        self.push(route, url, closing);
     }
 
     /// The locations that can be asked for; what cannot and protects closes the server.
@@ -181,12 +181,12 @@ impl<'a> Import<'a> {
                     "{place}: nginx merges slashes and decodes %2F, so that `//admin` and `/%2Fadmin` are refused as `/admin` is"
                 ));
                 route.table.set(&["respond"], Value::table([("status", 400.into())]), None);
-                self.push(route, None);
+                self.push(route, None, server.directive);
             }
             for (regex, action) in &outer.paths {
                 let mut route = self.begin(spot, &Path::Regex(regex.clone()), regex);
                 action.write(&mut route.table);
-                self.push(route, None);
+                self.push(route, None, server.directive);
             }
         }
         if !guarded.is_empty() {
@@ -248,15 +248,13 @@ impl<'a> Import<'a> {
         Draft { table, end: End::Open, name }
     }
 
-    fn push(&mut self, route: Draft, url: Option<String>) {
-        if !self.draft.has_room() {
-            return;
-        }
+    /// Adds `route`, which is from `from`.
+    fn push(&mut self, route: Draft, url: Option<String>, from: &Directive) {
         // Who may come in is not what its test is about.
         let guarded = ["allow", "deny", "auth"].iter().any(|key| route.table.value(&[key]).is_some());
         let end = if guarded { End::Open } else { route.end };
-        self.draft.routes.push(route.table);
-        if let Some(url) = url {
+        let added = self.draft.add(route.table, (&from.place, &from.text()));
+        if let Some(url) = url.filter(|_| added) {
             self.draft.expect(&Expected { url, route: route.name, end });
         }
     }
@@ -306,7 +304,7 @@ impl<'a> Import<'a> {
                 test => doors.retain(|door| test.fits(door) == Some(condition.negated)),
             }
             match self.branches(&mut main, &condition, &action, spot) {
-                Branch::Before(route) => self.push(route, None),
+                Branch::Before(route) => self.push(route, None, one.directive),
                 Branch::After(route) => after.push(route),
                 Branch::Always => end = end.or(Some(action)),
                 Branch::Never => {}
@@ -340,9 +338,9 @@ impl<'a> Import<'a> {
         // The same expression may stand before other places as well.
         certain &= one.kind != Kind::Regex || path == Path::Regex(one.text.clone());
         let url = sampled.filter(|_| certain).and_then(|path| url(&doors, spot, &path));
-        self.push(main, url);
+        self.push(main, url, one.directive);
         for route in after.into_iter().rev() {
-            self.push(route, None);
+            self.push(route, None, one.directive);
         }
     }
 
@@ -468,9 +466,9 @@ fn text_of_rest(locations: &[Location<'_>]) -> Option<String> {
     tries.iter().find(|path| choice.choose(path).is_none()).map(|&path| path.to_owned())
 }
 
-/// Of what comes by the first of `doors`.
+/// Of what comes by the first of `doors` that lets somebody in.
 fn url(doors: &[&Door], spot: &Spot<'_>, path: &str) -> Option<String> {
-    let door = doors.first()?;
+    let door = doors.iter().find(|door| !door.is_shut())?;
     let (scheme, usual) = if door.tls { ("https", 443) } else { ("http", 80) };
     let port = door.port.filter(|port| *port != usual);
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();

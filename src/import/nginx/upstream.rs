@@ -109,6 +109,7 @@ impl<'a> Import<'a> {
             return Some(name.clone());
         }
         if !self.draft.has_room() {
+            self.draft.report.cut();
             return None;
         }
         let name = self.draft.pool_names.fresh(&target.host);

@@ -1,6 +1,6 @@
 //! What a route changes: fields of the request and of the response, and the path.
 
-use regex::Regex;
+use regex::bytes::Regex;
 
 use super::super::super::{
     HeaderRules, Rewrite, Template, field, keys, path,
