@@ -14,6 +14,7 @@ fn front(lines: &str) -> String {
 /// Each request, without `GET http://`, ends there; gives the report and the file that was made.
 fn asked(text: &str, ends: &[(&str, &str)]) -> String {
     let (made, told) = made(Haproxy, text);
+    made.holds();
     for (url, end) in ends {
         let found = made.end(&format!("GET http://{url}"));
         let same = found == *end || found.split_once(' ').is_some_and(|(pool, _)| pool == *end);
@@ -260,6 +261,7 @@ fn rules_see_what_rules_before_them_have_made() {
 fn nobody_is_asked_where_nobody_comes_in() {
     let text = front("").replace(" bind :80\n", " bind :443 ssl crt /c.pem verify required\n bind :80\n");
     let (made, told) = made(Haproxy, &text);
+    made.holds();
     assert_eq!([made.end("GET https://a/"), made.end("GET http://a/")], ["closed", "b /"], "{told}");
 }
 

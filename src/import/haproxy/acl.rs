@@ -72,6 +72,8 @@ pub(super) struct Place {
     pub(super) name: String,
     pub(super) port: Option<u16>,
     pub(super) tls: bool,
+    /// Nobody comes in.
+    pub(super) shut: bool,
 }
 
 /// The ACLs of a frontend or backend.

@@ -226,11 +226,13 @@ impl<'a> Import<'a> {
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
         let mut written: Vec<(usize, String)> = Vec::new();
         for (number, (at, when)) in routes.iter().enumerate() {
-            if !self.draft.has_room() {
-                break;
-            }
             let leaf = &leaves[*at];
             let line = self.origins[leaf.origin];
+            if !self.draft.has_room() {
+                let doors = places.iter().filter(|_| !alone).map(|place| place.name.clone());
+                self.draft.lose(doors.collect(), when.hosts(), (&line.place, &line.text()));
+                continue;
+            }
             let what = match &leaf.end {
                 End::Pool(name) => name.clone(),
                 End::Answer("redirect", ..) => "redirect".to_owned(),
@@ -262,8 +264,9 @@ impl<'a> Import<'a> {
                 }
                 End::Closed => draft::close(&mut route, &line.place, &line.text()),
             }
-            self.draft.routes.push(route);
-            written.push((number, name));
+            if self.draft.add(route, (&line.place, &line.text())) {
+                written.push((number, name));
+            }
         }
         for (number, name) in written {
             self.sampled(leaves, number, &name, places, &routes);
@@ -285,7 +288,8 @@ impl<'a> Import<'a> {
             return;
         }
         let wanted = leaf.when.ways(&Key::Listener);
-        let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
+        let open = |place: &&Place| !place.shut && (wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
+        let place = places.iter().find(open);
         let host =
             leaf.when.hosts().first().map_or_else(|| "any.example".to_owned(), |host| host.replacen('*', "x", 1));
         let (Some(place), Some(path)) = (place, leaf.when.sample()) else { return };
@@ -311,7 +315,7 @@ impl<'a> Import<'a> {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::files::Files;
+    use super::super::super::{files::Files, report::Outcome};
 
     /// What is made of `text`.
     fn imported(text: &str) -> toml::Table {
@@ -382,10 +386,17 @@ mod tests {
             (0..19_997).map(|number| format!("backend b{number}\n mode http\n server s 10.0.0.1:80\n")).collect();
         let front = "frontend f\n mode http\n bind :80\n use_backend b1 if { path /1 }\n use_backend b2 if { path /2 }\n \
                      use_backend b3 if { path /3 }\n default_backend b4\n";
-        let made = imported(&format!("{front}{backends}"));
+        let made =
+            super::super::import(&format!("{front}{backends}"), &Files::new(Path::new("/nowhere/x.cfg"))).unwrap();
+        let closed: Vec<_> = made.report.entries().filter(|one| one.outcome == Outcome::Closed).collect();
+        assert_eq!(closed.iter().map(|one| one.line).collect::<Vec<_>>(), [6, 7], "{closed:?}");
+        assert!(!made.report.is_whole());
+        let made: toml::Table = made.toml.parse().unwrap();
         let tested: Vec<_> =
             made["test"].as_array().unwrap().iter().map(|test| test["expect"]["route"].as_str().unwrap()).collect();
         assert_eq!(tested, ["f:b1", "f:b2"]);
-        assert_eq!(made["route"].as_array().unwrap().len(), tested.len());
+        let routes = made["route"].as_array().unwrap();
+        assert_eq!(routes.len(), tested.len() + 1);
+        assert_eq!(routes[tested.len()]["respond"]["status"].as_integer(), Some(503), "what is not there is closed");
     }
 }

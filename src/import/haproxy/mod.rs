@@ -210,7 +210,11 @@ impl<'a> Import<'a> {
     /// Pools.
     fn backends(&mut self) {
         for proxy in self.proxies.clone() {
-            if proxy.head.word(0) == "frontend" || !proxy.is_http() || !self.draft.has_room() {
+            if proxy.head.word(0) == "frontend" || !proxy.is_http() {
+                continue;
+            }
+            if !self.draft.has_room() {
+                self.draft.report.cut();
                 continue;
             }
             if proxy.is_off() {

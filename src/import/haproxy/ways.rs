@@ -21,6 +21,7 @@ pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec
             "reg" => format!("{flag}{}", pattern.replace("\\/", "/")),
             _ => return None,
         };
+        let regex = text::octets(&regex);
         text::is_regex(&regex).then_some(Way::Regex(regex))
     };
     if patterns.is_empty() {
@@ -59,6 +60,7 @@ pub(super) fn values(how: &str, patterns: &[String], any_case: bool) -> Option<V
             "reg" if !pattern.contains(['^', '$']) => format!("{flag}{}", pattern.replace("\\/", "/")),
             _ => return None,
         };
+        let regex = text::octets(&regex);
         text::is_regex(&regex).then_some(Way::Regex(regex))
     };
     if patterns.is_empty() {
@@ -91,7 +93,7 @@ pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: boo
                 "sub" => octets,
                 _ => return None,
             };
-            let regex = if any_case { format!("(?i){regex}") } else { regex };
+            let regex = text::octets(&if any_case { format!("(?i){regex}") } else { regex });
             found.push(text::is_regex(&regex).then_some(Way::Regex(regex))?);
         }
     }
