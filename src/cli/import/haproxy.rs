@@ -286,3 +286,35 @@ fn what_haproxy_compares_is_compared() {
     ruled(&["http-request deny unless HTTP_1.1"], &[("a/", "503")]);
     ruled(&["http-request deny unless { ssl_fc_sni a.example }"], &[("a.example/", "503")]);
 }
+
+#[test]
+fn commas_within_quotes_let_nobody_in() {
+    let deny = |condition: &str| front(&format!(" http-request deny {condition}"));
+    let [inside, behind] = ["a/ x-role: \"user, admin\"", "a/ x-role: \"user, admin"];
+    asked(&deny("if { hdr(x-role) admin }"), &[(behind, "403"), ("a/ x-role: a, admin", "403")]);
+    asked(&deny("unless { hdr(x-role) admin }"), &[(inside, "403"), (behind, "403"), ("a/ x-role: a, admin", "b")]);
+    asked(&deny("if !{ hdr(x-role) -m reg ^a.*n$ }"), &[(behind, "403"), ("a/ x-role: a, admin", "b")]);
+    ruled(&["http-request allow if { hdr(x-role) admin }", "http-request deny"], &[(behind, "403")]);
+    let gate = "use_backend d unless { hdr(x-role) admin }";
+    ruled(&[gate], &[(behind, "403"), ("a/ x-role: a, admin", "b"), ("a/", "403")]);
+}
+
+#[test]
+fn a_backend_whose_name_is_made_up_is_no_way_round_what_another_refuses() {
+    let led = "use_backend %[req.hdr(host),lower,map(/etc/hosts.map)]";
+    let beyond = format!("{led} if {{ path_beg /x }}");
+    let told = ruled(&[&beyond], &[("a/x", "503"), ("a/", "b")]);
+    assert!(told.contains("NOT SUPPORTED, CLOSED: `use_backend"), "{told}");
+    for (other, end) in [
+        ("server s 10.0.0.2:80", "b"),
+        ("server s 10.0.0.2:80\n http-request set-path /y", "b"),
+        ("stick-table type ip size 1m expire 10s store conn_cur", "b"),
+        ("server s 10.0.0.2:80\n http-request del-header x-user", "503"),
+        ("balance roundrobin", "503"),
+    ] {
+        asked(&(front(&format!(" {led}")) + &format!("backend other\n {other}\n")), &[("a/", end)]);
+    }
+    let both = "\n http-request deny if { path /y }\n";
+    let text = front(&format!(" {led}")) + both + "backend other\n server s 10.0.0.2:80" + both;
+    asked(&text, &[("a/", "b"), ("a/y", "403")]);
+}

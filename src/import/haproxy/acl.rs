@@ -76,6 +76,16 @@ pub(super) struct Place {
     pub(super) shut: bool,
 }
 
+/// What a condition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Whom it takes passes by what refuses: better too few.
+    In,
+    /// Whom it takes is refused: better too many.
+    Out,
+    Neither,
+}
+
 /// The ACLs of a frontend or backend.
 pub(super) struct Acls<'a> {
     named: BTreeMap<&'a str, Vec<&'a Line>>,
@@ -84,6 +94,9 @@ pub(super) struct Acls<'a> {
     files: &'a Files,
     /// What is not told just as theirs is told is beyond.
     exact: Cell<bool>,
+    side: Cell<Side>,
+    /// Of what is like the test at hand, better too much.
+    more: Cell<bool>,
 }
 
 impl<'a> Acls<'a> {
@@ -93,7 +106,15 @@ impl<'a> Acls<'a> {
         for line in lines.iter().filter(|line| line.word(0) == "acl") {
             named.entry(line.word(1)).or_default().push(line);
         }
-        Self { named, used: RefCell::default(), places, files, exact: Cell::new(true) }
+        Self {
+            named,
+            used: RefCell::default(),
+            places,
+            files,
+            exact: Cell::new(true),
+            side: Cell::new(Side::Out),
+            more: Cell::new(true),
+        }
     }
 
     /// The lines of ACLs that a condition has named.
@@ -102,11 +123,12 @@ impl<'a> Acls<'a> {
     }
 
     /// What stands behind `if` or `unless` in `words`; none of them: always. `exact`: nearly is not enough.
-    pub(super) fn condition(&self, words: &[String], exact: bool) -> Result<Terms, Beyond> {
+    pub(super) fn condition(&self, words: &[String], exact: bool, side: Side) -> Result<Terms, Beyond> {
         self.exact.set(exact);
+        self.side.set(side);
         let at = words.iter().position(|word| word == "if" || word == "unless");
         let Some(at) = at else { return Ok(vec![Vec::new()]) };
-        let terms = self.terms(&words[at + 1..], false)?;
+        let terms = self.terms(&words[at..], false)?;
         if words[at] == "if" {
             return Ok(terms);
         }
@@ -117,14 +139,15 @@ impl<'a> Acls<'a> {
     pub(super) fn wider(&self, words: &[String]) -> Terms {
         let all = || vec![Vec::new()];
         let Some(at) = words.iter().position(|word| word == "if" || word == "unless") else { return all() };
-        let Ok(terms) = self.terms(&words[at + 1..], true) else { return all() };
+        let Ok(terms) = self.terms(&words[at..], true) else { return all() };
         if words[at] == "if" { terms } else { opposite(&terms).unwrap_or_else(all) }
     }
 
+    /// What stands behind the first of `words`, which is `if` or `unless`.
     fn terms(&self, words: &[String], lenient: bool) -> Result<Terms, Beyond> {
         const MOST: usize = 64;
         let mut terms = vec![Vec::new()];
-        let mut rest = words;
+        let Some((first, mut rest)) = words.split_first() else { return Ok(terms) };
         while let Some((word, after)) = rest.split_first() {
             rest = after;
             if word == "or" || word == "||" {
@@ -133,6 +156,7 @@ impl<'a> Acls<'a> {
             }
             let bare = word.trim_start_matches('!');
             let negated = (word.len() - bare.len()) % 2 == 1;
+            self.more.set((self.side.get() == Side::Out) != ((first == "unless") != negated));
             let test = match bare {
                 "" => {
                     // `! name`
@@ -258,8 +282,9 @@ impl<'a> Acls<'a> {
             _ if is_host => hosts(&how, patterns, &whole, self.exact.get()),
             // Host may be another one.
             "ssl_fc_sni" if !self.exact.get() => hosts(&how, patterns, &whole, false),
-            "hdr" if self.exact.get() && text::is_token(&argument_lower) => {
-                let ways = values(&how, patterns, flags.any_case).ok_or_else(|| beyond(whole.as_str()))?;
+            "hdr" if text::is_token(&argument_lower) && (self.exact.get() || self.by_values()) => {
+                let more = self.more.get();
+                let ways = values(&how, patterns, flags.any_case, more).ok_or_else(|| beyond(whole.as_str()))?;
                 Ok(any(Key::Header(argument_lower), ways))
             }
             "hdr" | "fhdr" if text::is_token(&argument_lower) => {
@@ -303,6 +328,15 @@ impl<'a> Acls<'a> {
             "always_true" => Ok(Test::Always),
             "always_false" => Ok(Test::Any(Vec::new())),
             _ => counter(name, argument, patterns).map(Test::Rate).ok_or_else(|| beyond(whole)),
+        }
+    }
+
+    /// A header is compared value by value though nearly is enough: whole, it is found too rarely.
+    fn by_values(&self) -> bool {
+        match self.side.get() {
+            Side::Out => true,
+            Side::In => self.more.get(),
+            Side::Neither => false,
         }
     }
 

@@ -10,10 +10,10 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Place},
+    acl::{Acls, Place, Side},
     decide::{self, Act, Leaf, Meaning, Rule, Walk},
     edit::Edit,
-    gates::instead,
+    gates::{self, instead},
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
     rules::End,
@@ -69,11 +69,19 @@ impl<'a> Import<'a> {
         let acls = Acls::new(&proxy.lines, places.to_vec(), self.files);
         let mut rules = self.requests(proxy, &acls);
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
+            if line.word(1).contains('%') && self.may_guard(proxy) {
+                let note = "which backend it is, is known at run time alone, and one of them refuses or protects more than the default: whom it is for gets 503 until you decide";
+                line.tell(&mut self.draft.report, Outcome::Closed, note);
+                let condition = acls.condition(&line.words, true, Side::Out);
+                let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
+                self.rule(line, Act::End(End::Closed), condition, LAST, &mut rules);
+                continue;
+            }
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
             let list: &[_] = if let Act::Goto(list) = goal { &lists[list] } else { &[] };
             let gate = list.iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
             let shut = !list.iter().any(|rule| matches!(rule.act, Act::End(End::Pool(_))));
-            let condition = acls.condition(&line.words, shut);
+            let condition = acls.condition(&line.words, shut, if gate { Side::Out } else { Side::In });
             let condition = self.limited((line, LAST), condition, &goal, proxy, &mut rules);
             // Nobody knows who is led to what refuses; that a pool has no backends is seen here as well.
             let goal = match &condition {
@@ -124,6 +132,21 @@ impl<'a> Import<'a> {
         }
         let answers = self.responses(proxy);
         self.write(proxy, places, alone, &leaves, &answers);
+    }
+
+    /// One of the backends of the file refuses somebody, or protects, where the default of `front` does not.
+    fn may_guard(&self, front: &Proxy<'a>) -> bool {
+        let Some(default) = front.last(&["default_backend"]).map(|line| line.word(1)) else { return false };
+        let backends = || self.proxies.iter().filter(|proxy| proxy.head.word(0) != "frontend");
+        let guards = |proxy: &Proxy<'a>| -> Vec<String> {
+            let lines = proxy.defaults.iter().chain(&proxy.lines);
+            lines.filter(|line| gates::may_guard(line)).map(|line| line.value()).collect()
+        };
+        let known: Vec<_> = backends().filter(|proxy| proxy.name == default).flat_map(guards).collect();
+        backends().any(|proxy| {
+            let empty = !self.pools.contains(proxy.name) && proxy.is_http() && proxy.last(&["stick-table"]).is_none();
+            empty || guards(proxy).iter().any(|line| !known.contains(line))
+        })
     }
 
     /// A rule for all requests, from `line`.

@@ -3,7 +3,7 @@
 use super::{
     super::{report::Outcome, text, toml::Value},
     Import, Proxy,
-    acl::{Acls, Beyond, Terms},
+    acl::{Acls, Beyond, Side, Terms},
     decide::{Act, Rule},
     edit::{Changed, Edit},
     format::{format, groups, strip},
@@ -94,11 +94,13 @@ impl<'a> Import<'a> {
             };
             if let Done::Act(act) = done {
                 // A redirect for nearly the same requests opens nothing.
-                let exact = match &act {
-                    Act::End(end) if end.is_redirect() => false,
-                    act => *act == Act::Allow || instead(act).is_some(),
+                let side = match &act {
+                    Act::End(end) if end.is_redirect() => Side::Neither,
+                    Act::Allow => Side::In,
+                    act if instead(act).is_some() => Side::Out,
+                    _ => Side::Neither,
                 };
-                let condition = acls.condition(&line.words, exact);
+                let condition = acls.condition(&line.words, side != Side::Neither, side);
                 let condition = self.limited((line, phase), condition, &act, proxy, &mut rules);
                 let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
                 self.rule(line, act, condition, phase, &mut rules);
