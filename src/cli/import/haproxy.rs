@@ -107,17 +107,16 @@ fn what_is_compared_is_what_theirs_compares() {
         ("if { hdr_end(host) .internal.example }", [("x.internal.example/", "403"), ("a/", "b")]),
         ("if { hdr_dom(host) internal } { path /x }", [("a.internal.example/x", "503"), ("a/", "b")]),
         ("unless { hdr(host) -m reg ^[^.]+\\.a$ }", [("x.y.a/", "503"), ("a/", "503")]),
-        ("unless { ssl_fc_sni a }", [("a/", "503"), ("b/", "503")]),
-        ("unless { ssl_fc_has_sni }", [("a/", "503"), ("b/", "503")]),
+        ("unless { ssl_fc_sni a }", [("a/", "403"), ("b/", "403")]),
+        ("unless { ssl_fc_has_sni }", [("a/", "403"), ("b/", "403")]),
         ("if { url_sub -i union } { path /x }", [("a/x?q=UNION", "503"), ("a/?q=union", "b")]),
         ("if { url_beg /x }", [("a/xy?q", "403"), ("a/", "b")]),
         ("if { url_beg /x?a } { src 10.0.0.0/8 }", [("a/x?ab from: 10.0.0.1", "503"), ("a/", "b")]),
     ] {
         asked(&front(&format!(" http-request deny {deny}")), &ends);
     }
-    let sni = " use_backend o if { ssl_fc_sni -i o.example }\n use_backend o if { hdr_end(host) p.example }";
-    let text = front(sni) + "backend o\n server s 10.0.0.2:80\n";
-    asked(&text, &[("o.example/", "o"), ("x.p.example/", "o"), ("a/", "b")]);
+    let ends = " use_backend o if { hdr_end(host) p.example }";
+    asked(&(front(ends) + "backend o\n server s 10.0.0.2:80\n"), &[("x.p.example/", "o"), ("a/", "b")]);
 }
 
 #[test]
@@ -284,7 +283,7 @@ fn what_haproxy_compares_is_compared() {
     ruled(&["use_backend d if { urlp(x) 1 }"], &[("a/", "503")]);
     ruled(&["http-request allow if { urlp(x) 1 }", "http-request deny"], &[("a/?x=%31", "403")]);
     ruled(&["http-request deny unless HTTP_1.1"], &[("a/", "503")]);
-    ruled(&["http-request deny unless { ssl_fc_sni a.example }"], &[("a.example/", "503")]);
+    ruled(&["http-request deny unless { ssl_fc_sni a.example }"], &[("a.example/", "403")]);
 }
 
 #[test]
@@ -317,4 +316,25 @@ fn a_backend_whose_name_is_made_up_is_no_way_round_what_another_refuses() {
     let both = "\n http-request deny if { path /y }\n";
     let text = front(&format!(" {led}")) + both + "backend other\n server s 10.0.0.2:80" + both;
     asked(&text, &[("a/", "b"), ("a/y", "403")]);
+}
+
+#[test]
+fn a_name_of_tls_is_asked_for_where_there_is_tls() {
+    let tls = " bind :443 ssl crt /c.pem\n";
+    let others = "backend o\n server s 10.0.0.2:80\nbackend d\n http-request deny\n server s 10.0.0.2:80\n";
+    let acl = " acl o ssl_fc_sni o\n acl o ssl_fc_sni p\n";
+    for (lines, plain, other, secure) in [
+        ("use_backend o if { ssl_fc_sni o }", "b /", "b /", "o /"),
+        ("use_backend o unless { ssl_fc_sni o }", "o /", "o /", "b /"),
+        ("use_backend d if !{ ssl_fc_sni o }", "503", "503", "503"),
+        ("use_backend d unless { ssl_fc_sni o }", "403", "403", "b /"),
+        ("use_backend d if !o", "503", "503", "503"),
+        ("http-request deny unless { ssl_fc_sni o }", "503", "503", "503"),
+    ] {
+        let (made, told) = made(Haproxy, &(front(&format!("{tls}{acl} {lines}")) + others));
+        made.holds();
+        let ends = ["http://o/", "http://a/", "https://o/"].map(|url| made.end(&format!("GET {url}")));
+        assert_eq!(ends, [plain, other, secure], "{lines}\n{told}");
+    }
+    asked(&(front(" use_backend o if { ssl_fc_sni o }") + others), &[("o/", "b")]);
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{files::Files, report, text},
+    counter::{Rate, counter},
     predicate::{Key, Predicate, Way},
     read::Line,
     ways::{paths, values, ways},
@@ -23,18 +24,6 @@ pub(super) enum Test {
     Rate(Rate),
     /// It cannot be asked for: taken for true, whichever way round it is meant, by what refuses.
     Unknown,
-}
-
-/// A counter of a stick table, and its bound.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rate {
-    /// `http_req_rate`, `conn_cur`, or one of which there is no limit.
-    pub(super) counter: String,
-    /// The number of `track-sc`; `None`: of the source.
-    pub(super) track: Option<u8>,
-    /// A table that is named.
-    pub(super) table: Option<String>,
-    pub(super) most: u64,
 }
 
 /// A test, or its opposite.
@@ -97,6 +86,8 @@ pub(super) struct Acls<'a> {
     side: Cell<Side>,
     /// Of what is like the test at hand, better too much.
     more: Cell<bool>,
+    /// The test at hand is of listeners with TLS alone, beside what it says.
+    with_tls: Cell<bool>,
 }
 
 impl<'a> Acls<'a> {
@@ -114,6 +105,7 @@ impl<'a> Acls<'a> {
             exact: Cell::new(true),
             side: Cell::new(Side::Out),
             more: Cell::new(true),
+            with_tls: Cell::new(false),
         }
     }
 
@@ -156,6 +148,7 @@ impl<'a> Acls<'a> {
             }
             let bare = word.trim_start_matches('!');
             let negated = (word.len() - bare.len()) % 2 == 1;
+            self.with_tls.set(false);
             self.more.set((self.side.get() == Side::Out) != ((first == "unless") != negated));
             let test = match bare {
                 "" => {
@@ -168,10 +161,18 @@ impl<'a> Acls<'a> {
                 name => self.named(name),
             };
             let test = match test {
+                Ok(_) if self.with_tls.get() && negated && self.is_strict() => {
+                    Err(beyond("ssl_fc_sni where there is no TLS"))
+                }
+                test => test,
+            };
+            let test = match test {
                 Err(_) | Ok(Test::Rate(_)) if lenient => Test::Unknown,
                 test => test?,
             };
             if let Some(term) = terms.last_mut() {
+                let tls = self.with_tls.take() && !negated;
+                term.extend(tls.then(|| Literal { test: self.by(|place| place.tls), negated: false }));
                 term.push(Literal { test, negated });
             }
             if terms.iter().map(Vec::len).sum::<usize>() > MOST {
@@ -200,6 +201,10 @@ impl<'a> Acls<'a> {
                 Test::Rate(rate) if lines.len() == 1 => return Ok(Test::Rate(rate)),
                 Test::Rate(_) | Test::Unknown => return Err(beyond(format!("{name} counts among other things"))),
             }
+        }
+        // One of several: it need not be with TLS.
+        if lines.len() > 1 && self.with_tls.take() && self.is_strict() {
+            return Err(beyond(format!("{name} with ssl_fc_sni where there is no TLS")));
         }
         Ok(Test::Any(any))
     }
@@ -280,8 +285,13 @@ impl<'a> Acls<'a> {
                 Ok(any(Key::Path, ways))
             }
             _ if is_host => hosts(&how, patterns, &whole, self.exact.get()),
+            // Where there is no TLS there is none.
+            "ssl_fc_sni" | "ssl_fc_has_sni" if !self.places.iter().any(|place| place.tls) => Ok(Test::Any(Vec::new())),
             // Host may be another one.
-            "ssl_fc_sni" if !self.exact.get() => hosts(&how, patterns, &whole, false),
+            "ssl_fc_sni" if !self.exact.get() => {
+                self.with_tls.set(!self.places.iter().all(|place| place.tls));
+                hosts(&how, patterns, &whole, false)
+            }
             "hdr" if text::is_token(&argument_lower) && (self.exact.get() || self.by_values()) => {
                 let more = self.more.get();
                 let ways = values(&how, patterns, flags.any_case, more).ok_or_else(|| beyond(whole.as_str()))?;
@@ -338,6 +348,11 @@ impl<'a> Acls<'a> {
             Side::In => self.more.get(),
             Side::Neither => false,
         }
+    }
+
+    /// More than what is like the test at hand is not as good.
+    fn is_strict(&self) -> bool {
+        self.side.get() != Side::Neither && !self.more.get()
     }
 
     /// The listeners that are like that.
@@ -421,60 +436,6 @@ fn wildcard(regex: &str) -> Option<String> {
     let name = bare.replace("\\.", ".");
     let plain = !bare.replace("\\.", "").contains(['.', '\\', '(', '[', '*', '+', '?', '|']);
     (plain && (wild || anchored)).then(|| if wild { format!("*.{name}") } else { name })
-}
-
-/// What is counted of somebody, in a table: how much they do, and not who they are.
-const COUNTERS: [&str; 20] = [
-    "bytes_in_rate",
-    "bytes_out_rate",
-    "conn_cnt",
-    "conn_cur",
-    "conn_rate",
-    "get_gpc",
-    "get_gpc0",
-    "get_gpc1",
-    "gpc_rate",
-    "gpc0_rate",
-    "gpc1_rate",
-    "http_err_cnt",
-    "http_err_rate",
-    "http_fail_cnt",
-    "http_fail_rate",
-    "http_req_cnt",
-    "http_req_rate",
-    "kbytes_in",
-    "sess_cnt",
-    "sess_rate",
-];
-/// What is counted of a proxy.
-const LOAD: [&str; 7] = ["be_conn", "be_sess_rate", "fe_conn", "fe_req_rate", "fe_sess_rate", "queue", "avg_queue"];
-
-/// A counter that is above a number.
-fn counter(name: &str, argument: &str, patterns: &[String]) -> Option<Rate> {
-    let (operator, most) = match patterns {
-        [operator, most] => (operator.as_str(), most.parse::<u64>().ok()?),
-        _ => return None,
-    };
-    let most = match operator {
-        "gt" => most,
-        "ge" => most.checked_sub(1)?,
-        _ => return None,
-    };
-    let mut arguments = argument.split(',').map(str::trim);
-    let (track, counter, table) = match name.strip_prefix("sc") {
-        _ if LOAD.contains(&name) => (None, name, None),
-        Some(rest) => match rest.strip_prefix('_') {
-            Some(counter) => (Some(arguments.next()?.parse().ok()?), counter, arguments.next()),
-            None => {
-                let (number, counter) = rest.split_once('_')?;
-                (Some(number.parse().ok()?), counter, arguments.next())
-            }
-        },
-        None => (None, name.strip_prefix("src_")?, arguments.next()),
-    };
-    let table = table.filter(|table| !table.is_empty()).map(str::to_owned);
-    let known = LOAD.contains(&name) || COUNTERS.contains(&counter);
-    known.then(|| Rate { counter: counter.to_owned(), track, table, most })
 }
 
 /// The path is that one.

@@ -1,6 +1,6 @@
 //! haproxy.cfg: its frontends, backends and listens, as listeners, routes and pools. Called by `import`.
 //!
-//! - `read`: the language · `acl`, `ways`, `predicate`: conditions · `rules`, `edit`: lines as rules · `decide`: rules as routes
+//! - `read`: the language · `acl`, `counter`, `ways`, `predicate`: conditions · `rules`, `edit`: lines as rules · `decide`: rules as routes
 //! - `gates`: what stands for what cannot be said
 //! - `frontend`, `bind`: routes and listeners · `backend`, `checks`: pools · `limits` · `known`: what is written nowhere
 
@@ -8,6 +8,7 @@ mod acl;
 mod backend;
 mod bind;
 mod checks;
+mod counter;
 mod decide;
 mod edit;
 mod format;
