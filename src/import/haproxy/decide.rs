@@ -52,10 +52,13 @@ const DEEPEST: usize = 200;
 /// Edits on all ways together.
 const MOST_EDITS: usize = 500_000;
 
+/// Acts by acts.
+type Instead<E, A> = fn(&Act<E, A>) -> Option<Act<E, A>>;
+
 /// What acts and edits mean.
 pub(super) struct Meaning<E, A> {
     /// What stands for an act that protects, where it is not known exactly for whom it is; `None`: it does not.
-    pub(super) instead: fn(&Act<E, A>) -> Option<Act<E, A>>,
+    pub(super) instead: Instead<E, A>,
     /// It sends elsewhere: for nearly the same requests it opens nothing.
     pub(super) redirects: fn(&A) -> bool,
     /// It is what a path leads to, where a path alone leads to it: it keeps nobody out.
