@@ -264,7 +264,7 @@ impl Api {
             move |after| match after {
                 Ok(_) => tracing::info!(target: AUDIT, by, asked, "chaos was set over the admin API"),
                 Err(refused) => {
-                    tracing::info!(target: AUDIT, by, asked, why = why(refused), "chaos was not set over the admin API")
+                    tracing::info!(target: AUDIT, by, asked, why = why(refused), "chaos was not set over the admin API");
                 }
             },
         );
@@ -319,7 +319,7 @@ impl Api {
             Peer::Tcp(_) => permit::token(headers, self.token.load().as_deref()).inspect_err(|refused| {
                 if let Some(times) = self.strangers.happens() {
                     let why = refused.detail();
-                    tracing::warn!(target: AUDIT, by = %peer, times, "refused over the admin API: {why}");
+                    tracing::warn!(target: AUDIT, by = %peer, times, "refused on the admin listener: {why}");
                 }
             }),
         }

@@ -4,6 +4,8 @@
 mod fixtures;
 #[cfg(test)]
 mod haproxy;
+#[cfg(test)]
+mod nginx;
 
 use std::{
     io::{self, Write},

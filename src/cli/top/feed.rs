@@ -24,7 +24,7 @@ pub(super) enum News {
     /// It cannot be heard, and why.
     Lost(String),
     /// A change was made, or not.
-    Changed(Result<BackendView, String>),
+    Changed(Result<Box<BackendView>, String>),
     /// That signal wants `top` to end.
     Ended(u8),
 }

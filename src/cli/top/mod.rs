@@ -162,7 +162,7 @@ fn change(caller: &Arc<Caller>, order: Order, news: &Sender<News>) {
         let change = BackendChange { state: Some(order.state), ..BackendChange::default() };
         let body = serde_json::to_string(&change).unwrap_or_default();
         let changed = caller.change::<BackendView>(Method::PATCH, &path, body);
-        let _ = news.send(News::Changed(changed.map_err(|failure| failure.to_string())));
+        let _ = news.send(News::Changed(changed.map(Box::new).map_err(|failure| failure.to_string())));
     });
 }
 

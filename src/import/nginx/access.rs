@@ -56,7 +56,7 @@ impl<'a> Import<'a> {
             let taken = ["allow", "deny", "auth"].iter().any(|key| table.value(&[key]).is_some());
             match taken {
                 true => {
-                    self.shut(table, end, named.directive, "it protects, and so does the location that comes to it")
+                    self.shut(table, end, named.directive, "it protects, and so does the location that comes to it");
                 }
                 false if table.value(&["respond"]).is_some() => {}
                 false => {

@@ -74,7 +74,9 @@ impl Condition {
     /// passes here and not there is somebody that `refuses` would keep out.
     pub(super) fn is_near(&self, refuses: bool) -> bool {
         let Test::Key(key, value) = &self.test else { return false };
-        let absent = *value == Value::table([("absent", true.into())]) && !self.negated;
+        // Who has none of them has none here either; but the name of an argument may be written with escapes, which nginx does
+        // not see.
+        let absent = *value == Value::table([("absent", true.into())]) && !self.negated && key[0] == "cookie";
         refuses && !absent && ["cookie", "query"].contains(&key[0].as_str())
     }
 }
@@ -100,6 +102,7 @@ fn found(name: &str, regex: &str, any_case: bool) -> Option<Test> {
         return Some(Test::Key(vec!["method".to_owned()], Value::words(words)));
     }
     let regex = if any_case { format!("(?i){regex}") } else { regex };
+    let regex = text::octets(&regex);
     let value = Value::table([("regex", regex.as_str().into())]);
     matched(name, value).filter(|_| text::is_regex(&regex))
 }

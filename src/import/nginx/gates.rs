@@ -78,5 +78,5 @@ fn inherited(scope: &Scope<'_>) -> Gates {
 /// A page that nginx shows of its own for errors, as a file: nothing of a backend is behind it.
 fn is_page(one: &Location<'_>) -> bool {
     let shown = |page: &Directive| page.words.last().is_some_and(|uri| *uri == one.text);
-    one.kind == Kind::Exact && !one.scope.has("proxy_pass") && one.scope.every("error_page").any(shown)
+    one.kind == Kind::Exact && !one.scope.has("proxy_pass") && one.scope.every("error_page").into_iter().any(shown)
 }

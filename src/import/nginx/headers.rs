@@ -62,7 +62,7 @@ impl<'a> Import<'a> {
                 remove.push(name);
             }
         }
-        for more in scope.every("more_clear_input_headers").chain(scope.every("more_set_input_headers")) {
+        for more in scope.every("more_clear_input_headers").into_iter().chain(scope.every("more_set_input_headers")) {
             place = self.more(route, more, &mut remove).or(place);
         }
         for pass in scope.all("proxy_pass_request_headers").into_iter().chain(scope.all("proxy_pass_request_body")) {
@@ -171,7 +171,7 @@ impl<'a> Import<'a> {
     pub(super) fn response_headers(&mut self, route: &mut Table, scope: &Scope<'a>, server: &str) {
         let mut remove = Vec::new();
         let mut place = None;
-        for hide in scope.every("proxy_hide_header").chain(scope.every("more_clear_headers")) {
+        for hide in scope.every("proxy_hide_header").into_iter().chain(scope.every("more_clear_headers")) {
             let name = hide.word(0).to_ascii_lowercase();
             if text::is_token(&name) && !text::is_ours(&name) {
                 hide.converted(&mut self.draft.report);

@@ -21,6 +21,25 @@ pub(super) fn sample(hosts: &[String], servers: &[Server<'_>]) -> String {
     names.find(|name| !taken(name)).unwrap_or_else(|| wild.replacen('*', first, 1))
 }
 
+/// The names of the server `number` that are its own at `doors`: of several servers the first has a name.
+pub(super) fn untaken(number: usize, servers: &[Server<'_>], doors: &[&Door]) -> Vec<String> {
+    let own = |host: &&String| doors.iter().all(|door| door.owners.get(*host).is_none_or(|owner| *owner == number));
+    servers[number].hosts.iter().filter(own).cloned().collect()
+}
+
+/// The same for each of `doors`; those with the same names together.
+pub(super) fn own<'d>(number: usize, servers: &[Server<'_>], doors: &[&'d Door]) -> Vec<(Vec<String>, Vec<&'d Door>)> {
+    let mut spots: Vec<(Vec<String>, Vec<&Door>)> = Vec::new();
+    for &door in doors {
+        let hosts = untaken(number, servers, &[door]);
+        match spots.iter_mut().find(|(known, _)| *known == hosts) {
+            Some((_, doors)) => doors.push(door),
+            None => spots.push((hosts, vec![door])),
+        }
+    }
+    spots
+}
+
 /// Names of a default server that wildcards of others, behind the same listeners, would take.
 pub(super) fn shadowed(server: &Server<'_>, servers: &[Server<'_>], doors: &[&Door]) -> Vec<String> {
     let others = doors.iter().flat_map(|door| &door.servers).map(|number| &servers[*number]);

@@ -1,7 +1,7 @@
 //! `listen`, and TLS of those who listen: sockets of nginx's servers become our listeners. Called by `nginx::servers`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Door {
     pub(super) servers: Vec<usize>,
     /// The one that takes what no other does.
     pub(super) default: usize,
+    /// The server that has a name, the first of those that say so.
+    pub(super) owners: HashMap<String, usize>,
     table: Table,
 }
 
@@ -184,7 +186,13 @@ impl<'a> Import<'a> {
             table.set(&["proxy_protocol"], true, place);
         }
         self.bounds(&mut table, &servers[default]);
-        let mut door = Door { name, port, tls, servers: numbers, default, table };
+        let mut owners = HashMap::new();
+        for number in &numbers {
+            for host in &servers[*number].hosts {
+                owners.entry(host.clone()).or_insert(*number);
+            }
+        }
+        let mut door = Door { name, port, tls, servers: numbers, default, owners, table };
         if tls && !self.tls(&mut door, servers) {
             return None;
         }

@@ -6,10 +6,7 @@
 //! take prefixes before expressions; so where a server has expressions, its plain prefixes become expressions too, behind
 //! those, the longest first.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 use regex::bytes::Regex;
 
@@ -62,14 +59,6 @@ impl<'a> Location<'a> {
 
     fn is_found(&self, path: &str) -> bool {
         self.regex.as_ref().is_some_and(|regex| regex.is_match(path.as_bytes()))
-    }
-
-    fn is_below(&self, outer: Option<&Self>) -> bool {
-        match (self.outer.last(), outer) {
-            (None, None) => true,
-            (Some(known), Some(outer)) => std::ptr::eq(*known, outer.directive),
-            _ => false,
-        }
     }
 }
 
@@ -181,14 +170,46 @@ fn below(outer: &str, inner: &str) -> Below {
 
 /// Locations by where they stand, to be asked for many paths.
 pub(super) struct Choice<'l, 'a> {
-    within: HashMap<Option<*const Directive>, Vec<&'l Location<'a>>>,
+    within: HashMap<Option<*const Directive>, Inside<'l, 'a>>,
+}
+
+/// Those in one place.
+#[derive(Default)]
+struct Inside<'l, 'a> {
+    exact: HashMap<&'l str, &'l Location<'a>>,
+    prefixes: HashMap<&'l str, &'l Location<'a>>,
+    /// Bytes of the longest prefix.
+    longest: usize,
+    regexes: Vec<&'l Location<'a>>,
+}
+
+impl<'l, 'a> Inside<'l, 'a> {
+    fn add(&mut self, one: &'l Location<'a>) {
+        match one.kind {
+            Kind::Exact => {
+                self.exact.entry(&one.text).or_insert(one);
+            }
+            Kind::Prefix | Kind::Stop => {
+                self.longest = self.longest.max(one.text.len());
+                self.prefixes.insert(&one.text, one);
+            }
+            Kind::Regex => self.regexes.push(one),
+            Kind::Named => {}
+        }
+    }
+
+    /// The one with the longest prefix of `path`.
+    fn longest(&self, path: &str) -> Option<&'l Location<'a>> {
+        let ends = (0..=path.len().min(self.longest)).rev();
+        ends.filter_map(|end| path.get(..end)).find_map(|prefix| self.prefixes.get(prefix).copied())
+    }
 }
 
 impl<'l, 'a> Choice<'l, 'a> {
     pub(super) fn new(locations: &'l [Location<'a>]) -> Self {
-        let mut within: HashMap<_, Vec<_>> = HashMap::new();
+        let mut within: HashMap<_, Inside<'l, 'a>> = HashMap::new();
         for one in locations {
-            within.entry(one.outer.last().map(|outer| std::ptr::from_ref(*outer))).or_default().push(one);
+            within.entry(one.outer.last().map(|outer| std::ptr::from_ref(*outer))).or_default().add(one);
         }
         Self { within }
     }
@@ -201,16 +222,10 @@ impl<'l, 'a> Choice<'l, 'a> {
     /// The one among those in `outer`, and whether nothing beside `outer` is asked for then.
     fn within(&self, outer: Option<&Location<'a>>, path: &str) -> Option<(&'l Location<'a>, bool)> {
         let here = self.within.get(&outer.map(|outer| std::ptr::from_ref(outer.directive)))?;
-        let mut longest: Option<&Location<'a>> = None;
-        for one in here {
-            match one.kind {
-                Kind::Exact if one.text == path => return Some((one, true)),
-                Kind::Prefix | Kind::Stop if path.starts_with(&one.text) => {
-                    longest = longest.filter(|known| known.text.len() > one.text.len()).or(Some(one));
-                }
-                _ => {}
-            }
+        if let Some(exact) = here.exact.get(path) {
+            return Some((exact, true));
         }
+        let longest = here.longest(path);
         let mut best = None;
         if let Some(longest) = longest {
             let (found, last) = self.within(Some(longest), path).unwrap_or((longest, false));
@@ -220,7 +235,7 @@ impl<'l, 'a> Choice<'l, 'a> {
             best = Some((found, false));
         }
         if longest.is_none_or(|longest| longest.kind != Kind::Stop)
-            && let Some(regex) = here.iter().find(|one| one.kind == Kind::Regex && one.is_found(path))
+            && let Some(regex) = here.regexes.iter().find(|one| one.is_found(path))
         {
             let (found, _) = self.within(Some(regex), path).unwrap_or((regex, true));
             return Some((found, true));
@@ -277,7 +292,11 @@ pub(super) fn order<'l, 'a>(
     locations: &'l [Location<'a>],
     style: Style,
 ) -> (Vec<Written<'l, 'a>>, Vec<(&'l Location<'a>, &'l Location<'a>)>) {
-    let mut order = Order { locations, missed: Vec::new(), strict: style == Style::Strict };
+    let mut within: HashMap<_, Vec<_>> = HashMap::new();
+    for one in locations {
+        within.entry(one.outer.last().map(|outer| std::ptr::from_ref(*outer))).or_default().push(one);
+    }
+    let mut order = Order { within, missed: Vec::new(), strict: style == Style::Strict };
     let exact = locations.iter().filter(|one| one.kind == Kind::Exact);
     let mut routes: Vec<_> = exact.map(|one| (one, Path::Exact(one.text.clone()))).collect();
     let (first, last) = order.walk(None);
@@ -301,7 +320,8 @@ pub(super) fn order<'l, 'a>(
 }
 
 struct Order<'l, 'a> {
-    locations: &'l [Location<'a>],
+    /// By where they stand.
+    within: HashMap<Option<*const Directive>, Vec<&'l Location<'a>>>,
     missed: Vec<(&'l Location<'a>, &'l Location<'a>)>,
     strict: bool,
 }
@@ -314,10 +334,9 @@ impl<'l, 'a> Order<'l, 'a> {
         &mut self,
         outer: Option<&'l Location<'a>>,
     ) -> (Vec<(&'l Location<'a>, Option<String>)>, Vec<&'l Location<'a>>) {
-        let locations = self.locations;
-        let of = |kinds: &'static [Kind]| {
-            locations.iter().filter(move |one| kinds.contains(&one.kind) && one.is_below(outer))
-        };
+        let outer = outer.map(|outer| std::ptr::from_ref(outer.directive));
+        let Some(here) = self.within.remove(&outer) else { return (Vec::new(), Vec::new()) };
+        let of = |kinds: &'static [Kind]| here.iter().copied().filter(move |one| kinds.contains(&one.kind));
         let mut prefixes: Vec<_> = of(&[Kind::Prefix, Kind::Stop]).collect();
         prefixes.sort_by_key(|one| usize::MAX - one.text.len());
         let (mut first, mut last) = (Vec::new(), Vec::new());
@@ -372,28 +391,6 @@ pub(super) fn leads_in(locations: &[Location<'_>], regex: &str, to: &str) -> boo
         },
         Kind::Exact | Kind::Stop | Kind::Prefix => one.text != "/" && meet(&one.text) && !from.starts_with(&one.text),
     })
-}
-
-/// An expression for paths that lead elsewhere here than in nginx, which decodes all escapes before it chooses and merges
-/// slashes: those with `//`, `%2F`, or an escape of what stands in the path of one of `locations`.
-pub(super) fn disguises(locations: &[&Location<'_>]) -> String {
-    let mut octets = BTreeSet::from([b'/']);
-    for one in locations {
-        let letters = one.text.strip_prefix("(?i)").unwrap_or(&one.text).bytes();
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-        // What expressions are made of is seldom meant as it is.
-        let meant = |byte: &u8| one.kind != Kind::Regex || !b"\\^$.|?*+()[]{}:<>!=,".contains(byte);
-        octets.extend(letters.filter(|byte| !plain(byte) && meant(byte)));
-        for pair in one.text.as_bytes().windows(2).filter(|_| one.kind == Kind::Regex) {
-            match pair {
-                [b'\\', b's'] => octets.extend([b' ']),
-                [b'\\', byte] if !byte.is_ascii_alphanumeric() && !plain(byte) => octets.extend([*byte]),
-                _ => {}
-            }
-        }
-    }
-    let escapes: Vec<_> = octets.into_iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("//|(?i:%(?:{}))", escapes.join("|"))
 }
 
 /// Paths that an expression may be found in, guessed by its letters: `\.(css|js)$` is in `/x.css`.

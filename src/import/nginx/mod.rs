@@ -1,14 +1,16 @@
 //! nginx.conf: its servers, locations and upstreams, as listeners, routes and pools. Called by `import`.
 //!
 //! - `read`: the language · `scope`: what is inherited · `variables`, `condition`: what stands for what
-//! - `listen`: sockets and TLS · `location`: which one nginx chooses · `flow`: return, rewrite, if
+//! - `listen`: sockets and TLS · `location`, `escapes`: which one nginx chooses · `flow`, `guards`: return, rewrite, if
 //! - `route`, `pass`: what becomes of a location, with `access`, `headers`, `limits`, `upstream` · `order`: which goes first
 //! - `gates`: what protects · `known`: what is written nowhere
 
 mod access;
 mod condition;
+mod escapes;
 mod flow;
 mod gates;
+mod guards;
 mod headers;
 mod hosts;
 mod known;
@@ -281,14 +283,15 @@ impl<'a> Import<'a> {
             let lost = self.lost(number, servers, &first);
             if let Some(lost) = lost {
                 // Requests for names that no server has may be for it.
+                let hosts = hosts::untaken(number, servers, &first);
                 let spot = Spot {
                     everywhere: everywhere(&first),
                     doors: first,
-                    hosts: server.hosts.clone(),
+                    sample: sample(&hosts, servers),
+                    hosts,
                     label: label.clone(),
-                    sample: sample(&server.hosts, servers),
                 };
-                if !server.hosts.is_empty() {
+                if !spot.hosts.is_empty() {
                     self.routes(server, &spot);
                 }
                 let sample = sample(&[], servers);
@@ -313,25 +316,18 @@ impl<'a> Import<'a> {
                 };
                 self.routes(server, &spot);
             }
-            if named.is_empty() {
-                continue;
-            }
-            match server.hosts.is_empty() {
-                false => {
-                    let hosts = server.hosts.clone();
+            for (hosts, doors) in hosts::own(number, servers, &named) {
+                if !hosts.is_empty() {
                     let sample = sample(&hosts, servers);
-                    let spot = Spot { everywhere: everywhere(&named), doors: named, hosts, label, sample };
+                    let spot = Spot { everywhere: everywhere(&doors), doors, hosts, label: label.clone(), sample };
                     self.routes(server, &spot);
+                    continue;
                 }
-                true => {
-                    let note = "no request has a name that leads here, and it is not the default of its address";
-                    self.draft.report.add(
-                        Outcome::Unsupported,
-                        &server.directive.place,
-                        &server.directive.text(),
-                        note,
-                    );
-                }
+                let note = match server.hosts.is_empty() {
+                    true => "no request has a name that leads here, and it is not the default of its address",
+                    false => "servers before it have its names, so that nginx never asks it",
+                };
+                self.draft.report.add(Outcome::Unsupported, &server.directive.place, &server.directive.text(), note);
             }
         }
         self.finish(doors);
@@ -343,8 +339,10 @@ impl<'a> Import<'a> {
         let mut found = None;
         for (other, server) in servers.iter().enumerate().filter(|(other, one)| *other != number && one.unmatched) {
             let here = doors.iter().any(|door| door.servers.contains(&other));
-            let refuses =
-                || server.scope.levels().any(gates::refuses) || location::all(&server.scope).iter().any(gates::shields);
+            let refuses = || {
+                server.scope.like(|_| true).into_iter().any(gates::refuses)
+                    || location::all(&server.scope).iter().any(gates::shields)
+            };
             if here && refuses() {
                 let note = "it protects, and has names that cannot be matched: requests for names that no server has get \
                             503 until you decide";

@@ -1,10 +1,13 @@
 //! Which of the answers of a place goes first: nginx asks in the order of the file, a router of ours for what asks for most.
 //! Called by `route`.
 
+use std::collections::BTreeSet;
+
 use super::{
     Import, Server,
     condition::{Condition, Test},
     flow::{Action, Flow},
+    guards::differs,
     location::Location,
     route::Spot,
 };
@@ -42,15 +45,25 @@ pub(super) fn hosts_first(guards: Vec<(Condition, Action)>) -> Vec<(Condition, A
 pub(super) fn outranks(guards: &[(Condition, Action)], end: Option<&Action>, everywhere: bool) -> bool {
     let refuses = |action: &Action| action.status >= 400;
     // How many things each asks for, and whether it refuses, in the order of the file.
-    let (mut before, mut asked) = (Vec::new(), 0);
+    let (mut before, mut keys) = (Vec::new(), BTreeSet::new());
     for (condition, action) in guards {
+        let asked = keys.len();
         match (&condition.test, condition.negated) {
-            (Test::Key(..), true) => asked += 1,
+            (Test::Key(key, value), negated) => {
+                let with = asked + usize::from(!keys.contains(key));
+                if !negated || differs(key, value).is_some() {
+                    before.push((with, refuses(action)));
+                }
+                if negated {
+                    keys.insert(key);
+                }
+            }
             (Test::Host(_), true) => {}
             (Test::Tls(_) | Test::Port(_), _) => before.push((asked + usize::from(everywhere), refuses(action))),
-            _ => before.push((asked + 1, refuses(action))),
+            (Test::Host(_), false) => before.push((asked + 1, refuses(action))),
         }
     }
+    let asked = keys.len();
     // Those of the negated ones stand behind that of all others, and ask for less.
     let main = !end.is_some_and(refuses) && before.iter().any(|(earlier, _)| *earlier < asked);
     main || before.iter().enumerate().any(|(at, (asked, refuses))| {

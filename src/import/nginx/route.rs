@@ -1,5 +1,7 @@
 //! Servers and locations: routes. Called by `nginx::import`, once for each server and kind of listener that it is behind.
 
+use std::collections::HashSet;
+
 use super::{
     super::{
         draft::{End, Expected, close},
@@ -8,12 +10,13 @@ use super::{
         toml::{Table, Value},
     },
     Import, Server,
-    condition::{Condition, Test, empty},
+    condition::Test,
+    escapes,
     flow::{Action, Flow},
     gates::{self, gates, shields},
     listen::Door,
     location::{self, Choice, Kind, Location, Path, Style},
-    order::{hosts_first, outranks},
+    order::outranks,
     pass::{self, respond},
     read::Directive,
     scope::Scope,
@@ -39,7 +42,9 @@ pub(super) struct Spot<'d> {
 pub(super) struct Draft {
     pub(super) table: Table,
     pub(super) end: End,
-    name: String,
+    pub(super) name: String,
+    /// An `if` has let one host through.
+    pub(super) hosted: bool,
 }
 
 impl<'a> Import<'a> {
@@ -84,7 +89,8 @@ impl<'a> Import<'a> {
             () if expressions => Style::Ordered,
             () => Style::Plain,
         };
-        self.firsts(server, spot, &outer, &guarded);
+        let disguises = (!guarded.is_empty()).then(|| escapes::disguises(&guarded, &locations, &outer.paths));
+        self.firsts(server, spot, &outer, disguises.as_deref());
         let (order, missed) = location::order(&locations, style);
         for (one, regex) in missed {
             let text = regex.directive.text();
@@ -155,18 +161,16 @@ impl<'a> Import<'a> {
             false
         });
         // An expression within another one, or of two exact ones the second, is still there.
-        let mut seen = Vec::new();
+        let mut seen = HashSet::new();
         locations.retain(|one| {
-            let key = (one.kind == Kind::Exact, one.kind == Kind::Regex, one.text.clone());
-            let fresh = one.kind == Kind::Regex || one.kind == Kind::Named || !seen.contains(&key);
-            seen.push(key);
-            fresh
+            let fresh = seen.insert((one.kind == Kind::Exact, one.kind == Kind::Regex, one.text.clone()));
+            fresh || matches!(one.kind, Kind::Regex | Kind::Named)
         });
         locations
     }
 
     /// Routes before all others: for paths that nginx would have merged, and for rewrites of the server.
-    fn firsts(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>, guarded: &[&Location<'a>]) {
+    fn firsts(&mut self, server: &Server<'a>, spot: &Spot<'_>, outer: &Flow<'a>, disguises: Option<&str>) {
         // Routes of a host that an `if` asks for are tried before those of any host.
         let asked = outer.guards.iter().filter_map(|(condition, _)| match &condition.test {
             Test::Host(host) if condition.negated => Some(vec![host.clone()]),
@@ -174,8 +178,8 @@ impl<'a> Import<'a> {
         });
         let spots: Vec<_> = asked.map(|hosts| Spot { hosts, ..spot.clone() }).chain([spot.clone()]).collect();
         for spot in &spots {
-            if !guarded.is_empty() {
-                let mut route = self.begin(spot, &Path::Regex(location::disguises(guarded)), "//");
+            if let Some(disguises) = disguises {
+                let mut route = self.begin(spot, &Path::Regex(disguises.to_owned()), "//");
                 let place = &server.directive.place;
                 route.table.comment(format!(
                     "{place}: nginx merges slashes and decodes %2F, so that `//admin` and `/%2Fadmin` are refused as `/admin` is"
@@ -189,9 +193,17 @@ impl<'a> Import<'a> {
                 self.push(route, None, server.directive);
             }
         }
-        if !guarded.is_empty() {
-            let note = "it has locations that protect: paths with `//`, which nginx merges, and with `%2F` and its like, \
-                        which it decodes, get 400";
+        if let Some(disguises) = disguises {
+            let note = match disguises.ends_with('%') {
+                true => {
+                    "it has locations that protect: paths with `//`, which nginx merges, and with any escape, such as `%20`, get \
+                     400: an expression may be found in the escape, or in what nginx makes of it"
+                }
+                false => {
+                    "it has locations that protect: paths with `//`, which nginx merges, and with `%2F` and its like, which it \
+                     decodes, get 400"
+                }
+            };
             self.draft.report.add(Outcome::Approximated, &server.directive.place, &server.directive.text(), note);
         }
     }
@@ -245,7 +257,7 @@ impl<'a> Import<'a> {
             Path::Prefix(path) => table.set(&["path"], Value::table([("prefix", path.as_str().into())]), None),
             Path::Regex(regex) => table.set(&["path"], Value::table([("regex", regex.as_str().into())]), None),
         }
-        Draft { table, end: End::Open, name }
+        Draft { table, end: End::Open, name, hosted: false }
     }
 
     /// Adds `route`, which is from `from`.
@@ -270,6 +282,11 @@ impl<'a> Import<'a> {
         spot: &Spot<'_>,
         own: bool,
     ) {
+        if !self.draft.has_room() {
+            let doors = spot.doors.iter().filter(|_| !spot.everywhere).map(|door| door.name.clone());
+            let from = (&one.directive.place, &*one.directive.text());
+            return self.draft.lose(doors.collect(), spot.hosts.clone(), from);
+        }
         let label = match one.kind {
             Kind::Regex => format!("~{}", one.directive.words.last().map_or("", String::as_str)),
             Kind::Exact => format!("={}", one.text),
@@ -281,48 +298,14 @@ impl<'a> Import<'a> {
         if !one.directive.is_told() {
             one.directive.converted(&mut self.draft.report);
         }
-        // A host that one location alone asks for would go before all others of any host.
-        let alone =
-            |(condition, _): &&(Condition, Action)| matches!(condition.test, Test::Host(_)) && condition.negated;
-        let guards: Vec<_> = outer
-            .guards
-            .iter()
-            .chain(inner.guards.iter().filter(|guard| !alone(guard)))
-            .cloned()
-            .flat_map(empty)
-            .collect();
-        let guards = hosts_first(guards);
-        let mut end = outer.end.clone().or_else(|| inner.end.clone());
-        let mut after = Vec::new();
-        // A plain GET comes past all of them, by a listener that is not of this kind.
-        let (mut certain, mut doors) = (true, spot.doors.clone());
-        for (condition, action) in guards {
-            match &condition.test {
-                Test::Key(key, _) if key == &["method"] => certain &= condition.negated == is_get(&condition),
-                Test::Key(..) => certain = false,
-                Test::Host(host) => certain &= condition.negated == (*host == spot.sample),
-                test => doors.retain(|door| test.fits(door) == Some(condition.negated)),
-            }
-            match self.branches(&mut main, &condition, &action, spot) {
-                Branch::Before(route) => self.push(route, None, one.directive),
-                Branch::After(route) => after.push(route),
-                Branch::Always => end = end.or(Some(action)),
-                Branch::Never => {}
-            }
+        let mut guarded = self.guarded(&mut main, outer, &inner, spot);
+        // What an `if` does comes before what is done behind it.
+        let end = guarded.always.take().or_else(|| outer.end.clone()).or_else(|| inner.end.clone());
+        for route in std::mem::take(&mut guarded.before) {
+            self.push(route, None, one.directive);
         }
         self.fill(&mut main, end, &inner, one, server, path == Path::All && !own);
-        for (_, action) in inner.guards.iter().filter(alone) {
-            let note = "a host is asked for by a server, not by one of its locations";
-            match action.status {
-                400.. => {
-                    let note = format!("{note}; its requests get 503 until you decide");
-                    self.draft.report.add(Outcome::Closed, &action.place, "if ($host …)", note);
-                    close(&mut main.table, &action.place, "if ($host …)");
-                    main.end = End::Status(503);
-                }
-                _ => self.draft.report.add(Outcome::Unsupported, &action.place, "if ($host …)", note),
-            }
-        }
+        self.unsaid(&mut main, &guarded);
         if let Some(closing) = outer.closed.or(inner.closed).or(inner.jumps.first().copied()) {
             self.shut(&mut main.table, &mut main.end, closing, "it protects, and cannot be converted");
         }
@@ -336,67 +319,11 @@ impl<'a> Import<'a> {
             false => text_of_rest(&self.server_locations),
         };
         // The same expression may stand before other places as well.
-        certain &= one.kind != Kind::Regex || path == Path::Regex(one.text.clone());
-        let url = sampled.filter(|_| certain).and_then(|path| url(&doors, spot, &path));
+        let certain = guarded.certain && (one.kind != Kind::Regex || path == Path::Regex(one.text.clone()));
+        let url = sampled.filter(|_| certain).and_then(|path| url(&guarded.doors, spot, &path));
         self.push(main, url, one.directive);
-        for route in after.into_iter().rev() {
+        for route in guarded.after {
             self.push(route, None, one.directive);
-        }
-    }
-
-    /// One `if`, at `main`.
-    fn branches(&mut self, main: &mut Draft, condition: &Condition, action: &Action, spot: &Spot<'_>) -> Branch {
-        let mut other = Draft {
-            table: main.table.clone(),
-            end: End::Status(action.status),
-            name: self.draft.route_names.fresh(&format!("{} if", main.name)),
-        };
-        other.table.set(&["name"], other.name.as_str(), None);
-        action.write(&mut other.table);
-        match &condition.test {
-            test @ (Test::Tls(_) | Test::Port(_)) => {
-                let wanted = |door: &&&Door| test.fits(door) != Some(condition.negated);
-                let doors: Vec<_> = spot.doors.iter().filter(wanted).map(|door| door.name.as_str()).collect();
-                match doors.len() {
-                    0 => return Branch::Never,
-                    count if count == spot.doors.len() => return Branch::Always,
-                    _ => other.table.set(&["listener"], Value::words(doors), None),
-                }
-                Branch::Before(other)
-            }
-            Test::Host(host) => {
-                let possible = spot.hosts.is_empty() || spot.hosts.contains(host);
-                match (possible, condition.negated) {
-                    (false, negated) => {
-                        if negated {
-                            Branch::Always
-                        } else {
-                            Branch::Never
-                        }
-                    }
-                    (true, false) => {
-                        other.table.set(&["host"], host.as_str(), None);
-                        Branch::Before(other)
-                    }
-                    (true, true) => {
-                        main.table.set(&["host"], host.as_str(), None);
-                        Branch::After(other)
-                    }
-                }
-            }
-            Test::Key(key, value) => {
-                let key: Vec<_> = key.iter().map(String::as_str).collect();
-                let table = if condition.negated { &mut main.table } else { &mut other.table };
-                // Of one name there is one predicate.
-                if table.value(&key).is_some() {
-                    let end = &mut main.end;
-                    close(&mut main.table, &self.nowhere, "if");
-                    *end = End::Status(503);
-                    return Branch::Never;
-                }
-                table.set(&key, value.clone(), None);
-                if condition.negated { Branch::After(other) } else { Branch::Before(other) }
-            }
         }
     }
 
@@ -435,28 +362,10 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Where an `if` leads.
-enum Branch {
-    /// A route that goes first.
-    Before(Draft),
-    /// One for those that the main route does not take.
-    After(Draft),
-    Always,
-    Never,
-}
-
 /// Bytes of a body that nginx takes; `None`: any number.
 fn body(scope: &Scope<'_>) -> Option<u64> {
     let written = scope.last("client_max_body_size").and_then(|one| text::read_size(one.word(0)));
     Some(written.unwrap_or(1 << 20)).filter(|size| *size > 0)
-}
-
-fn is_get(condition: &Condition) -> bool {
-    match &condition.test {
-        Test::Key(_, Value::Text(method)) => method == "GET",
-        Test::Key(_, Value::List(methods)) => methods.contains(&"GET".into()),
-        _ => false,
-    }
 }
 
 /// A path that no location takes.
