@@ -14,6 +14,7 @@ fn front(lines: &str) -> String {
 /// Each request, without `GET http://`, ends there; gives the report and the file that was made.
 fn asked(text: &str, ends: &[(&str, &str)]) -> String {
     let (made, told) = made(Haproxy, text);
+    made.holds();
     for (url, end) in ends {
         let found = made.end(&format!("GET http://{url}"));
         let same = found == *end || found.split_once(' ').is_some_and(|(pool, _)| pool == *end);
@@ -106,17 +107,16 @@ fn what_is_compared_is_what_theirs_compares() {
         ("if { hdr_end(host) .internal.example }", [("x.internal.example/", "403"), ("a/", "b")]),
         ("if { hdr_dom(host) internal } { path /x }", [("a.internal.example/x", "503"), ("a/", "b")]),
         ("unless { hdr(host) -m reg ^[^.]+\\.a$ }", [("x.y.a/", "503"), ("a/", "503")]),
-        ("unless { ssl_fc_sni a }", [("a/", "503"), ("b/", "503")]),
-        ("unless { ssl_fc_has_sni }", [("a/", "503"), ("b/", "503")]),
+        ("unless { ssl_fc_sni a }", [("a/", "403"), ("b/", "403")]),
+        ("unless { ssl_fc_has_sni }", [("a/", "403"), ("b/", "403")]),
         ("if { url_sub -i union } { path /x }", [("a/x?q=UNION", "503"), ("a/?q=union", "b")]),
         ("if { url_beg /x }", [("a/xy?q", "403"), ("a/", "b")]),
         ("if { url_beg /x?a } { src 10.0.0.0/8 }", [("a/x?ab from: 10.0.0.1", "503"), ("a/", "b")]),
     ] {
         asked(&front(&format!(" http-request deny {deny}")), &ends);
     }
-    let sni = " use_backend o if { ssl_fc_sni -i o.example }\n use_backend o if { hdr_end(host) p.example }";
-    let text = front(sni) + "backend o\n server s 10.0.0.2:80\n";
-    asked(&text, &[("o.example/", "o"), ("x.p.example/", "o"), ("a/", "b")]);
+    let ends = " use_backend o if { hdr_end(host) p.example }";
+    asked(&(front(ends) + "backend o\n server s 10.0.0.2:80\n"), &[("x.p.example/", "o"), ("a/", "b")]);
 }
 
 #[test]
@@ -231,4 +231,110 @@ fn the_json_says_why_check_refuses() {
         assert_eq!(last["outcome"] == "refused", refused, "{last}");
         assert_eq!(last["note"].as_str().unwrap().contains("/nowhere/none.pem"), refused, "{last}");
     }
+}
+
+/// A frontend with these lines, whose backend is `b`; `d` refuses.
+fn ruled(lines: &[&str], ends: &[(&str, &str)]) -> String {
+    let lines: Vec<_> = lines.iter().map(|line| format!(" {line}")).collect();
+    asked(&(front(&lines.join("\n")) + "backend d\n http-request deny\n server s 10.0.0.2:80\n"), ends)
+}
+
+#[test]
+fn rules_see_what_rules_before_them_have_made() {
+    let set = "http-request set-header x-in no";
+    let deny = "http-request deny unless { hdr(x-in) yes }";
+    ruled(&[deny], &[("a/ x-in: yes", "b"), ("a/", "403")]);
+    ruled(&[set, deny], &[("a/ x-in: yes", "503")]);
+    ruled(&["http-request del-header x-in", deny], &[("a/ x-in: yes", "503")]);
+    ruled(&["http-request replace-value x-in a b", deny], &[("a/ x-in: yes", "503")]);
+    // Nobody knows for whom.
+    ruled(&["http-request set-header x-in no if { nosuch 1 }", deny], &[("a/ x-in: yes", "503")]);
+    let path =
+        ["http-request replace-path ^/p/(.*) /\\1 if { path_beg /p/ }", "http-request deny if { path_beg /admin }"];
+    ruled(&path, &[("a/p/admin", "503"), ("a/admin", "403"), ("a/", "b")]);
+    let client = ["http-request set-src hdr(x-forwarded-for)", "http-request deny unless { src 10.0.0.0/8 }"];
+    ruled(&client, &[("a/ from: 10.0.0.1", "503")]);
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_comes_in() {
+    let text = front("").replace(" bind :80\n", " bind :443 ssl crt /c.pem verify required\n bind :80\n");
+    let (made, told) = made(Haproxy, &text);
+    made.holds();
+    assert_eq!([made.end("GET https://a/"), made.end("GET http://a/")], ["closed", "b /"], "{told}");
+}
+
+#[test]
+fn what_haproxy_compares_is_compared() {
+    let role = "http-request deny if { hdr(x-role) admin }";
+    let [list, one, first, longer] =
+        ["user, admin", "admin", "admin ,x", "administrator"].map(|role| format!("a/ x-role: {role}"));
+    ruled(&[role], &[(&list, "403"), (&one, "403"), (&first, "403"), (&longer, "b")]);
+    ruled(&["http-request deny if { hdr_beg(x-role) admin }"], &[(&list, "403"), (&longer, "403")]);
+    ruled(&["http-request deny if { hdr_reg(x-role) ^a.*n$ }"], &[(&list, "403"), (&longer, "b")]);
+    ruled(&["http-request deny if { req.fhdr(x-role) admin }"], &[(&list, "b"), (&one, "403")]);
+    // With the query, which is no path.
+    ruled(&["http-request deny if { url_sub <script }"], &[("a/", "503")]);
+    ruled(&["http-request deny if { url_beg /x }"], &[("a/x?y", "403"), ("a/", "b")]);
+    // As it was sent, and with other marks between parameters.
+    for condition in ["if { urlp(x) a+b }", "if { urlp(y) v }", "unless { url_param(t) s }"] {
+        ruled(&[&format!("http-request deny {condition}")], &[("a/", "503")]);
+    }
+    ruled(&["use_backend d if { urlp(x) 1 }"], &[("a/", "503")]);
+    ruled(&["http-request allow if { urlp(x) 1 }", "http-request deny"], &[("a/?x=%31", "403")]);
+    ruled(&["http-request deny unless HTTP_1.1"], &[("a/", "503")]);
+    ruled(&["http-request deny unless { ssl_fc_sni a.example }"], &[("a.example/", "403")]);
+}
+
+#[test]
+fn commas_within_quotes_let_nobody_in() {
+    let deny = |condition: &str| front(&format!(" http-request deny {condition}"));
+    let [inside, behind] = ["a/ x-role: \"user, admin\"", "a/ x-role: \"user, admin"];
+    asked(&deny("if { hdr(x-role) admin }"), &[(behind, "403"), ("a/ x-role: a, admin", "403")]);
+    asked(&deny("unless { hdr(x-role) admin }"), &[(inside, "403"), (behind, "403"), ("a/ x-role: a, admin", "b")]);
+    asked(&deny("if !{ hdr(x-role) -m reg ^a.*n$ }"), &[(behind, "403"), ("a/ x-role: a, admin", "b")]);
+    ruled(&["http-request allow if { hdr(x-role) admin }", "http-request deny"], &[(behind, "403")]);
+    let gate = "use_backend d unless { hdr(x-role) admin }";
+    ruled(&[gate], &[(behind, "403"), ("a/ x-role: a, admin", "b"), ("a/", "403")]);
+}
+
+#[test]
+fn a_backend_whose_name_is_made_up_is_no_way_round_what_another_refuses() {
+    let led = "use_backend %[req.hdr(host),lower,map(/etc/hosts.map)]";
+    let beyond = format!("{led} if {{ path_beg /x }}");
+    let told = ruled(&[&beyond], &[("a/x", "503"), ("a/", "b")]);
+    assert!(told.contains("NOT SUPPORTED, CLOSED: `use_backend"), "{told}");
+    for (other, end) in [
+        ("server s 10.0.0.2:80", "b"),
+        ("server s 10.0.0.2:80\n http-request set-path /y", "b"),
+        ("stick-table type ip size 1m expire 10s store conn_cur", "b"),
+        ("server s 10.0.0.2:80\n http-request del-header x-user", "503"),
+        ("balance roundrobin", "503"),
+    ] {
+        asked(&(front(&format!(" {led}")) + &format!("backend other\n {other}\n")), &[("a/", end)]);
+    }
+    let both = "\n http-request deny if { path /y }\n";
+    let text = front(&format!(" {led}")) + both + "backend other\n server s 10.0.0.2:80" + both;
+    asked(&text, &[("a/", "b"), ("a/y", "403")]);
+}
+
+#[test]
+fn a_name_of_tls_is_asked_for_where_there_is_tls() {
+    let tls = " bind :443 ssl crt /c.pem\n";
+    let others = "backend o\n server s 10.0.0.2:80\nbackend d\n http-request deny\n server s 10.0.0.2:80\n";
+    let acl = " acl o ssl_fc_sni o\n acl o ssl_fc_sni p\n";
+    for (lines, plain, other, secure) in [
+        ("use_backend o if { ssl_fc_sni o }", "b /", "b /", "o /"),
+        ("use_backend o unless { ssl_fc_sni o }", "o /", "o /", "b /"),
+        ("use_backend d if !{ ssl_fc_sni o }", "503", "503", "503"),
+        ("use_backend d unless { ssl_fc_sni o }", "403", "403", "b /"),
+        ("use_backend d if !o", "503", "503", "503"),
+        ("http-request deny unless { ssl_fc_sni o }", "503", "503", "503"),
+    ] {
+        let (made, told) = made(Haproxy, &(front(&format!("{tls}{acl} {lines}")) + others));
+        made.holds();
+        let ends = ["http://o/", "http://a/", "https://o/"].map(|url| made.end(&format!("GET {url}")));
+        assert_eq!(ends, [plain, other, secure], "{lines}\n{told}");
+    }
+    asked(&(front(" use_backend o if { ssl_fc_sni o }") + others), &[("o/", "b")]);
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{files::Files, report, text},
+    counter::{Rate, counter},
     predicate::{Key, Predicate, Way},
     read::Line,
     ways::{paths, values, ways},
@@ -25,23 +26,18 @@ pub(super) enum Test {
     Unknown,
 }
 
-/// A counter of a stick table, and its bound.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rate {
-    /// `http_req_rate`, `conn_cur`, or one of which there is no limit.
-    pub(super) counter: String,
-    /// The number of `track-sc`; `None`: of the source.
-    pub(super) track: Option<u8>,
-    /// A table that is named.
-    pub(super) table: Option<String>,
-    pub(super) most: u64,
-}
-
 /// A test, or its opposite.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Literal {
     pub(super) test: Test,
     pub(super) negated: bool,
+}
+
+impl Literal {
+    /// It asks for nothing else.
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        matches!(&self.test, Test::Any(predicates) if predicates.iter().all(|one| one.key == *key))
+    }
 }
 
 /// Why a condition cannot be asked for by a route.
@@ -65,6 +61,18 @@ pub(super) struct Place {
     pub(super) name: String,
     pub(super) port: Option<u16>,
     pub(super) tls: bool,
+    /// Nobody comes in.
+    pub(super) shut: bool,
+}
+
+/// What a condition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Whom it takes passes by what refuses: better too few.
+    In,
+    /// Whom it takes is refused: better too many.
+    Out,
+    Neither,
 }
 
 /// The ACLs of a frontend or backend.
@@ -75,6 +83,11 @@ pub(super) struct Acls<'a> {
     files: &'a Files,
     /// What is not told just as theirs is told is beyond.
     exact: Cell<bool>,
+    side: Cell<Side>,
+    /// Of what is like the test at hand, better too much.
+    more: Cell<bool>,
+    /// The test at hand is of listeners with TLS alone, beside what it says.
+    with_tls: Cell<bool>,
 }
 
 impl<'a> Acls<'a> {
@@ -84,7 +97,16 @@ impl<'a> Acls<'a> {
         for line in lines.iter().filter(|line| line.word(0) == "acl") {
             named.entry(line.word(1)).or_default().push(line);
         }
-        Self { named, used: RefCell::default(), places, files, exact: Cell::new(true) }
+        Self {
+            named,
+            used: RefCell::default(),
+            places,
+            files,
+            exact: Cell::new(true),
+            side: Cell::new(Side::Out),
+            more: Cell::new(true),
+            with_tls: Cell::new(false),
+        }
     }
 
     /// The lines of ACLs that a condition has named.
@@ -93,11 +115,12 @@ impl<'a> Acls<'a> {
     }
 
     /// What stands behind `if` or `unless` in `words`; none of them: always. `exact`: nearly is not enough.
-    pub(super) fn condition(&self, words: &[String], exact: bool) -> Result<Terms, Beyond> {
+    pub(super) fn condition(&self, words: &[String], exact: bool, side: Side) -> Result<Terms, Beyond> {
         self.exact.set(exact);
+        self.side.set(side);
         let at = words.iter().position(|word| word == "if" || word == "unless");
         let Some(at) = at else { return Ok(vec![Vec::new()]) };
-        let terms = self.terms(&words[at + 1..], false)?;
+        let terms = self.terms(&words[at..], false)?;
         if words[at] == "if" {
             return Ok(terms);
         }
@@ -108,14 +131,15 @@ impl<'a> Acls<'a> {
     pub(super) fn wider(&self, words: &[String]) -> Terms {
         let all = || vec![Vec::new()];
         let Some(at) = words.iter().position(|word| word == "if" || word == "unless") else { return all() };
-        let Ok(terms) = self.terms(&words[at + 1..], true) else { return all() };
+        let Ok(terms) = self.terms(&words[at..], true) else { return all() };
         if words[at] == "if" { terms } else { opposite(&terms).unwrap_or_else(all) }
     }
 
+    /// What stands behind the first of `words`, which is `if` or `unless`.
     fn terms(&self, words: &[String], lenient: bool) -> Result<Terms, Beyond> {
         const MOST: usize = 64;
         let mut terms = vec![Vec::new()];
-        let mut rest = words;
+        let Some((first, mut rest)) = words.split_first() else { return Ok(terms) };
         while let Some((word, after)) = rest.split_first() {
             rest = after;
             if word == "or" || word == "||" {
@@ -124,6 +148,8 @@ impl<'a> Acls<'a> {
             }
             let bare = word.trim_start_matches('!');
             let negated = (word.len() - bare.len()) % 2 == 1;
+            self.with_tls.set(false);
+            self.more.set((self.side.get() == Side::Out) != ((first == "unless") != negated));
             let test = match bare {
                 "" => {
                     // `! name`
@@ -135,10 +161,18 @@ impl<'a> Acls<'a> {
                 name => self.named(name),
             };
             let test = match test {
+                Ok(_) if self.with_tls.get() && negated && self.is_strict() => {
+                    Err(beyond("ssl_fc_sni where there is no TLS"))
+                }
+                test => test,
+            };
+            let test = match test {
                 Err(_) | Ok(Test::Rate(_)) if lenient => Test::Unknown,
                 test => test?,
             };
             if let Some(term) = terms.last_mut() {
+                let tls = self.with_tls.take() && !negated;
+                term.extend(tls.then(|| Literal { test: self.by(|place| place.tls), negated: false }));
                 term.push(Literal { test, negated });
             }
             if terms.iter().map(Vec::len).sum::<usize>() > MOST {
@@ -167,6 +201,10 @@ impl<'a> Acls<'a> {
                 Test::Rate(rate) if lines.len() == 1 => return Ok(Test::Rate(rate)),
                 Test::Rate(_) | Test::Unknown => return Err(beyond(format!("{name} counts among other things"))),
             }
+        }
+        // One of several: it need not be with TLS.
+        if lines.len() > 1 && self.with_tls.take() && self.is_strict() {
+            return Err(beyond(format!("{name} with ssl_fc_sni where there is no TLS")));
         }
         Ok(Test::Any(any))
     }
@@ -247,10 +285,16 @@ impl<'a> Acls<'a> {
                 Ok(any(Key::Path, ways))
             }
             _ if is_host => hosts(&how, patterns, &whole, self.exact.get()),
+            // Where there is no TLS there is none.
+            "ssl_fc_sni" | "ssl_fc_has_sni" if !self.places.iter().any(|place| place.tls) => Ok(Test::Any(Vec::new())),
             // Host may be another one.
-            "ssl_fc_sni" if !self.exact.get() => hosts(&how, patterns, &whole, false),
-            "hdr" if self.exact.get() && text::is_token(&argument_lower) => {
-                let ways = values(&how, patterns, flags.any_case).ok_or_else(|| beyond(whole.as_str()))?;
+            "ssl_fc_sni" if !self.exact.get() => {
+                self.with_tls.set(!self.places.iter().all(|place| place.tls));
+                hosts(&how, patterns, &whole, false)
+            }
+            "hdr" if text::is_token(&argument_lower) && (self.exact.get() || self.by_values()) => {
+                let more = self.more.get();
+                let ways = values(&how, patterns, flags.any_case, more).ok_or_else(|| beyond(whole.as_str()))?;
                 Ok(any(Key::Header(argument_lower), ways))
             }
             "hdr" | "fhdr" if text::is_token(&argument_lower) => {
@@ -295,6 +339,20 @@ impl<'a> Acls<'a> {
             "always_false" => Ok(Test::Any(Vec::new())),
             _ => counter(name, argument, patterns).map(Test::Rate).ok_or_else(|| beyond(whole)),
         }
+    }
+
+    /// A header is compared value by value though nearly is enough: whole, it is found too rarely.
+    fn by_values(&self) -> bool {
+        match self.side.get() {
+            Side::Out => true,
+            Side::In => self.more.get(),
+            Side::Neither => false,
+        }
+    }
+
+    /// More than what is like the test at hand is not as good.
+    fn is_strict(&self) -> bool {
+        self.side.get() != Side::Neither && !self.more.get()
     }
 
     /// The listeners that are like that.
@@ -380,60 +438,6 @@ fn wildcard(regex: &str) -> Option<String> {
     (plain && (wild || anchored)).then(|| if wild { format!("*.{name}") } else { name })
 }
 
-/// What is counted of somebody, in a table: how much they do, and not who they are.
-const COUNTERS: [&str; 20] = [
-    "bytes_in_rate",
-    "bytes_out_rate",
-    "conn_cnt",
-    "conn_cur",
-    "conn_rate",
-    "get_gpc",
-    "get_gpc0",
-    "get_gpc1",
-    "gpc_rate",
-    "gpc0_rate",
-    "gpc1_rate",
-    "http_err_cnt",
-    "http_err_rate",
-    "http_fail_cnt",
-    "http_fail_rate",
-    "http_req_cnt",
-    "http_req_rate",
-    "kbytes_in",
-    "sess_cnt",
-    "sess_rate",
-];
-/// What is counted of a proxy.
-const LOAD: [&str; 7] = ["be_conn", "be_sess_rate", "fe_conn", "fe_req_rate", "fe_sess_rate", "queue", "avg_queue"];
-
-/// A counter that is above a number.
-fn counter(name: &str, argument: &str, patterns: &[String]) -> Option<Rate> {
-    let (operator, most) = match patterns {
-        [operator, most] => (operator.as_str(), most.parse::<u64>().ok()?),
-        _ => return None,
-    };
-    let most = match operator {
-        "gt" => most,
-        "ge" => most.checked_sub(1)?,
-        _ => return None,
-    };
-    let mut arguments = argument.split(',').map(str::trim);
-    let (track, counter, table) = match name.strip_prefix("sc") {
-        _ if LOAD.contains(&name) => (None, name, None),
-        Some(rest) => match rest.strip_prefix('_') {
-            Some(counter) => (Some(arguments.next()?.parse().ok()?), counter, arguments.next()),
-            None => {
-                let (number, counter) = rest.split_once('_')?;
-                (Some(number.parse().ok()?), counter, arguments.next())
-            }
-        },
-        None => (None, name.strip_prefix("src_")?, arguments.next()),
-    };
-    let table = table.filter(|table| !table.is_empty()).map(str::to_owned);
-    let known = LOAD.contains(&name) || COUNTERS.contains(&counter);
-    known.then(|| Rate { counter: counter.to_owned(), track, table, most })
-}
-
 /// The path is that one.
 pub(super) fn path_is(path: &str) -> Literal {
     let ways = if text::is_path(path) { vec![Way::Is(path.to_owned())] } else { Vec::new() };
@@ -443,7 +447,7 @@ pub(super) fn path_is(path: &str) -> Literal {
 fn builtin(name: &str) -> Result<Test, Beyond> {
     let methods = |names: &[&str]| Ok(any(Key::Method, names.iter().map(|&name| Way::Is(name.to_owned())).collect()));
     match name {
-        "TRUE" | "HTTP" | "HTTP_1.0" | "HTTP_1.1" | "HTTP_2.0" | "REQ_CONTENT" | "WAIT_END" => Ok(Test::Always),
+        "TRUE" | "HTTP" | "REQ_CONTENT" | "WAIT_END" => Ok(Test::Always),
         "FALSE" => Ok(Test::Any(Vec::new())),
         "METH_GET" => methods(&["GET", "HEAD"]),
         "LOCALHOST" => Ok(any(Key::Client, vec![Way::Is("127.0.0.0/8".to_owned()), Way::Is("::1".to_owned())])),

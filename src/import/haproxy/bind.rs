@@ -129,8 +129,9 @@ impl<'a> Import<'a> {
         if !line.is_told() {
             line.converted(&mut self.draft.report);
         }
+        let shut = table.value(&["deny"]).is_some();
         self.draft.listeners.push(table);
-        Some(Place { name, port, tls })
+        Some(Place { name, port, tls, shut })
     }
 
     fn bounds(&mut self, table: &mut Table, proxy: &Proxy<'a>) {

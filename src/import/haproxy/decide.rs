@@ -5,6 +5,8 @@
 //! expressions, which are asked in the order of the file; and rules for any host are repeated for each host that is named
 //! behind them.
 
+use std::borrow::Cow;
+
 use super::{
     acl::{Literal, Terms, Test},
     predicate::{Conjunction, Joined, Judge, Key, Predicate, Way, is_below},
@@ -47,9 +49,25 @@ pub(super) struct Leaf<E, A> {
 const MOST_LEAVES: usize = 1_000;
 const MOST_STEPS: usize = 50_000;
 const DEEPEST: usize = 200;
+/// Edits on all ways together.
+const MOST_EDITS: usize = 500_000;
 
-/// What stands for an act that protects; `None`: it does not.
+/// Acts by acts.
 type Instead<E, A> = fn(&Act<E, A>) -> Option<Act<E, A>>;
+
+/// What acts and edits mean.
+pub(super) struct Meaning<E, A> {
+    /// What stands for an act that protects, where it is not known exactly for whom it is; `None`: it does not.
+    pub(super) instead: Instead<E, A>,
+    /// It sends elsewhere: for nearly the same requests it opens nothing.
+    pub(super) redirects: fn(&A) -> bool,
+    /// It is what a path leads to, where a path alone leads to it: it keeps nobody out.
+    pub(super) serves: fn(&A) -> bool,
+    /// Rules behind this edit see something else at the key than what the client has sent.
+    pub(super) changes: fn(&E, &Key) -> bool,
+    /// What stands for an edit that is not made, though theirs would be.
+    pub(super) hidden: fn(&E) -> E,
+}
 
 /// Walks lists of rules.
 pub(super) struct Walk<'r, E, A> {
@@ -58,9 +76,14 @@ pub(super) struct Walk<'r, E, A> {
     pub(super) leaves: Vec<Leaf<E, A>>,
     /// Rules that our routes cannot ask for together with what stands before.
     pub(super) beyond: Vec<usize>,
-    /// What stands for something that protects, where it is not known exactly for whom it is.
-    instead: Instead<E, A>,
+    /// Of these, rules in whose place there is nothing.
+    pub(super) lost: Vec<usize>,
+    meaning: &'r Meaning<E, A>,
+    /// For each list its last rule that keeps somebody out.
+    gates: Vec<Option<usize>>,
     steps: usize,
+    /// Edits of all leaves.
+    edits: usize,
     depth: usize,
 }
 
@@ -69,15 +92,53 @@ pub(super) struct Walk<'r, E, A> {
 pub(super) struct TooMany;
 
 impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
-    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], judge: &'r Judge, instead: Instead<E, A>) -> Self {
-        Self { lists, judge, leaves: Vec::new(), beyond: Vec::new(), instead, steps: 0, depth: 0 }
+    pub(super) fn new(lists: &'r [Vec<Rule<E, A>>], judge: &'r Judge, meaning: &'r Meaning<E, A>) -> Self {
+        let (leaves, beyond, lost, gates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut walk = Self { lists, judge, leaves, beyond, lost, meaning, gates, steps: 0, edits: 0, depth: 0 };
+        let refuses = |rule: &Rule<E, A>| matches!(&rule.act, Act::End(end) if walk.refuses(end));
+        let gate = |rule: &Rule<E, A>| match rule.act {
+            Act::Goto(list) => lists[list].iter().any(refuses),
+            _ => refuses(rule),
+        };
+        walk.gates = lists.iter().map(|list| list.iter().rposition(gate)).collect();
+        walk
     }
 
     /// What stands for `act` where it is not known exactly for whom it is; what leads to an end that protects does so too.
     pub(super) fn instead(&self, act: &Act<E, A>) -> Option<Act<E, A>> {
-        let Act::Goto(list) = act else { return (self.instead)(act) };
+        let Act::Goto(list) = act else { return (self.meaning.instead)(act) };
         let ends = self.lists[*list].iter().filter(|rule| matches!(rule.act, Act::End(_)));
-        ends.into_iter().find_map(|rule| (self.instead)(&rule.act))
+        ends.into_iter().find_map(|rule| (self.meaning.instead)(&rule.act))
+    }
+
+    /// Somebody is kept out, and not only sent elsewhere.
+    fn refuses(&self, end: &A) -> bool {
+        (self.meaning.instead)(&Act::End(end.clone())).is_some() && !(self.meaning.redirects)(end)
+    }
+
+    /// `literals` of a rule behind `edits`: unknown is what asks for something that they have changed, and, with `strict`,
+    /// what is not compared as theirs is.
+    fn seen<'l>(&self, literals: &'l [Literal], edits: &[E], strict: bool) -> Cow<'l, [Literal]> {
+        let changed = |key: &Key| edits.iter().any(|edit| (self.meaning.changes)(edit, key));
+        let hidden = |literal: &Literal| match &literal.test {
+            Test::Any(predicates) => {
+                predicates.iter().any(|one| strict && matches!(one.key, Key::Query(_)) || changed(&one.key))
+            }
+            _ => false,
+        };
+        if !literals.iter().any(hidden) {
+            return Cow::Borrowed(literals);
+        }
+        let unknown = |one: &Literal| match hidden(one) {
+            true => Literal { test: Test::Unknown, negated: one.negated },
+            false => one.clone(),
+        };
+        Cow::Owned(literals.iter().map(unknown).collect())
+    }
+
+    fn leaf(&mut self, when: Conjunction, edits: &[E], end: &A, origin: usize) {
+        self.edits += edits.len();
+        self.leaves.push(Leaf { when, edits: edits.to_vec(), end: end.clone(), origin });
     }
 
     /// All ways from the beginning of `list`.
@@ -95,12 +156,30 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
         let lists = self.lists;
         'rules: for (at, rule) in lists[list].iter().enumerate().skip(first) {
             for (number, literals) in rule.terms.iter().enumerate().skip(term) {
-                self.steps += 1;
-                if self.steps > MOST_STEPS || self.leaves.len() > MOST_LEAVES || self.judge.is_spent() {
+                // Edits go along with each step.
+                self.steps += 1 + edits.len() / 16;
+                let full = self.leaves.len() > MOST_LEAVES || self.edits > MOST_EDITS;
+                if self.steps > MOST_STEPS || full || self.judge.is_spent() {
                     return Err(TooMany);
                 }
-                let instead = self.instead(&rule.act);
-                let Some((cases, others)) = cases(when, literals, self.judge) else {
+                let instead = self.instead(&rule.act).or_else(|| match &rule.act {
+                    Act::Edit(edit) => Some(Act::Edit((self.meaning.hidden)(edit))),
+                    _ => None,
+                });
+                let nearly = match &rule.act {
+                    Act::Edit(_) => true,
+                    Act::End(end) => (self.meaning.redirects)(end),
+                    Act::Allow | Act::Goto(_) => false,
+                };
+                let gate = self.gates[list].is_some_and(|last| last >= at);
+                let by_path = literals.iter().all(|one| !one.negated && one.is_of(&Key::Path));
+                let literals = self.seen(literals, &edits, gate && !nearly);
+                let known = matches!(literals, Cow::Borrowed(_));
+                if !known && by_path && matches!(&rule.act, Act::End(end) if (self.meaning.serves)(end)) {
+                    self.lost.push(rule.origin);
+                    continue;
+                }
+                let Some((cases, others)) = cases(when, &literals, self.judge).filter(|_| known) else {
                     self.beyond.push(rule.origin);
                     let end = match instead {
                         Some(Act::End(end)) => end,
@@ -110,14 +189,9 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                         }
                         _ => continue,
                     };
-                    for case in wider(when, literals, self.judge) {
+                    for case in wider(when, &literals, self.judge) {
                         let all = case == *when;
-                        self.leaves.push(Leaf {
-                            when: case,
-                            edits: edits.clone(),
-                            end: end.clone(),
-                            origin: rule.origin,
-                        });
+                        self.leaf(case, &edits, &end, rule.origin);
                         if all {
                             self.depth -= 1;
                             return Ok(());
@@ -135,12 +209,7 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                         Some(Act::Edit(edit)) => edits.push(edit),
                         Some(Act::End(end)) => {
                             for when in cases {
-                                self.leaves.push(Leaf {
-                                    when,
-                                    edits: edits.clone(),
-                                    end: end.clone(),
-                                    origin: rule.origin,
-                                });
+                                self.leaf(when, &edits, &end, rule.origin);
                             }
                         }
                         _ => {}
@@ -157,14 +226,7 @@ impl<'r, E: Clone + PartialEq, A: Clone + PartialEq> Walk<'r, E, A> {
                     }
                     let all = case == *when;
                     match &rule.act {
-                        Act::End(end) => {
-                            self.leaves.push(Leaf {
-                                when: case,
-                                edits: edits.clone(),
-                                end: end.clone(),
-                                origin: rule.origin,
-                            });
-                        }
+                        Act::End(end) => self.leaf(case, &edits, end, rule.origin),
                         Act::Edit(edit) if all => {
                             edits.push(edit.clone());
                             term = 0;
@@ -304,6 +366,14 @@ mod tests {
         Rule { terms, act, phase: 0, origin: 0 }
     }
 
+    const NOTHING: Meaning<&str, &str> = Meaning {
+        instead: |_| None,
+        redirects: |_| false,
+        serves: |_| false,
+        changes: |_, _| false,
+        hidden: |edit| *edit,
+    };
+
     /// What the leaves say of a request, the first that holds.
     fn end<'l>(
         leaves: &'l [Leaf<&'static str, &'static str>],
@@ -328,7 +398,7 @@ mod tests {
         ];
         let lists = [list];
         let judge = Judge::default();
-        let mut walk = Walk::new(&lists, &judge, |_| None);
+        let mut walk = Walk::new(&lists, &judge, &NOTHING);
         walk.from(0).unwrap();
         assert_eq!(end(&walk.leaves, "a.example", "/"), ("a", &["not-api"][..]));
         assert_eq!(end(&walk.leaves, "a.example", "/api"), ("api", &[][..]));
@@ -345,7 +415,7 @@ mod tests {
         ];
         let lists = [list];
         let judge = Judge::default();
-        let mut walk = Walk::new(&lists, &judge, |_| None);
+        let mut walk = Walk::new(&lists, &judge, &NOTHING);
         walk.from(0).unwrap();
         let (routes, ordered) = arrange(&walk.leaves, &judge);
         let said: Vec<_> = routes.iter().map(|(at, when)| (walk.leaves[*at].end, when.hosts().join(" "))).collect();
@@ -357,7 +427,8 @@ mod tests {
     #[test]
     fn one_header_may_have_two_values() {
         let header = |value: &str, negated| literal(Key::Header("x".into()), Way::Is(value.into()), negated);
-        let refused = |act: &Act<_, &'static str>| (*act == Act::End("refused")).then_some(Act::End("closed"));
+        let instead = |act: &Act<_, &'static str>| (*act == Act::End("refused")).then_some(Act::End("closed"));
+        let refused = Meaning { instead, ..NOTHING };
         let list = |act| {
             let path = literal(Key::Path, Way::Begins("/a".into()), false);
             vec![
@@ -367,14 +438,14 @@ mod tests {
         };
         let judge = Judge::default();
         let lists = [list(Act::End("refused"))];
-        let mut walk = Walk::new(&lists, &judge, refused);
+        let mut walk = Walk::new(&lists, &judge, &refused);
         walk.from(0).unwrap();
         let ends: Vec<_> =
             walk.leaves.iter().map(|leaf| (leaf.end, leaf.when.ways(&Key::Header("x".into())).len())).collect();
         assert_eq!(ends, [("closed", 1), ("rest", 0)], "for one of the values");
         assert_eq!(walk.beyond, [0]);
         let lists = [list(Act::End("in"))];
-        let mut walk = Walk::new(&lists, &judge, refused);
+        let mut walk = Walk::new(&lists, &judge, &refused);
         walk.from(0).unwrap();
         assert_eq!(
             walk.leaves.iter().map(|leaf| leaf.end).collect::<Vec<_>>(),
@@ -389,6 +460,6 @@ mod tests {
         let mut list: Vec<_> = (0..30).map(|number| rule(vec![vec![header(number)]], Act::Edit("x"))).collect();
         list.push(rule(vec![vec![]], Act::End("rest")));
         let lists = [list];
-        assert_eq!(Walk::new(&lists, &Judge::default(), |_| None).from(0), Err(TooMany));
+        assert_eq!(Walk::new(&lists, &Judge::default(), &NOTHING).from(0), Err(TooMany));
     }
 }

@@ -1,6 +1,6 @@
 //! frontend (and the half of listen): listeners and routes. Called by `haproxy::import`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     super::{
@@ -10,18 +10,27 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Acls, Place},
-    decide::{self, Act, Leaf, Rule, Walk},
-    gates::instead,
+    acl::{Acls, Place, Side},
+    decide::{self, Act, Leaf, Meaning, Rule, Walk},
+    edit::Edit,
+    gates::{self, instead},
     predicate::{Conjunction, Joined, Key, Predicate, Way},
     read::Line,
-    rules::{Edit, End},
+    rules::End,
 };
 
 /// Backends that one frontend leads to, through others.
 const MOST_LISTS: usize = 500;
 /// The phase of what leads to a backend, behind all that asks.
 const LAST: u8 = 7;
+
+const MEANING: Meaning<Edit, End> = Meaning {
+    instead,
+    redirects: End::is_redirect,
+    serves: End::is_served,
+    changes: Edit::changes,
+    hidden: Edit::hidden,
+};
 
 impl<'a> Import<'a> {
     /// Listeners and routes of all that serve.
@@ -60,11 +69,19 @@ impl<'a> Import<'a> {
         let acls = Acls::new(&proxy.lines, places.to_vec(), self.files);
         let mut rules = self.requests(proxy, &acls);
         for line in proxy.lines.iter().copied().filter(|line| line.word(0) == "use_backend") {
+            if line.word(1).contains('%') && self.may_guard(proxy) {
+                let note = "which backend it is, is known at run time alone, and one of them refuses or protects more than the default: whom it is for gets 503 until you decide";
+                line.tell(&mut self.draft.report, Outcome::Closed, note);
+                let condition = acls.condition(&line.words, true, Side::Out);
+                let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
+                self.rule(line, Act::End(End::Closed), condition, LAST, &mut rules);
+                continue;
+            }
             let Some(goal) = self.goal(line, line.word(1), places, &mut lists, &mut names) else { continue };
             let list: &[_] = if let Act::Goto(list) = goal { &lists[list] } else { &[] };
             let gate = list.iter().any(|rule| matches!(instead(&rule.act), Some(Act::End(_))));
             let shut = !list.iter().any(|rule| matches!(rule.act, Act::End(End::Pool(_))));
-            let condition = acls.condition(&line.words, shut);
+            let condition = acls.condition(&line.words, shut, if gate { Side::Out } else { Side::In });
             let condition = self.limited((line, LAST), condition, &goal, proxy, &mut rules);
             // Nobody knows who is led to what refuses; that a pool has no backends is seen here as well.
             let goal = match &condition {
@@ -81,11 +98,13 @@ impl<'a> Import<'a> {
             }
         }
         lists[0] = rules;
-        let mut walk = Walk::new(&lists, &self.judge, instead);
+        let mut walk = Walk::new(&lists, &self.judge, &MEANING);
         let fine = walk.from(0).is_ok();
-        for origin in &walk.beyond {
+        let beyond: BTreeSet<usize> = walk.beyond.iter().copied().collect();
+        let lost: BTreeSet<usize> = walk.lost.iter().copied().filter(|origin| !beyond.contains(origin)).collect();
+        for origin in beyond.iter().chain(&lost) {
             let line = self.origins[*origin];
-            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin);
+            let same = lists.iter().flatten().filter(|rule| rule.origin == *origin && beyond.contains(origin));
             let instead = same.into_iter().find_map(|rule| walk.instead(&rule.act));
             if matches!(instead, Some(Act::Edit(_))) {
                 let note = "together with a rule before it, it cannot be asked for: the header is removed there";
@@ -113,6 +132,21 @@ impl<'a> Import<'a> {
         }
         let answers = self.responses(proxy);
         self.write(proxy, places, alone, &leaves, &answers);
+    }
+
+    /// One of the backends of the file refuses somebody, or protects, where the default of `front` does not.
+    fn may_guard(&self, front: &Proxy<'a>) -> bool {
+        let Some(default) = front.last(&["default_backend"]).map(|line| line.word(1)) else { return false };
+        let backends = || self.proxies.iter().filter(|proxy| proxy.head.word(0) != "frontend");
+        let guards = |proxy: &Proxy<'a>| -> Vec<String> {
+            let lines = proxy.defaults.iter().chain(&proxy.lines);
+            lines.filter(|line| gates::may_guard(line)).map(|line| line.value()).collect()
+        };
+        let known: Vec<_> = backends().filter(|proxy| proxy.name == default).flat_map(guards).collect();
+        backends().any(|proxy| {
+            let empty = !self.pools.contains(proxy.name) && proxy.is_http() && proxy.last(&["stick-table"]).is_none();
+            empty || guards(proxy).iter().any(|line| !known.contains(line))
+        })
     }
 
     /// A rule for all requests, from `line`.
@@ -215,11 +249,13 @@ impl<'a> Import<'a> {
             Predicate { key: Key::Listener, ways: places.iter().map(|place| Way::Is(place.name.clone())).collect() };
         let mut written: Vec<(usize, String)> = Vec::new();
         for (number, (at, when)) in routes.iter().enumerate() {
-            if !self.draft.has_room() {
-                break;
-            }
             let leaf = &leaves[*at];
             let line = self.origins[leaf.origin];
+            if !self.draft.has_room() {
+                let doors = places.iter().filter(|_| !alone).map(|place| place.name.clone());
+                self.draft.lose(doors.collect(), when.hosts(), (&line.place, &line.text()));
+                continue;
+            }
             let what = match &leaf.end {
                 End::Pool(name) => name.clone(),
                 End::Answer("redirect", ..) => "redirect".to_owned(),
@@ -251,8 +287,9 @@ impl<'a> Import<'a> {
                 }
                 End::Closed => draft::close(&mut route, &line.place, &line.text()),
             }
-            self.draft.routes.push(route);
-            written.push((number, name));
+            if self.draft.add(route, (&line.place, &line.text())) {
+                written.push((number, name));
+            }
         }
         for (number, name) in written {
             self.sampled(leaves, number, &name, places, &routes);
@@ -274,7 +311,8 @@ impl<'a> Import<'a> {
             return;
         }
         let wanted = leaf.when.ways(&Key::Listener);
-        let place = places.iter().find(|place| wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
+        let open = |place: &&Place| !place.shut && (wanted.is_empty() || wanted.contains(&Way::Is(place.name.clone())));
+        let place = places.iter().find(open);
         let host =
             leaf.when.hosts().first().map_or_else(|| "any.example".to_owned(), |host| host.replacen('*', "x", 1));
         let (Some(place), Some(path)) = (place, leaf.when.sample()) else { return };
@@ -300,7 +338,7 @@ impl<'a> Import<'a> {
 mod tests {
     use std::path::Path;
 
-    use super::super::super::files::Files;
+    use super::super::super::{files::Files, report::Outcome};
 
     /// What is made of `text`.
     fn imported(text: &str) -> toml::Table {
@@ -328,6 +366,38 @@ mod tests {
     }
 
     #[test]
+    fn edits_are_done_in_their_order() {
+        let rules = |side: &str| -> String {
+            let one = |rule: &str| format!(" http-{side} {rule}\n");
+            let rules =
+                ["set-header gone 1", "add-header gone 2", "del-header gone", "del-header kept", "set-header kept 1"];
+            [&rules[..], &["add-header set 1", "set-header set 2", "add-header set 3"]]
+                .concat()
+                .into_iter()
+                .map(one)
+                .collect()
+        };
+        let made = imported(&format!(
+            "frontend f\n mode http\n bind :80\n{}{} http-after-response set-header last 2\n http-response del-header last\n \
+             default_backend b\nbackend b\n mode http\n server s 10.0.0.1:80\n",
+            rules("request"),
+            rules("response")
+        ));
+        for side in ["request_headers", "response_headers"] {
+            let headers = &made["route"][0][side];
+            let removed = headers["remove"].to_string();
+            assert!(removed.contains("gone") && removed.contains("kept"), "{headers}");
+            let set = headers["set"].as_table().unwrap();
+            assert_eq!([set.get("gone"), headers["add"].get("gone")], [None, None]);
+            assert_eq!(
+                [&set["kept"], &set["set"], &headers["add"]["set"]].map(|one| one.as_str().unwrap()),
+                ["1", "2", "3"]
+            );
+        }
+        assert_eq!(made["route"][0]["response_headers"]["set"]["last"].as_str(), Some("2"));
+    }
+
+    #[test]
     fn an_answer_of_ones_own_has_the_edits_of_its_frontend() {
         let made = imported("frontend f\n mode http\n bind :80\n http-request deny\n http-response set-header x 1\n");
         assert_eq!(made["route"][0]["response_headers"]["set"]["x"].as_str(), Some("1"));
@@ -339,10 +409,17 @@ mod tests {
             (0..19_997).map(|number| format!("backend b{number}\n mode http\n server s 10.0.0.1:80\n")).collect();
         let front = "frontend f\n mode http\n bind :80\n use_backend b1 if { path /1 }\n use_backend b2 if { path /2 }\n \
                      use_backend b3 if { path /3 }\n default_backend b4\n";
-        let made = imported(&format!("{front}{backends}"));
+        let made =
+            super::super::import(&format!("{front}{backends}"), &Files::new(Path::new("/nowhere/x.cfg"))).unwrap();
+        let closed: Vec<_> = made.report.entries().filter(|one| one.outcome == Outcome::Closed).collect();
+        assert_eq!(closed.iter().map(|one| one.line).collect::<Vec<_>>(), [6, 7], "{closed:?}");
+        assert!(!made.report.is_whole());
+        let made: toml::Table = made.toml.parse().unwrap();
         let tested: Vec<_> =
             made["test"].as_array().unwrap().iter().map(|test| test["expect"]["route"].as_str().unwrap()).collect();
         assert_eq!(tested, ["f:b1", "f:b2"]);
-        assert_eq!(made["route"].as_array().unwrap().len(), tested.len());
+        let routes = made["route"].as_array().unwrap();
+        assert_eq!(routes.len(), tested.len() + 1);
+        assert_eq!(routes[tested.len()]["respond"]["status"].as_integer(), Some(503), "what is not there is closed");
     }
 }

@@ -1,10 +1,7 @@
 //! What an act becomes that our routes cannot say, or of which they cannot say for whom it is: what protects is never dropped.
 //! Used by `rules`, `frontend` and, through it, `decide`. Pure.
 
-use super::{
-    decide::Act,
-    rules::{Edit, End},
-};
+use super::{decide::Act, edit::Edit, read::Line, rules::End};
 
 /// What stands for `act` where it is not known exactly for whom it is; `None`: nothing is protected by it.
 pub(super) fn instead(act: &Act<Edit, End>) -> Option<Act<Edit, End>> {
@@ -76,6 +73,20 @@ const SETS: [&str; 9] = [
     "track-sc",
     "unset-var",
 ];
+
+/// What `line` of a backend does may keep somebody out, or take a header away.
+pub(super) fn may_guard(line: &Line) -> bool {
+    const OPEN: [&str; 6] = ["add-header", "allow", "replace-path", "set-path", "use-service", "wait-for-"];
+    let name = match (line.word(0), line.word(1)) {
+        ("block" | "redirect", _) => return true,
+        ("http-request", name) => name,
+        ("tcp-request", "inspect-delay") => return false,
+        ("tcp-request", _) if line.word(2) == "accept" => return false,
+        ("tcp-request", _) => line.word(2),
+        _ => return false,
+    };
+    !is_harmless(name) && !OPEN.iter().any(|front| name.starts_with(front))
+}
 
 /// The action of that name refuses nobody.
 pub(super) fn is_harmless(name: &str) -> bool {

@@ -8,11 +8,13 @@ use super::{
         toml::{Table, Value},
     },
     Import, Proxy,
-    acl::{Beyond, Literal, Rate, Terms, Test},
+    acl::{Beyond, Literal, Terms, Test},
     backend::MS,
+    counter::Rate,
     decide::{Act, Rule},
+    edit::Edit,
     read::Line,
-    rules::{Edit, End},
+    rules::End,
 };
 
 impl<'a> Import<'a> {

@@ -1,6 +1,6 @@
 //! haproxy.cfg: its frontends, backends and listens, as listeners, routes and pools. Called by `import`.
 //!
-//! - `read`: the language · `acl`, `ways`, `predicate`: conditions · `rules`: lines as rules · `decide`: rules as routes
+//! - `read`: the language · `acl`, `counter`, `ways`, `predicate`: conditions · `rules`, `edit`: lines as rules · `decide`: rules as routes
 //! - `gates`: what stands for what cannot be said
 //! - `frontend`, `bind`: routes and listeners · `backend`, `checks`: pools · `limits` · `known`: what is written nowhere
 
@@ -8,7 +8,9 @@ mod acl;
 mod backend;
 mod bind;
 mod checks;
+mod counter;
 mod decide;
+mod edit;
 mod format;
 mod frontend;
 mod gates;
@@ -209,7 +211,11 @@ impl<'a> Import<'a> {
     /// Pools.
     fn backends(&mut self) {
         for proxy in self.proxies.clone() {
-            if proxy.head.word(0) == "frontend" || !proxy.is_http() || !self.draft.has_room() {
+            if proxy.head.word(0) == "frontend" || !proxy.is_http() {
+                continue;
+            }
+            if !self.draft.has_room() {
+                self.draft.report.cut();
                 continue;
             }
             if proxy.is_off() {

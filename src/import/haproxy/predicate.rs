@@ -323,8 +323,8 @@ fn meet(judge: &Judge, key: &Key, one: &Way, other: &Way) -> Option<Option<Way>>
 
 /// What begins with `prefix`, and `regex` is found in, where one expression can say so.
 fn both(prefix: &str, regex: &str) -> Option<Option<Way>> {
-    let (any_case, bare) = regex.strip_prefix("(?i)").map_or((false, regex), |bare| (true, bare));
-    if text::has_ways(bare) || any_case {
+    let (octets, bare) = regex.strip_prefix("(?-u)").map_or(("", regex), |bare| ("(?-u)", bare));
+    if text::has_ways(bare) || bare.starts_with("(?i") {
         return None;
     }
     if let Some(rest) = bare.strip_prefix('^') {
@@ -337,7 +337,7 @@ fn both(prefix: &str, regex: &str) -> Option<Option<Way>> {
     }
     // Nothing of what is found can lie in the prefix.
     let first = text::first_letters(bare).chars().next()?;
-    (!prefix.contains(first)).then(|| Some(Way::Regex(format!("^{}.*{bare}", regex::escape(prefix)))))
+    (!prefix.contains(first)).then(|| Some(Way::Regex(format!("{octets}^{}.*{bare}", regex::escape(prefix)))))
 }
 
 fn words(ways: &[Way]) -> Value {

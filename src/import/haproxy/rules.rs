@@ -1,29 +1,15 @@
 //! http-request, http-response, redirect, use_backend: lines as rules that `decide` walks. Called by `frontend`.
 
 use super::{
-    super::{
-        report::Outcome,
-        text,
-        toml::{Table, Value},
-    },
+    super::{report::Outcome, text, toml::Value},
     Import, Proxy,
-    acl::{Acls, Beyond, Terms},
+    acl::{Acls, Beyond, Side, Terms},
     decide::{Act, Rule},
+    edit::{Changed, Edit},
     format::{format, groups, strip},
     gates::{instead, is_harmless},
     read::Line,
 };
-
-/// What a rule changes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Edit {
-    /// Key of a route, dotted, and its value.
-    Set(Vec<String>, Value),
-    /// One more element of the list there.
-    Push(Vec<String>, Value),
-    /// What backends see of the path.
-    Rewrite(Vec<(&'static str, String)>),
-}
 
 /// Where a way ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +19,18 @@ pub(super) enum End {
     Answer(&'static str, Value, u64),
     /// What protects could not be converted.
     Closed,
+}
+
+impl End {
+    /// It sends elsewhere.
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self, Self::Answer("redirect", ..))
+    }
+
+    /// It is no refusal.
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self, Self::Answer(_, _, ..400))
+    }
 }
 
 /// What one line does.
@@ -83,13 +81,26 @@ impl<'a> Import<'a> {
                     continue;
                 }
             };
+            let changed = Changed::by(line);
+            let done = match done {
+                Done::Told | Done::Other if changed != Changed::Nothing => {
+                    if !line.is_told() {
+                        let (outcome, note) = super::known::note(proxy.head.word(0), &line.words);
+                        line.tell(&mut self.draft.report, outcome, note);
+                    }
+                    Done::Act(Act::Edit(Edit::Hidden(changed)))
+                }
+                done => done,
+            };
             if let Done::Act(act) = done {
                 // A redirect for nearly the same requests opens nothing.
-                let exact = match &act {
-                    Act::End(End::Answer("redirect", ..)) => false,
-                    act => *act == Act::Allow || instead(act).is_some(),
+                let side = match &act {
+                    Act::End(end) if end.is_redirect() => Side::Neither,
+                    Act::Allow => Side::In,
+                    act if instead(act).is_some() => Side::Out,
+                    _ => Side::Neither,
                 };
-                let condition = acls.condition(&line.words, exact);
+                let condition = acls.condition(&line.words, side != Side::Neither, side);
                 let condition = self.limited((line, phase), condition, &act, proxy, &mut rules);
                 let condition = condition.map_err(|why| (why, acls.wider(&line.words)));
                 self.rule(line, act, condition, phase, &mut rules);
@@ -124,11 +135,11 @@ impl<'a> Import<'a> {
             Err((why, wider)) => {
                 let what = format!("`{}` cannot be asked for by a route", why.what);
                 let report = &mut self.draft.report;
-                let act = match instead(&act) {
+                let other = match instead(&act) {
                     Some(Act::End(_)) if why.counts => None,
-                    act => act,
+                    other => other,
                 };
-                match &act {
+                match &other {
                     Some(Act::End(_)) => {
                         let note =
                             format!("{what}, and it refuses: whatever it may be about gets 503 until you decide");
@@ -139,7 +150,11 @@ impl<'a> Import<'a> {
                     }
                     None => line.unsupported(report, what),
                 }
-                if let Some(act) = act {
+                let hidden = match &act {
+                    Act::Edit(edit) => Some(Act::Edit(edit.hidden())),
+                    _ => None,
+                };
+                if let Some(act) = other.or(hidden) {
                     self.origins.push(line);
                     rules.push(Rule { terms: wider, act, phase, origin: self.origins.len() - 1 });
                 }
@@ -419,8 +434,8 @@ impl<'a> Import<'a> {
     /// Edits of answers, for all routes of `proxy`; what has a condition cannot be one.
     pub(super) fn responses(&mut self, proxy: &Proxy<'a>) -> Vec<Edit> {
         let mut edits = Vec::new();
-        let lines = proxy.defaults.iter().chain(&proxy.lines);
-        for line in lines.filter(|line| ["http-response", "http-after-response"].contains(&line.word(0))) {
+        // The latter are done when all of the former are.
+        for line in proxy.every(&["http-response"]).chain(proxy.every(&["http-after-response"])) {
             if line.has("if") || line.has("unless") {
                 line.unsupported(&mut self.draft.report, "edits of answers have no conditions");
                 continue;
@@ -437,49 +452,5 @@ impl<'a> Import<'a> {
             }
         }
         edits
-    }
-}
-
-impl Edit {
-    /// Does it to `route`.
-    pub(super) fn write(&self, route: &mut Table) {
-        match self {
-            Self::Set(path, value) => {
-                let path: Vec<_> = path.iter().map(String::as_str).collect();
-                route.set(&path, value.clone(), None);
-            }
-            Self::Push(path, value) => {
-                let path: Vec<_> = path.iter().map(String::as_str).collect();
-                // What was written before goes as well.
-                if let ([side, "remove"], Value::Text(name)) = (path.as_slice(), value) {
-                    route.remove(&[side, "set", name]);
-                    route.remove(&[side, "add", name]);
-                }
-                let list = match route.value(&path) {
-                    None => value.clone(),
-                    Some(Value::List(list)) if list.contains(value) => return,
-                    Some(Value::List(list)) => Value::List(list.iter().cloned().chain([value.clone()]).collect()),
-                    Some(one) if one == value => return,
-                    Some(one) => Value::List(vec![one.clone(), value.clone()]),
-                };
-                route.set(&path, list, None);
-            }
-            Self::Rewrite(pairs) => {
-                for part in ["strip_prefix", "add_prefix", "regex", "replacement"] {
-                    route.remove(&["rewrite", part]);
-                }
-                for (part, text) in pairs {
-                    route.set(&["rewrite", part], text.as_str(), None);
-                }
-            }
-        }
-    }
-
-    /// It is of use where nothing goes to a backend.
-    pub(super) fn is_for_answers(&self) -> bool {
-        match self {
-            Self::Set(path, _) | Self::Push(path, _) => path.first().is_none_or(|first| first != "request_headers"),
-            Self::Rewrite(_) => false,
-        }
     }
 }

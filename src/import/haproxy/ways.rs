@@ -21,6 +21,7 @@ pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec
             "reg" => format!("{flag}{}", pattern.replace("\\/", "/")),
             _ => return None,
         };
+        let regex = text::octets(&regex);
         text::is_regex(&regex).then_some(Way::Regex(regex))
     };
     if patterns.is_empty() {
@@ -29,42 +30,86 @@ pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec
     patterns.iter().map(way).collect()
 }
 
-/// Ways to compare a header of which one value between commas is enough; `None`: ours have no such way.
-pub(super) fn values(how: &str, patterns: &[String], any_case: bool) -> Option<Vec<Way>> {
-    const FRONT: &str = "(?:^|,)[ \\t]*";
+/// Ways to compare a header of which one value between commas is enough; `None`: ours have no such way. `more`: commas within
+/// quotes, where theirs do not split, are ones of ours; else behind a quote nothing is found.
+pub(super) fn values(how: &str, patterns: &[String], any_case: bool, more: bool) -> Option<Vec<Way>> {
     const BACK: &str = "[ \\t]*(?:,|$)";
+    let (first, front) = if more { ("", "(?:^|,)[ \\t]*") } else { ("^[^\"]*", "^(?:[^\"]*,)?[ \\t]*") };
     if how == "found" {
         return Some(vec![Way::Present]);
     }
     let flag = if any_case { "(?i)" } else { "" };
     let way = |pattern: &String| {
+        if !more && how != "reg" && pattern.contains([',', '"']) {
+            return None;
+        }
         let escaped = regex::escape(pattern);
         let regex = match how {
-            "" | "str" => format!("{flag}{FRONT}{escaped}{BACK}"),
-            "beg" => format!("{flag}{FRONT}{escaped}"),
-            "end" => format!("{flag}{escaped}{BACK}"),
+            "" | "str" => format!("{flag}{front}{escaped}{BACK}"),
+            "beg" => format!("{flag}{front}{escaped}"),
+            "end" => format!("{flag}{first}{escaped}{BACK}"),
             "sub" if !pattern.contains(',') => format!("{flag}{escaped}"),
             "reg" if !text::has_ways(pattern) => {
-                let front = pattern.strip_prefix('^');
-                let rest = front.unwrap_or(pattern);
+                let start = pattern.strip_prefix('^');
+                let rest = start.unwrap_or(pattern);
                 let back = rest.strip_suffix('$').filter(|rest| !rest.ends_with('\\'));
                 let inner = back.unwrap_or(rest).replace("\\/", "/");
                 // Inside of it, ends would be those of the field, and what is not something could be a comma.
                 if inner.replace("\\$", "").contains(['$', '^']) {
                     return None;
                 }
-                let (front, back) = (front.map_or("", |_| FRONT), back.map_or("", |_| BACK));
-                format!("{flag}{front}{inner}{back}")
+                let inner = if more { inner } else { within(&inner)? };
+                let (start, back) = (start.map_or(first, |_| front), back.map_or("", |_| BACK));
+                format!("{flag}{start}{inner}{back}")
             }
-            "reg" if !pattern.contains(['^', '$']) => format!("{flag}{}", pattern.replace("\\/", "/")),
+            "reg" if more && !pattern.contains(['^', '$']) => format!("{flag}{}", pattern.replace("\\/", "/")),
             _ => return None,
         };
+        let regex = text::octets(&regex);
         text::is_regex(&regex).then_some(Way::Regex(regex))
     };
     if patterns.is_empty() {
         return None;
     }
     patterns.iter().map(way).collect()
+}
+
+/// `regex` where it finds neither commas nor quotes; `None`: it cannot be said.
+fn within(regex: &str) -> Option<String> {
+    let mut out = String::new();
+    let (mut class, mut counts) = (false, false);
+    let mut letters = regex.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next()? {
+                'D' | 'S' | 'W' | 'H' | 'N' | 'x' | 'o' | 'Q' | 'R' | ',' | '"' | '0'..='9' => return None,
+                other => out.extend(['\\', other]),
+            },
+            '.' if !class => out.push_str("[^,\"]"),
+            ',' if !counts => return None,
+            '"' => return None,
+            // Ranges of anything else may have them inside.
+            '-' if class => {
+                let plain = |letter: Option<char>| letter.is_some_and(|letter| letter.is_ascii_alphanumeric());
+                if letters.peek() != Some(&']') && !(plain(out.chars().last()) && plain(letters.peek().copied())) {
+                    return None;
+                }
+                out.push('-');
+            }
+            '[' if class || letters.peek() == Some(&'^') => return None,
+            letter => {
+                match letter {
+                    '[' => class = true,
+                    ']' => class = false,
+                    '{' if !class => counts = true,
+                    '}' => counts = false,
+                    _ => {}
+                }
+                out.push(letter);
+            }
+        }
+    }
+    Some(out)
 }
 
 /// Ways to compare a path, which ours is with the escapes that it needs. `decoded`: it is compared without them.
@@ -91,7 +136,7 @@ pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: boo
                 "sub" => octets,
                 _ => return None,
             };
-            let regex = if any_case { format!("(?i){regex}") } else { regex };
+            let regex = text::octets(&if any_case { format!("(?i){regex}") } else { regex });
             found.push(text::is_regex(&regex).then_some(Way::Regex(regex))?);
         }
     }
@@ -132,6 +177,33 @@ fn octets(pattern: &str, decoded: bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_found_between_commas_that_are_none_of_a_quote() {
+        let found = |how: &str, pattern: &str, more, value: &str| {
+            let ways = values(how, &[pattern.to_owned()], false, more);
+            ways.map(|ways| matches!(&ways[..], [Way::Regex(regex)] if text::compiled(regex).unwrap().is_match(value.as_bytes())))
+        };
+        for (how, pattern, value, more, fewer) in [
+            ("", "a", "b, a", Some(true), Some(true)),
+            ("", "a", "\"b, a", Some(true), Some(false)),
+            ("", "a", "a, \"b\"", Some(true), Some(true)),
+            ("beg", "a", "\"b\", ab", Some(true), Some(false)),
+            ("end", "a", "\"b, ba\"", Some(false), Some(false)),
+            ("end", "a", "\"b, ba", Some(true), Some(false)),
+            ("end", "a", "b, ba", Some(true), Some(true)),
+            ("", "a\"", "a\"", Some(true), None),
+            ("sub", "a", "\"b, bab\"", Some(true), Some(true)),
+            ("reg", "^a.*c$", "ab, c", Some(true), Some(false)),
+            ("reg", "^a[a-c]{1,2}c$", "b, abbc", Some(true), Some(true)),
+            ("reg", "^a.c$", "\"b, abc", Some(true), Some(false)),
+            ("reg", "^a\\Sc$", "abc", Some(true), None),
+            ("reg", "^a[+-z]c$", "a,c", Some(true), None),
+        ] {
+            let both = [found(how, pattern, true, value), found(how, pattern, false, value)];
+            assert_eq!(both, [more, fewer], "{how} {pattern} {value}");
+        }
+    }
 
     #[test]
     fn paths_are_compared_as_they_are_sent() {
