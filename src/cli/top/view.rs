@@ -111,6 +111,7 @@ fn header<'a>(app: &'a App, snapshot: &'a Snapshot, colors: Colors) -> Text<'a> 
     }
     let notes = [
         (!snapshot.about.config.last_reload_successful).then_some("   THE LAST RELOAD WAS REFUSED"),
+        snapshot.about.config.rolled_back_to.as_ref().map(|_| "   ROLLED BACK: THE FILE IS NOT IN USE"),
         (!snapshot.about.chaos.is_empty()).then_some("   FAILURES ARE BEING REHEARSED"),
     ];
     let notes = notes.into_iter().flatten().map(|note| Span::styled(note, colors.alarm(true)));
@@ -375,6 +376,17 @@ mod tests {
         assert_eq!(head(&app).trim_end(), "waiting for the first figures: NO WORD FOR 8 s");
         app.hear(News::Snapshot(snapshot));
         assert!(head(&app).trim_end().ends_with("   live"), "{}", head(&app));
+    }
+
+    #[test]
+    fn what_an_operator_should_not_forget_is_said() {
+        let mut app = app();
+        let third = |app: &App| lines(&drawn(app, (140, 12), false))[2].clone();
+        assert!(!third(&app).contains("ROLLED BACK"), "{}", third(&app));
+        let config = &mut app.snapshot.as_mut().unwrap().about.config;
+        (config.rolled_back_to, config.last_reload_successful) = (Some("2026-01-02T03:04:05Z".into()), false);
+        let said = "THE LAST RELOAD WAS REFUSED   ROLLED BACK: THE FILE IS NOT IN USE";
+        assert!(third(&app).trim_end().ends_with(said), "{}", third(&app));
     }
 
     #[test]

@@ -92,6 +92,27 @@ fn the_page_is_live_and_says_why_a_backend_is_down() {
 }
 
 #[test]
+fn a_rollback_is_shown_until_the_file_changes() {
+    let Some(mut browser) = Browser::start() else { return };
+    let story = Story::new(true);
+    story.page(&mut browser);
+    let shown = "!document.getElementById('rolled').hidden";
+    assert_eq!(browser.js(shown), false);
+    let change = |line: &str| {
+        let text = fs::read_to_string(story.evenkeel.file()).unwrap();
+        story.evenkeel.rewrite(&format!("{text}\n# {line}\n"));
+        assert_eq!(story.evenkeel.operate(&["reload"]).0, Some(0));
+    };
+    change("one");
+    assert_eq!(story.evenkeel.operate(&["rollback"]).0, Some(0));
+    browser.wait("it is shown", shown);
+    browser.shot("rolled");
+    change("two");
+    browser.wait("it is over", &format!("!({shown})"));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
 fn a_click_drains_with_the_token_and_a_wrong_one_is_told() {
     let Some(mut browser) = Browser::start() else { return };
     let story = Story::new(true);
