@@ -10,7 +10,7 @@ use clap::Subcommand;
 use http::Method;
 
 use super::{
-    remote::{Caller, Failure, Remote, backend_path, finish, segment},
+    remote::{Caller, Failure, Remote, backend_path, finish, pool_path},
     status,
     table::printable,
 };
@@ -94,7 +94,7 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
     }
     let Some((name, change)) = action.change() else {
         let pools = match pool {
-            Some(pool) => vec![caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0],
+            Some(pool) => vec![caller.read(&pool_path(pool))?.0],
             None => caller.read::<Pools>("/api/v1/pools")?.0.pools,
         };
         return Ok(status::pools(&pools, Some(SystemTime::now()), out)?);
@@ -115,7 +115,7 @@ fn try_backends(remote: &Remote, pool: Option<&str>, action: &Action, out: &mut 
 
 /// Says on stderr that nobody is left in `pool`: what was asked for is done.
 fn warn_of_none(pool: &str, caller: &Caller) -> Result<(), Failure> {
-    let view: PoolView = caller.read(&format!("/api/v1/pools/{}", segment(pool)))?.0;
+    let view: PoolView = caller.read(&pool_path(pool))?.0;
     if !view.backends.iter().any(status::can_serve) {
         let line = format!("evenkeel: warning: no backend of {pool} can serve now: its requests are refused with 503");
         let _ = writeln!(io::stderr().lock(), "{}", printable(&line));
@@ -129,7 +129,7 @@ fn add(pool: Option<&str>, action: &Action, caller: &Caller, out: &mut impl Writ
         Some(pool) => pool.to_owned(),
         None => only(caller)?,
     };
-    let path = format!("/api/v1/pools/{}/backends", segment(&pool));
+    let path = format!("{}/backends", pool_path(&pool));
     let body = serde_json::json!({ "address": address, "name": name, "weight": weight, "backup": backup });
     let view: BackendView = caller.change(Method::POST, &path, body.to_string())?;
     Ok(writeln!(

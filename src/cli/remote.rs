@@ -107,7 +107,7 @@ pub(super) fn finish(outcome: Result<(), Failure>) -> ExitCode {
 }
 
 /// `name` as one segment of a path.
-pub(super) fn segment(name: &str) -> String {
+fn segment(name: &str) -> String {
     let mut segment = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
@@ -119,9 +119,14 @@ pub(super) fn segment(name: &str) -> String {
     segment
 }
 
+/// Where the API has `pool`.
+pub(super) fn pool_path(pool: &str) -> String {
+    format!("/api/v1/pools/{}", segment(pool))
+}
+
 /// Where the API has the backend `name` of `pool`.
 pub(super) fn backend_path(pool: &str, name: &str) -> String {
-    format!("/api/v1/pools/{}/backends/{}", segment(pool), segment(name))
+    format!("{}/backends/{}", pool_path(pool), segment(name))
 }
 
 /// Calls to the running process.

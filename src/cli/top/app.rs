@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::feed::News;
+use super::{super::status::can_serve, feed::News};
 use crate::admin::command::{AdminState, BackendLive, PoolLive, Snapshot};
 
 /// So many rows are a page.
@@ -285,7 +285,7 @@ fn sort(rows: &mut [Row<'_>], rank: impl Fn(&Row<'_>) -> f64) {
 
 /// It takes requests.
 pub(super) fn is_up(live: &BackendLive) -> bool {
-    matches!(&*live.view.state, "ready" | "degraded") && live.view.effective_weight > 0.0
+    can_serve(&live.view) && live.view.effective_weight > 0.0
 }
 
 /// How much a state needs to be seen.
