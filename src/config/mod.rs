@@ -406,7 +406,7 @@ impl Config {
     }
 
     /// `[admin]` alone of the file at `path` and what it includes, for those who call a running process while something
-    /// else there is wrong. A token that cannot be read is none. and why is said beside.
+    /// else there is wrong. A token that cannot be read is none, and why is said beside.
     ///
     /// # Errors
     /// The file cannot be read, or does not say where the process is called.
