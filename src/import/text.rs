@@ -189,6 +189,11 @@ pub(super) fn literal(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
+/// An escape of it means the same (RFC 3986 section 2.3), and is decoded in paths.
+pub(super) fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 /// A field that no rule of ours may touch, or that is consumed.
 pub(super) fn is_ours(name: &str) -> bool {
     let name = name.to_ascii_lowercase();

@@ -4,30 +4,22 @@ use super::{super::text, predicate::Way};
 
 /// Ways to compare text; `None`: ours have no such way.
 pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec<Way>> {
-    if how == "found" {
-        return Some(vec![Way::Present]);
-    }
-    let flag = if any_case { "(?i)" } else { "" };
     let way = |pattern: &String| {
         let escaped = regex::escape(pattern);
         let regex = match how {
             "" | "str" if !any_case => return Some(Way::Is(pattern.clone())),
-            "" | "str" => format!("{flag}^{escaped}$"),
+            "" | "str" => format!("^{escaped}$"),
             "beg" if !any_case => return Some(Way::Begins(pattern.clone())),
-            "beg" => format!("{flag}^{escaped}"),
-            "end" => format!("{flag}{escaped}$"),
-            "sub" => format!("{flag}{escaped}"),
-            "dir" => format!("{flag}(?:^|/){}(?:/|$)", escaped.trim_matches('/')),
-            "reg" => format!("{flag}{}", pattern.replace("\\/", "/")),
+            "beg" => format!("^{escaped}"),
+            "end" => format!("{escaped}$"),
+            "sub" => escaped,
+            "dir" => format!("(?:^|/){}(?:/|$)", escaped.trim_matches('/')),
+            "reg" => pattern.replace("\\/", "/"),
             _ => return None,
         };
-        let regex = text::octets(&regex);
-        text::is_regex(&regex).then_some(Way::Regex(regex))
+        expression(&regex, any_case)
     };
-    if patterns.is_empty() {
-        return None;
-    }
-    patterns.iter().map(way).collect()
+    each(how, patterns, way)
 }
 
 /// Ways to compare a header of which one value between commas is enough; `None`: ours have no such way. `more`: commas within
@@ -35,20 +27,16 @@ pub(super) fn ways(how: &str, patterns: &[String], any_case: bool) -> Option<Vec
 pub(super) fn values(how: &str, patterns: &[String], any_case: bool, more: bool) -> Option<Vec<Way>> {
     const BACK: &str = "[ \\t]*(?:,|$)";
     let (first, front) = if more { ("", "(?:^|,)[ \\t]*") } else { ("^[^\"]*", "^(?:[^\"]*,)?[ \\t]*") };
-    if how == "found" {
-        return Some(vec![Way::Present]);
-    }
-    let flag = if any_case { "(?i)" } else { "" };
     let way = |pattern: &String| {
         if !more && how != "reg" && pattern.contains([',', '"']) {
             return None;
         }
         let escaped = regex::escape(pattern);
         let regex = match how {
-            "" | "str" => format!("{flag}{front}{escaped}{BACK}"),
-            "beg" => format!("{flag}{front}{escaped}"),
-            "end" => format!("{flag}{first}{escaped}{BACK}"),
-            "sub" if !pattern.contains(',') => format!("{flag}{escaped}"),
+            "" | "str" => format!("{front}{escaped}{BACK}"),
+            "beg" => format!("{front}{escaped}"),
+            "end" => format!("{first}{escaped}{BACK}"),
+            "sub" if !pattern.contains(',') => escaped,
             "reg" if !text::has_ways(pattern) => {
                 let start = pattern.strip_prefix('^');
                 let rest = start.unwrap_or(pattern);
@@ -60,18 +48,30 @@ pub(super) fn values(how: &str, patterns: &[String], any_case: bool, more: bool)
                 }
                 let inner = if more { inner } else { within(&inner)? };
                 let (start, back) = (start.map_or(first, |_| front), back.map_or("", |_| BACK));
-                format!("{flag}{start}{inner}{back}")
+                format!("{start}{inner}{back}")
             }
-            "reg" if more && !pattern.contains(['^', '$']) => format!("{flag}{}", pattern.replace("\\/", "/")),
+            "reg" if more && !pattern.contains(['^', '$']) => pattern.replace("\\/", "/"),
             _ => return None,
         };
-        let regex = text::octets(&regex);
-        text::is_regex(&regex).then_some(Way::Regex(regex))
+        expression(&regex, any_case)
     };
-    if patterns.is_empty() {
-        return None;
+    each(how, patterns, way)
+}
+
+/// A `way` for each of `patterns`, or that there is anything at all; `None`: there is none for one of them, or no pattern.
+fn each(how: &str, patterns: &[String], way: impl Fn(&String) -> Option<Way>) -> Option<Vec<Way>> {
+    match patterns {
+        _ if how == "found" => Some(vec![Way::Present]),
+        [] => None,
+        _ => patterns.iter().map(way).collect(),
     }
-    patterns.iter().map(way).collect()
+}
+
+/// What `regex` finds; `None`: ours cannot say it.
+fn expression(regex: &str, any_case: bool) -> Option<Way> {
+    let flag = if any_case { "(?i)" } else { "" };
+    let regex = text::octets(&format!("{flag}{regex}"));
+    text::is_regex(&regex).then_some(Way::Regex(regex))
 }
 
 /// `regex` where it finds neither commas nor quotes; `None`: it cannot be said.
@@ -115,9 +115,8 @@ fn within(regex: &str) -> Option<String> {
 /// Ways to compare a path, which ours is with the escapes that it needs. `decoded`: it is compared without them.
 pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: bool) -> Option<Vec<Way>> {
     let safe = |pattern: &String| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let whole = pattern.strip_prefix('/').unwrap_or(pattern);
-        if decoded { whole.bytes().all(plain) } else { !pattern.contains('%') }
+        if decoded { whole.bytes().all(text::is_unreserved) } else { !pattern.contains('%') }
     };
     let mut found = Vec::new();
     for pattern in patterns {
@@ -136,8 +135,7 @@ pub(super) fn paths(how: &str, patterns: &[String], any_case: bool, decoded: boo
                 "sub" => octets,
                 _ => return None,
             };
-            let regex = text::octets(&if any_case { format!("(?i){regex}") } else { regex });
-            found.push(text::is_regex(&regex).then_some(Way::Regex(regex))?);
+            found.push(expression(&regex, any_case)?);
         }
     }
     (!patterns.is_empty()).then_some(found)
@@ -154,15 +152,16 @@ fn path_way(way: Way) -> Way {
 
 /// An expression for `pattern` in a path with escapes; `None`: it has one of a letter that is always decoded here.
 fn octets(pattern: &str, decoded: bool) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let mut out = String::new();
     let mut bytes = pattern.bytes().enumerate();
     while let Some((at, byte)) = bytes.next() {
         let literal = regex::escape(&char::from(byte).to_string());
         match byte {
-            byte if plain(byte) => out.push_str(&literal),
+            byte if text::is_unreserved(byte) => out.push_str(&literal),
             b'%' if !decoded => {
-                let escaped = u8::from_str_radix(pattern.get(at + 1..at + 3)?, 16).ok().filter(|byte| !plain(*byte))?;
+                let escaped = u8::from_str_radix(pattern.get(at + 1..at + 3)?, 16)
+                    .ok()
+                    .filter(|byte| !text::is_unreserved(*byte))?;
                 out.push_str(&format!("(?i:%{escaped:02X})"));
                 bytes.nth(1);
             }

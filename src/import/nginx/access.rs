@@ -28,6 +28,14 @@ pub(super) enum Access {
     Nobody,
 }
 
+/// Whom a `set_real_ip_from` believes; `None`: neither an address nor a network.
+pub(super) fn peer(from: &Directive) -> Option<String> {
+    match from.word(0) {
+        "unix:" => Some("unix".to_owned()),
+        whom => text::network(whom),
+    }
+}
+
 impl<'a> Import<'a> {
     /// Writes into `route` who may use it; `true`: the answer is 403 whoever asks.
     pub(super) fn guard(&mut self, route: &mut Table, end: &mut End, scope: &Scope<'a>, constants: &Constants) {
@@ -136,10 +144,6 @@ impl<'a> Import<'a> {
     /// What nginx takes for the client's address at `scope` is what ours does: of all servers the same peers are believed, and
     /// by X-Forwarded-For.
     pub(super) fn knows_clients(&self, scope: &Scope<'a>) -> bool {
-        let peer = |from: &Directive| match from.word(0) {
-            "unix:" => Some("unix".to_owned()),
-            whom => text::network(whom),
-        };
         let peers: Option<Vec<_>> = scope.all("set_real_ip_from").into_iter().map(peer).collect();
         let Some(mut peers) = peers else { return false };
         peers.sort();

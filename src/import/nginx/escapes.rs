@@ -14,7 +14,7 @@ use super::{
 pub(super) fn disguises(guarded: &[&Location<'_>], locations: &[Location<'_>], paths: &[(String, Action)]) -> String {
     let mut octets = BTreeSet::from([b'/']);
     for one in guarded.iter().filter(|one| one.kind != Kind::Regex) {
-        octets.extend(one.text.bytes().filter(|byte| !is_plain(*byte)));
+        octets.extend(one.text.bytes().filter(|byte| !text::is_unreserved(*byte)));
     }
     let regexes = locations.iter().filter(|one| one.is_compiled()).map(|one| &one.text);
     for regex in regexes.chain(paths.iter().map(|(regex, _)| regex)) {
@@ -25,11 +25,6 @@ pub(super) fn disguises(guarded: &[&Location<'_>], locations: &[Location<'_>], p
     }
     let escapes: Vec<_> = octets.into_iter().map(|byte| format!("{byte:02X}")).collect();
     format!("//|(?i:%(?:{}))", escapes.join("|"))
-}
-
-/// It is decoded in paths.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// A piece of an expression.
@@ -100,9 +95,10 @@ fn meant(regex: &str) -> Option<BTreeSet<u8>> {
                 if set[128..].iter().any(|known| *known != wild) {
                     return None;
                 }
-                octets.extend(
-                    (0x20..0x7f).filter(|byte| !is_plain(*byte) && *byte != b'%' && set[usize::from(*byte)] != wild),
-                );
+                octets
+                    .extend((0x20..0x7f).filter(|byte| {
+                        !text::is_unreserved(*byte) && *byte != b'%' && set[usize::from(*byte)] != wild
+                    }));
             }
         }
     }

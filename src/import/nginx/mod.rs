@@ -227,15 +227,11 @@ impl<'a> Import<'a> {
         for from in
             scopes.iter().chain(inner).flat_map(|scope| scope.own()).filter(|one| one.name == "set_real_ip_from")
         {
-            let whom = from.word(0);
-            match (whom == "unix:", text::network(whom)) {
-                (true, _) => nets.push("unix".to_owned()),
-                (false, Some(net)) => nets.push(net),
-                (false, None) => {
-                    from.unsupported(&mut self.draft.report, "a peer is an address or a network");
-                    continue;
-                }
-            }
+            let Some(peer) = access::peer(from) else {
+                from.unsupported(&mut self.draft.report, "a peer is an address or a network");
+                continue;
+            };
+            nets.push(peer);
             place = place.or(Some(&from.place));
             match named {
                 _ if from.is_told() => {}
